@@ -1,0 +1,56 @@
+"""The ask/tell contract every search algorithm keeps.
+
+The state of an optimizer is a pure function of its constructor arguments and the sequence of
+asks and tells: run the same sequence again and it proposes the same genotypes, bit for bit. That
+is what makes resume a replay of the journal. `evomerge.testing` holds the contract's tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from evomerge.types import Genotype, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A genotype to evaluate, and where it came from ('seed:uniform', 'cma:gen3', ...)."""
+
+    genotype: Genotype
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an optimizer must be told; the study checks it before the first merge.
+
+    Attributes:
+        objectives: 'one' takes a single cost, 'many' two or more, 'any' either.
+        examples: per-example scores are read from completed outcomes.
+    """
+
+    objectives: Literal["one", "many", "any"] = "any"
+    examples: bool = False
+
+
+class Optimizer(Protocol):
+    """A search algorithm over a domain; costs are minimised."""
+
+    needs: Needs
+
+    def ask(self, trial_number: int) -> Proposal | None:
+        """Propose a genotype for the trial, or None to wait for a tell (which changes nothing)."""
+        ...
+
+    def tell(self, trial: Trial) -> None:
+        """Learn one outcome; any order, failures included.
+
+        Raises:
+            ValueError: the trial was never asked for, or was told already.
+        """
+        ...
+
+    def stop_reason(self) -> str | None:
+        """Say why the search is over by the algorithm's own criteria, or None."""
+        ...

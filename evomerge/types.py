@@ -1,0 +1,122 @@
+"""The values that travel between rooms: objectives, outcomes, trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Goal: TypeAlias = Literal["maximize", "minimize"]
+Split: TypeAlias = Literal["search", "holdout"]
+JsonScalar: TypeAlias = str | int | float | bool | None
+Json: TypeAlias = JsonScalar | Sequence["Json"] | Mapping[str, "Json"]
+
+GeneValue: TypeAlias = float | int | str
+Genotype: TypeAlias = tuple[GeneValue, ...]
+"""One value per gene of a space's domain, in the gene's own units and in its order."""
+
+FailureKind: TypeAlias = Literal["invalid", "error", "lost", "timeout"]
+"""invalid: the candidate itself is impossible (never retried); error: an exception while merging
+or scoring; lost: the worker died; timeout: the worker was stopped. The last three are retried a
+bounded number of times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A named metric and the direction in which it improves."""
+
+    name: str
+    goal: Goal = "maximize"
+
+    def cost(self, metric: float) -> float:
+        """Turn a metric into the minimised cost: the only place where a sign flips."""
+        return -metric if self.goal == "maximize" else metric
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A candidate that was merged and scored.
+
+    Attributes:
+        metrics: objective name to score, in the user's sign; always finite.
+        examples: objective name to {item id: score}, for fitnesses that score item by item.
+        notes: secondary metrics under '<objective>/<metric>', kept but never optimised.
+    """
+
+    metrics: Mapping[str, float]
+    examples: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    notes: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A candidate that could not be scored: a result like any other."""
+
+    kind: FailureKind
+    message: str
+    traceback: str = ""
+
+
+Outcome: TypeAlias = Completed | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One numbered evaluation as an optimizer is told of it.
+
+    Attributes:
+        number: what correlates an ask with its tell; genotypes may repeat.
+        genotype: as proposed.
+        outcome: completed or failed.
+        costs: one per objective, minimised and finite; None exactly when the outcome is failed.
+    """
+
+    number: int
+    genotype: Genotype
+    outcome: Outcome
+    costs: tuple[float, ...] | None
+
+    def __post_init__(self) -> None:
+        if (self.costs is None) != isinstance(self.outcome, Failed):
+            raise ValueError(f"trial {self.number}: costs go with completed outcomes only")
+        if self.costs is not None and not all(math.isfinite(cost) for cost in self.costs):
+            raise ValueError(f"trial {self.number}: costs must be finite, got {self.costs}")
+
+
+@dataclass(frozen=True, slots=True)
+class FitnessResult:
+    """What a fitness may return when a number is not enough.
+
+    Attributes:
+        metrics: metric name to score; the objective's `metric` says which one is optimised.
+        examples: item id to score of the optimised metric, one per scored item.
+    """
+
+    metrics: Mapping[str, float]
+    examples: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaStatistics:
+    """What a merge costs nothing to know: its distance from the base, over all shared tensors.
+
+    Attributes:
+        l1: sum of absolute differences, in the weights' own units.
+        l2: square root of the sum of squared differences.
+        base_l1: sum of absolute base weights.
+        base_l2: Euclidean norm of the base.
+        zeros: number of elements equal to the base.
+        elements: number of elements compared.
+    """
+
+    l1: float
+    l2: float
+    base_l1: float
+    base_l2: float
+    zeros: int
+    elements: int
+
+
+Arguments: TypeAlias = dict[str, Any]
+"""Keyword arguments from a study file, on their way to a plug-in that validates them."""
