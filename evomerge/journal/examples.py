@@ -1,0 +1,71 @@
+"""Per-example scores: one compressed .npz a job, renamed into place before any event names it."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from evomerge.errors import JournalError
+
+Examples = Mapping[str, Mapping[str, float]]
+
+
+def write_examples(folder: Path, name: str, examples: Examples) -> None:
+    """Write objective -> {item id: score} durably under `folder/name`.
+
+    Raises:
+        JournalError: the file cannot be written.
+    """
+    path = folder / name
+    partial = path.with_name(path.name + ".partial")
+    arrays: dict[str, np.ndarray] = {}
+    for objective, scores in examples.items():
+        arrays[f"{objective}|ids"] = np.array(list(scores), dtype=np.str_)
+        arrays[f"{objective}|scores"] = np.array(list(scores.values()), dtype=np.float64)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise JournalError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def read_examples(folder: Path, name: str) -> dict[str, dict[str, float]]:
+    """Read what `write_examples` wrote.
+
+    Raises:
+        JournalError: the file is missing or damaged.
+    """
+    path = folder / name
+    result: dict[str, dict[str, float]] = {}
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            for key in arrays.files:
+                objective, _, part = key.rpartition("|")
+                if part == "ids":
+                    ids = arrays[key].tolist()
+                    scores = arrays[f"{objective}|scores"].tolist()
+                    result[objective] = dict(zip(ids, scores, strict=True))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise JournalError(
+            f"{path}: per-example scores are missing or damaged ({error}); "
+            "restore the file from a backup, the journal names it"
+        ) from error
+    return result
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,151 @@
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evomerge.errors import JournalError, RunDirectoryError
+from evomerge.journal import Journal, outcome_from_json, outcome_to_json, read_events, read_sessions
+from evomerge.journal.events import canonical
+from evomerge.journal.examples import read_examples, write_examples
+from evomerge.types import Completed, Failed
+
+
+def test_events_come_back_as_written(tmp_path):
+    with Journal(tmp_path / "run", create=True) as journal:
+        journal.append("opened", {"a": [0.1, 1e-300, 3]})
+        journal.append("asked", {"genotype": [0.1 + 0.2]}, trial=0)
+    events = read_events(tmp_path / "run")
+    assert [(event.seq, event.kind, event.trial) for event in events] == [
+        (1, "opened", None),
+        (2, "asked", 0),
+    ]
+    assert events[1].payload["genotype"][0] == 0.1 + 0.2
+    assert [session.ended_because for session in read_sessions(tmp_path / "run")] == ["ended"]
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))
+def test_floats_round_trip_exactly_through_canonical_json(values):
+    import json
+
+    assert json.loads(canonical({"v": values}))["v"] == values
+
+
+def test_nan_is_refused(tmp_path):
+    with Journal(tmp_path, create=True) as journal, pytest.raises(ValueError, match="JSON"):
+        journal.append("opened", {"x": float("nan")})
+    assert read_events(tmp_path) == []
+
+
+def test_second_writer_is_refused_and_readers_are_not(tmp_path):
+    with Journal(tmp_path, create=True) as journal:
+        journal.append("opened", {})
+        script = f"from pathlib import Path; from evomerge.journal import Journal; Journal(Path({str(tmp_path)!r}))"
+        other = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=False
+        )
+        assert "RunDirectoryError" in other.stderr
+        assert "in use by another" in other.stderr
+        assert len(read_events(tmp_path)) == 1
+
+
+def test_lock_goes_with_a_killed_writer(tmp_path):
+    script = (
+        "import os, signal; from pathlib import Path; from evomerge.journal import Journal;"
+        f"j = Journal(Path({str(tmp_path)!r}), create=True); j.append('opened', {{}});"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    with Journal(tmp_path) as journal:
+        assert [event.kind for event in journal.events] == ["opened"]
+    assert read_sessions(tmp_path)[0].ended_at is None
+
+
+def test_existing_run_is_refused_and_an_empty_journal_is_not(tmp_path):
+    with Journal(tmp_path, create=True):
+        pass
+    with Journal(tmp_path, create=True) as journal:
+        journal.append("opened", {})
+    with pytest.raises(RunDirectoryError, match="evomerge resume"):
+        Journal(tmp_path, create=True)
+    with pytest.raises(RunDirectoryError, match="holds no run"):
+        Journal(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE event SET payload = '{\"x\":2}' WHERE seq = 2",
+        "DELETE FROM event WHERE seq = 2",
+        "UPDATE event SET trial = 7 WHERE seq = 2",
+        "UPDATE event SET kind = 'finished' WHERE seq = 2",
+    ],
+)
+def test_damage_is_reported_with_the_number_of_the_row(tmp_path, damage):
+    with Journal(tmp_path, create=True) as journal:
+        for value in range(4):
+            journal.append("asked", {"x": value}, trial=value)
+    connection = sqlite3.connect(tmp_path / "journal.sqlite")
+    connection.execute(damage)
+    connection.commit()
+    connection.close()
+    with pytest.raises(JournalError, match="event 2 is damaged"):
+        read_events(tmp_path)
+    with pytest.raises(JournalError, match="event 2 is damaged"):
+        Journal(tmp_path)
+
+
+def test_a_file_that_is_no_database_is_one_clear_error(tmp_path):
+    (tmp_path / "journal.sqlite").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(JournalError, match="not a database"):
+        read_events(tmp_path)
+    with pytest.raises(JournalError, match="not a database"):
+        Journal(tmp_path)
+
+
+def test_full_disk_loses_nothing(tmp_path):
+    journal = Journal(tmp_path, create=True)
+    journal.append("opened", {})
+    (pages,) = journal._connection.execute("PRAGMA page_count").fetchone()
+    journal._connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+    with pytest.raises(JournalError, match="full"):
+        for number in range(100):
+            journal.append("asked", {"padding": "x" * 3000}, trial=number)
+    kept = len(journal.events)
+    journal._connection.execute("PRAGMA max_page_count = 100000")
+    journal.append("asked", {}, trial=kept)
+    journal.__exit__(None)
+    assert len(read_events(tmp_path)) == kept + 1
+
+
+def test_examples_round_trip_and_damage_is_named(tmp_path):
+    examples = {"math": {"a-1": 0.1, "a-2": 1.0}, "odd|name": {"ü": -3.5}}
+    write_examples(tmp_path, "examples/t.npz", examples)
+    assert read_examples(tmp_path, "examples/t.npz") == examples
+    assert os.listdir(tmp_path / "examples") == ["t.npz"]
+    content = (tmp_path / "examples/t.npz").read_bytes()
+    (tmp_path / "examples/t.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(JournalError, match=r"t\.npz"):
+        read_examples(tmp_path, "examples/t.npz")
+    with pytest.raises(JournalError, match=r"gone\.npz"):
+        read_examples(tmp_path, "examples/gone.npz")
+
+
+def test_equal_examples_are_equal_files(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_examples(tmp_path / name, "t.npz", {"m": {"a": 0.5}})
+    assert (tmp_path / "one/t.npz").read_bytes() == (tmp_path / "two/t.npz").read_bytes()
+
+
+def test_outcomes_round_trip():
+    done = Completed({"a": 0.1}, {"a": {"1": 0.1}}, {"a/extra": 2.0})
+    assert outcome_from_json(outcome_to_json(done, "f.npz"), done.examples) == done
+    failed = Failed("lost", "gone", "trace")
+    assert outcome_from_json(outcome_to_json(failed, None)) == failed
+    assert np.isfinite(list(done.metrics.values())).all()
