@@ -1,0 +1,123 @@
+"""One worker's whole job: merge a recipe into the resident model and score it."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from itertools import islice
+
+import torch
+
+from evomerge.errors import FitnessError, InvalidGenotype, NonFiniteMerge, RecipeError, UserError
+from evomerge.fitness import BoundFitness, Item, MergedModel, build_fitness, load_items
+from evomerge.merging import MergeEngine, Resident, load_resident
+from evomerge.types import Completed, Failed, Outcome, Split
+from evomerge.workers.protocol import Job, JobResult
+from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec
+
+
+class Evaluator:
+    """Donors, resident model, fitnesses and items, built once and used for every candidate.
+
+    Args:
+        spec: what to build.
+        name: names the worker in results.
+
+    Raises:
+        UserError: models, data or fitnesses cannot be loaded.
+    """
+
+    def __init__(self, spec: EvaluatorSpec, name: str = "inline") -> None:
+        torch.set_num_threads(spec.threads)
+        self._spec = spec
+        self._name = name
+        self._device = resolve_device(spec.device)
+        self._engine = MergeEngine(device=self._device, allow_pickle=spec.allow_pickle)
+        self._resident: Resident | None = None
+        self._config = self._engine.config(spec.template)
+        self._fitness: list[BoundFitness] = []
+        self._items: dict[tuple[str, Split], tuple[Item, ...]] = {}
+        for part in spec.objectives:
+            name = part.objective.name
+            fitness = build_fitness(part.fitness, part.args, metric=part.metric, folder=spec.folder)
+            self._fitness.append(fitness)
+            self._items[name, "search"] = self._load(part, part.search)
+            self._items[name, "holdout"] = self._load(part, part.holdout)
+
+    def evaluate(self, job: Job) -> JobResult:
+        """Merge and score one recipe; whatever the candidate does wrong is in the outcome."""
+        started = time.perf_counter()
+        merged = started
+        try:
+            resident = self._merge(job)
+            merged = time.perf_counter()
+            outcome: Outcome = self._score(job, resident)
+        except (InvalidGenotype, NonFiniteMerge, RecipeError) as error:
+            outcome = Failed("invalid", str(error))
+        except UserError as error:
+            outcome = Failed("error", str(error))
+        except Exception as error:  # noqa: BLE001 the one place where a candidate may do anything
+            message = f"{type(error).__name__}: {error}".strip()
+            outcome = Failed("error", message, traceback.format_exc())
+        finished = time.perf_counter()
+        return JobResult(job, outcome, merged - started, finished - merged, self._name)
+
+    def _load(self, part: ObjectiveSpec, source: object) -> tuple[Item, ...]:
+        if source is None:
+            return ()
+        return load_items(source, folder=self._spec.folder, limit=part.limit)
+
+    def _merge(self, job: Job) -> Resident:
+        config = self._engine.config(job.recipe)
+        if self._resident is None or config != self._config:
+            self._resident = None  # give the memory back before the next one is built
+            self._resident = load_resident(self._engine, job.recipe, device=self._device)
+            self._config = config
+        else:
+            self._engine.apply(job.recipe, self._resident.module)
+        return self._resident
+
+    def _score(self, job: Job, resident: Resident) -> Completed:
+        metrics: dict[str, float] = {}
+        examples: dict[str, dict[str, float]] = {}
+        notes: dict[str, float] = {}
+        for part, fitness in zip(self._spec.objectives, self._fitness, strict=True):
+            name = part.objective.name
+            items = self._items[name, job.split]
+            model = MergedModel(
+                resident.module,
+                resident.tokenizer,
+                recipe=job.recipe,
+                split=job.split,
+                items=tuple(islice(items, job.limit)),
+                device=self._device,
+                write=lambda folder: self._engine.write(job.recipe, folder),
+                delta=lambda: self._engine.delta_statistics(resident.module, self._spec.base),
+            )
+            try:
+                metric, scores, secondary = fitness.score(model)
+            except FitnessError as error:
+                raise FitnessError(f"objective '{name}': {error}") from error
+            finally:
+                model.close()
+            metrics[name] = metric
+            if scores:
+                examples[name] = dict(scores)
+            notes |= {f"{name}/{key}": value for key, value in secondary.items()}
+        return Completed(metrics, examples, notes)
+
+
+def resolve_device(device: str) -> str:
+    """Turn 'auto' into a device and refuse one that is not there.
+
+    Raises:
+        UserError: the device is unknown or missing.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"workers.device: '{device}' cannot be used: {reason}") from error
+    return device

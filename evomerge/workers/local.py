@@ -1,0 +1,252 @@
+"""Local execution: one process a worker, donors mapped from the same files."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Protocol, TypeAlias
+
+from evomerge.errors import UserError
+from evomerge.types import Failed
+from evomerge.workers.protocol import Job, JobResult
+from evomerge.workers.spec import EvaluatorSpec
+
+MAX_FAILED_STARTS = 3
+
+
+class Evaluates(Protocol):
+    """What a worker process runs."""
+
+    def evaluate(self, job: Job) -> JobResult:
+        """Merge and score one recipe; never raises."""
+        ...
+
+
+EvaluatorFactory: TypeAlias = Callable[[EvaluatorSpec, str], Evaluates]
+
+
+def build_evaluator(spec: EvaluatorSpec, name: str) -> Evaluates:
+    """Build the evaluator; imports torch, so only worker processes call it."""
+    from evomerge.workers.evaluator import Evaluator  # noqa: PLC0415
+
+    return Evaluator(spec, name)
+
+
+@dataclass(slots=True)
+class _Worker:
+    """The driver's view of one worker process."""
+
+    name: str
+    process: BaseProcess
+    pipe: Connection
+    started_at: float
+    ready: bool = False
+    job: Job | None = None
+    since: float = 0.0
+
+
+class LocalExecutor:
+    """Runs jobs in worker processes on this machine.
+
+    A worker that dies or exceeds the time-out is replaced; its job comes back as a failed outcome
+    ('lost' or 'timeout') for the caller to retry. Time-outs count from the moment a ready worker
+    gets the job, start-up excluded.
+
+    Args:
+        spec: what each worker builds.
+        count: number of worker processes.
+        timeout_s: seconds a job may take; None for no limit.
+        start_timeout_s: seconds a worker may take to become ready.
+        build: makes a worker's evaluator in the worker process; importable by name.
+
+    Raises:
+        UserError: no worker could be started; what the worker said is in the message.
+    """
+
+    def __init__(
+        self,
+        spec: EvaluatorSpec,
+        *,
+        count: int,
+        timeout_s: float | None = None,
+        start_timeout_s: float = 1800.0,
+        build: EvaluatorFactory = build_evaluator,
+    ) -> None:
+        self._spec = spec
+        self._build = build
+        self._timeout_s = timeout_s
+        self._start_timeout_s = start_timeout_s
+        self._context = mp.get_context("spawn")
+        self._queue: list[Job] = []
+        self._failed_starts = 0
+        self._started = 0
+        self._devices = _devices(spec.device, count)
+        self._workers = [self._start(slot) for slot in range(count)]
+
+    @property
+    def capacity(self) -> int:
+        """One job a worker."""
+        return len(self._workers)
+
+    def submit(self, job: Job) -> None:
+        """Hand over a job; it starts as soon as a worker is free."""
+        self._queue.append(job)
+        self._dispatch()
+
+    def wait(self, timeout_s: float | None = None) -> Sequence[JobResult]:
+        """Block until a job is done or the timeout passes."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            results = self._collect(deadline)
+            self._dispatch()
+            if results or (deadline is not None and time.monotonic() >= deadline):
+                return results
+            if not self._queue and not any(worker.job for worker in self._workers):
+                return results
+
+    def close(self) -> None:
+        """Stop every worker now."""
+        for worker in self._workers:
+            _end(worker)
+        self._workers = []
+
+    def _start(self, slot: int) -> _Worker:
+        here, there = self._context.Pipe()
+        name = f"local-{slot}"
+        spec = replace(self._spec, device=self._devices[slot])
+        process = self._context.Process(
+            target=_work, args=(self._build, spec, name, there, os.getpid()), name=name, daemon=True
+        )
+        process.start()
+        there.close()
+        return _Worker(name, process, here, time.monotonic())
+
+    def _dispatch(self) -> None:
+        for worker in self._workers:
+            if self._queue and worker.ready and worker.job is None:
+                job = self._queue.pop(0)
+                worker.job, worker.since = job, time.monotonic()
+                with suppress(OSError):  # it just died: `_collect` sees the closed pipe
+                    worker.pipe.send(job)
+
+    def _collect(self, deadline: float | None) -> list[JobResult]:
+        """Wait once for messages, deaths and time-outs, whichever comes first."""
+        pipes = {worker.pipe: slot for slot, worker in enumerate(self._workers)}
+        seconds = self._patience(deadline)
+        results: list[JobResult] = []
+        for pipe in wait(list(pipes), timeout=seconds):
+            slot = pipes[pipe]  # type: ignore[index]
+            try:
+                message = self._workers[slot].pipe.recv()
+            except (EOFError, OSError):
+                results += self._replace(slot, "lost", self._death(slot))
+            else:
+                results += self._receive(slot, message)
+        now = time.monotonic()
+        for slot, worker in enumerate(self._workers):
+            limit = self._timeout_s if worker.ready else self._start_timeout_s
+            begun = worker.since if worker.ready else worker.started_at
+            if (worker.job or not worker.ready) and limit is not None and now - begun > limit:
+                what = "the evaluation" if worker.ready else "the start of a worker"
+                results += self._replace(slot, "timeout", f"{what} took longer than {limit:g} s")
+        return results
+
+    def _patience(self, deadline: float | None) -> float | None:
+        """Return how long to wait before something must be looked at."""
+        moments = [] if deadline is None else [deadline]
+        for worker in self._workers:
+            if not worker.ready:
+                moments.append(worker.started_at + self._start_timeout_s)
+            elif worker.job and self._timeout_s is not None:
+                moments.append(worker.since + self._timeout_s)
+        return max(0.0, min(moments) - time.monotonic()) + 0.001 if moments else None
+
+    def _receive(self, slot: int, message: JobResult | str | None) -> list[JobResult]:
+        worker = self._workers[slot]
+        if isinstance(message, JobResult):
+            worker.job = None
+            return [message]
+        if message is None:
+            worker.ready = True
+            self._failed_starts = 0
+            return []
+        self.close()
+        raise UserError(message)
+
+    def _replace(self, slot: int, kind: str, message: str) -> list[JobResult]:
+        worker = self._workers[slot]
+        _end(worker)
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= MAX_FAILED_STARTS:
+                self.close()
+                raise UserError(f"no worker can be started: {message}")
+        self._workers[slot] = self._start(slot)
+        if worker.job is None:
+            return []
+        failure = Failed("timeout" if kind == "timeout" else "lost", message)
+        return [JobResult(worker.job, failure, worker=worker.name)]
+
+    def _death(self, slot: int) -> str:
+        process = self._workers[slot].process
+        process.join(timeout=5)
+        code = process.exitcode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            hint = " (often: out of memory)" if name == "SIGKILL" else ""
+            return f"the worker process was ended by {name}{hint}"
+        return f"the worker process ended with exit code {code}"
+
+
+def _devices(device: str, count: int) -> list[str]:
+    """Spread workers over the GPUs when the device is left open."""
+    if device not in {"auto", "cuda"}:
+        return [device] * count
+    import torch  # noqa: PLC0415 the driver needs it only to count GPUs
+
+    gpus = torch.cuda.device_count()
+    if not gpus:
+        return [device] * count
+    return [f"cuda:{slot % gpus}" for slot in range(count)]
+
+
+def _end(worker: _Worker) -> None:
+    worker.pipe.close()
+    worker.process.kill()
+    worker.process.join()
+
+
+def _work(
+    build: EvaluatorFactory, spec: EvaluatorSpec, name: str, pipe: Connection, driver: int
+) -> None:
+    """Body of a worker process: say ready (None) or why not (text), then answer jobs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_leave_with, args=(driver,), daemon=True).start()
+    try:
+        evaluator = build(spec, name)
+    except UserError as error:
+        pipe.send(str(error))
+        return
+    pipe.send(None)
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(evaluator.evaluate(job))
+
+
+def _leave_with(driver: int) -> None:
+    """End the worker when its driver was killed, even in the middle of an evaluation."""
+    while os.getppid() == driver:
+        time.sleep(0.5)
+    os._exit(1)

@@ -1,0 +1,129 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from evomerge.errors import UserError
+from evomerge.recipe.model import ModelRef, Recipe
+from evomerge.types import Completed, Failed
+from evomerge.workers import EvaluatorSpec, Job, LocalExecutor
+from tests.workers import fakes
+
+RECIPE = Recipe.model_validate({"merge_method": "passthrough", "models": [{"model": "m"}]})
+SPEC = EvaluatorSpec(RECIPE, ModelRef(path="m"), (), Path(), device="cpu")
+
+
+@pytest.fixture
+def start():
+    started = []
+
+    def _start(**options):
+        options = {"count": 2, "build": fakes.Scripted, **options}
+        executor = LocalExecutor(SPEC, **options)
+        started.append(executor)
+        return executor
+
+    yield _start
+    for executor in started:
+        executor.close()
+
+
+def drain(executor, count):
+    results = []
+    while len(results) < count:
+        results += executor.wait(30)
+    return {result.job.id: result.outcome for result in results}
+
+
+def test_every_job_comes_back_once_and_workers_share_the_load(start):
+    executor = start()
+    assert executor.capacity == 2
+    for number in range(6):
+        executor.submit(Job(f"sleep-0.{number}", RECIPE))
+    outcomes = drain(executor, 6)
+    assert len(outcomes) == 6
+    assert len({outcome.metrics["x"] for outcome in outcomes.values()}) == 2
+
+
+def test_a_dead_worker_is_a_lost_outcome_and_is_replaced(start):
+    executor = start(count=1)
+    for name in ("kill", "ok-1", "exit", "ok-2"):
+        executor.submit(Job(name, RECIPE))
+    outcomes = drain(executor, 4)
+    assert isinstance(outcomes["ok-1"], Completed)
+    assert isinstance(outcomes["ok-2"], Completed)
+    assert outcomes["kill"] == Failed(
+        "lost", "the worker process was ended by SIGKILL (often: out of memory)"
+    )
+    assert outcomes["exit"] == Failed("lost", "the worker process ended with exit code 3")
+
+
+def test_time_out_counts_from_the_start_of_the_job_not_of_the_worker(start):
+    executor = start(count=1, timeout_s=1.5, build=fakes.slow_to_start)
+    executor.submit(Job("ok-1", RECIPE))
+    executor.submit(Job("sleep-60", RECIPE))
+    outcomes = drain(executor, 2)
+    assert isinstance(outcomes["ok-1"], Completed)
+    assert outcomes["sleep-60"] == Failed("timeout", "the evaluation took longer than 1.5 s")
+
+
+def test_what_a_worker_refuses_is_said_in_its_words(start):
+    executor = start(build=fakes.refuses)
+    executor.submit(Job("ok-1", RECIPE))
+    with pytest.raises(UserError, match=r"models\.base: \./gone does not exist"):
+        drain(executor, 1)
+
+
+@pytest.mark.parametrize(
+    ("build", "limit", "why"),
+    [(fakes.dies, 30.0, "exit code 5"), (fakes.hangs, 1.0, "longer than 1 s")],
+)
+def test_workers_that_never_start_end_the_wait(start, build, limit, why):
+    executor = start(count=1, build=build, start_timeout_s=limit)
+    executor.submit(Job("ok-1", RECIPE))
+    with pytest.raises(UserError, match=why):
+        drain(executor, 1)
+
+
+def test_wait_returns_after_its_time_out_with_nothing(start):
+    executor = start(count=1)
+    executor.submit(Job("sleep-5", RECIPE))
+    assert executor.wait(0.3) == []
+
+
+def test_workers_leave_with_a_killed_driver(tmp_path):
+    script = f"""
+import time
+from pathlib import Path
+from tests.workers.test_local import SPEC, RECIPE, fakes, LocalExecutor, Job
+if __name__ == "__main__":
+    executor = LocalExecutor(SPEC, count=1, build=fakes.Scripted)
+    executor.submit(Job("ok-1", RECIPE))
+    pid = int(executor.wait()[0].outcome.metrics["x"])
+    executor.submit(Job("sleep-600", RECIPE))
+    partial = Path({str(tmp_path / "partial")!r})
+    partial.write_text(str(pid))
+    partial.rename({str(tmp_path / "pid")!r})
+    time.sleep(600)
+"""
+    path = tmp_path / "driver.py"
+    path.write_text(script)
+    root = Path(__file__).parents[2]
+    driver = subprocess.Popen(
+        [sys.executable, str(path)], env={**os.environ, "PYTHONPATH": str(root)}
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    worker = int((tmp_path / "pid").read_text())
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    while time.monotonic() < deadline:
+        if not Path(f"/proc/{worker}").exists():
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker outlived its driver")
