@@ -1,0 +1,88 @@
+"""Hypervolume against pymoo, Monte Carlo, and its own invariances."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pymoo.indicators.hv import HV
+
+from evomerge.pareto import contributions, hypervolume, non_dominated, running_hypervolume
+
+
+@pytest.mark.parametrize("n_objectives", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("grid", [False, True], ids=["continuous", "with ties"])
+def test_agrees_with_pymoo(n_objectives, grid):
+    rng = np.random.default_rng(n_objectives)
+    reference = np.full(n_objectives, 0.8)  # some points lie beyond it
+    for n_points in (1, 2, 7, 40):
+        for _ in range(10):
+            costs = rng.random((n_points, n_objectives))
+            if grid:
+                costs = np.round(costs * 5) / 5
+            expected = HV(ref_point=reference)(costs)
+            assert hypervolume(costs, reference) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("n_objectives", [2, 3, 4])
+def test_lies_within_three_standard_errors_of_monte_carlo(n_objectives):
+    rng = np.random.default_rng(5)
+    costs = rng.random((12, n_objectives))
+    samples = rng.random((20_000, n_objectives))
+    hit = (costs[None, :, :] <= samples[:, None, :]).all(axis=2).any(axis=1)
+    error = hit.std() / np.sqrt(len(hit))
+    assert abs(hypervolume(costs, np.ones(n_objectives)) - hit.mean()) < 3 * error
+
+
+def test_closed_forms():
+    assert hypervolume([[0.25]], [1.0]) == 0.75
+    assert hypervolume([[0.0, 0.5], [0.5, 0.0]], [1.0, 1.0]) == 0.75
+    corners = [[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]]
+    assert hypervolume(corners, [1.0, 1.0, 1.0]) == 0.5
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 12))
+def test_order_duplicates_and_dominated_points_change_nothing(seed, n_objectives, n_points):
+    rng = np.random.default_rng(seed)
+    costs = rng.integers(0, 5, size=(n_points, n_objectives)) / 4
+    reference = np.full(n_objectives, 1.1)
+    volume = hypervolume(costs, reference)
+    shuffled = rng.permutation(np.vstack([costs, costs[:2]]))
+    assert hypervolume(shuffled, reference) == pytest.approx(volume, abs=1e-12)
+    front = costs[non_dominated(costs)]
+    assert hypervolume(front, reference) == pytest.approx(volume, abs=1e-12)
+    more = np.vstack([costs, rng.random((1, n_objectives))])
+    assert hypervolume(more, reference) >= volume - 1e-12
+
+
+def test_points_at_or_beyond_the_reference_contribute_nothing():
+    assert hypervolume([[1.0, 0.0], [0.5, 1.5]], [1.0, 1.0]) == 0.0
+    assert hypervolume(np.empty((0, 2)), [1.0, 1.0]) == 0.0
+
+
+@pytest.mark.parametrize("n_objectives", [1, 2, 3])
+def test_contribution_is_what_a_point_alone_adds(n_objectives):
+    rng = np.random.default_rng(3)
+    costs = rng.integers(0, 6, size=(15, n_objectives)) / 5
+    reference = np.full(n_objectives, 1.1)
+    total = hypervolume(costs, reference)
+    expected = [total - hypervolume(np.delete(costs, i, axis=0), reference) for i in range(15)]
+    assert contributions(costs, reference) == pytest.approx(expected, abs=1e-12)
+
+
+def test_running_volume_is_the_volume_of_each_prefix():
+    rng = np.random.default_rng(8)
+    costs = rng.random((30, 3)) * 1.3
+    expected = [hypervolume(costs[: n + 1], np.ones(3)) for n in range(30)]
+    running = running_hypervolume(costs, np.ones(3))
+    assert running == pytest.approx(expected, abs=1e-12)
+    assert (np.diff(running) >= 0).all()
+
+
+def test_reference_of_another_length_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(2,\)"):
+        hypervolume([[0.0, 0.0]], [1.0])
+    with pytest.raises(ValueError, match="finite"):
+        hypervolume([[0.0]], [np.inf])
