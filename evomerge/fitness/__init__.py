@@ -1,0 +1,35 @@
+"""Fitness: a merged model goes in, metrics come out.
+
+A fitness is a function of a `MergedModel` or a class that is built once and then called with it;
+`check_fitness` and `build_fitness` find it by name, and `load_items` reads what it scores on.
+Importing this package loads no back end.
+"""
+
+from evomerge.fitness.data import item_field, load_items, text_field
+from evomerge.fitness.load import (
+    FITNESSES,
+    BoundFitness,
+    FitnessSpec,
+    build_fitness,
+    check_fitness,
+)
+from evomerge.fitness.model import MergedModel
+from evomerge.fitness.protocol import Fitness, Item, Items, Score
+from evomerge.types import FitnessResult
+
+__all__ = [
+    "FITNESSES",
+    "BoundFitness",
+    "Fitness",
+    "FitnessResult",
+    "FitnessSpec",
+    "Item",
+    "Items",
+    "MergedModel",
+    "Score",
+    "build_fitness",
+    "check_fitness",
+    "item_field",
+    "load_items",
+    "text_field",
+]

@@ -1,0 +1,117 @@
+"""Greedy decoding: transformers' result with one plain loop instead of its generation machinery.
+
+For the small models of a search the machinery around each step costs more than the step. The loop
+keeps what matters: KV cache, left padding with true positions, rows that end leave the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from evomerge.errors import FitnessError
+from evomerge.fitness.batches import accepts, check_length, left_pad, length_batches
+
+
+def greedy(
+    module: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+    eos: frozenset[int],
+    device: torch.device,
+    stops: Callable[[list[int]], bool] | None = None,
+) -> list[list[int]]:
+    """Continue each prompt with the most likely token until it ends.
+
+    Args:
+        module: a causal language model of transformers, in eval mode.
+        prompts: token ids, each with at least one.
+        max_new_tokens: at most this many tokens are added.
+        batch_size: rows decoded together.
+        eos: tokens that end a row; they are not returned.
+        device: where the module lives.
+        stops: told a row's new tokens after each, says whether the row ends there.
+
+    Returns:
+        The new tokens of each prompt, in the order of the prompts.
+
+    Raises:
+        DataError: a prompt does not fit the model's positions.
+        FitnessError: the model keeps no KV cache.
+    """
+    lengths = [len(prompt) for prompt in prompts]
+    if lengths:
+        check_length(module, max(lengths) + max_new_tokens, "the longest prompt with its answer")
+    results: list[list[int]] = [[] for _ in prompts]
+    with torch.inference_mode():
+        for batch in length_batches(lengths, batch_size):
+            rows = [prompts[number] for number in batch]
+            new = _greedy_batch(module, rows, max_new_tokens, eos, device, stops)
+            for number, tokens in zip(batch, new, strict=True):
+                results[number] = tokens
+    return results
+
+
+def _greedy_batch(
+    module: Any,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    eos: frozenset[int],
+    device: torch.device,
+    stops: Callable[[list[int]], bool] | None,
+) -> list[list[int]]:
+    ids, mask = left_pad(prompts, device)
+    positions = None
+    if mask is not None:
+        # Padding gets position 0; real tokens count from 0 in every row.
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        mask = torch.cat([mask, mask.new_ones(len(prompts), max_new_tokens)], dim=1)
+    width = ids.shape[1]
+    keep_last = {"logits_to_keep": 1} if accepts(module, "logits_to_keep") else {}
+    has_positions = accepts(module, "position_ids")
+    results: list[list[int]] = [[] for _ in prompts]
+    rows = list(range(len(prompts)))  # rows[i]: the prompt that row i of the tensors continues
+    ended: set[int] = set()
+    cache = None
+
+    for step in range(max_new_tokens):
+        # Without padding the model derives mask and positions itself, and faster.
+        padded = {} if mask is None else {"attention_mask": mask[:, : width + step]}
+        if positions is not None and has_positions:
+            padded["position_ids"] = positions
+        output = module(input_ids=ids, past_key_values=cache, use_cache=True, **padded, **keep_last)
+        cache = getattr(output, "past_key_values", None)
+        if cache is None:
+            raise FitnessError(
+                f"{type(module).__name__} keeps no KV cache in past_key_values, which "
+                "model.generate needs; call model.module.generate in a fitness of your own"
+            )
+        tokens = output.logits[:, -1].argmax(-1)  # (n_rows,)
+        for row, token in zip(rows, tokens.tolist(), strict=True):
+            if row in ended:
+                continue
+            if token in eos:
+                ended.add(row)
+                continue
+            results[row].append(token)
+            if stops is not None and stops(results[row]):
+                ended.add(row)
+        if len(ended) == len(prompts):
+            break
+        if positions is not None:
+            positions = positions[:, -1:] + 1
+        # Copying the cache pays once half of the rows have nothing left to say.
+        alive = [index for index, row in enumerate(rows) if row not in ended]
+        if 2 * len(alive) <= len(rows) and hasattr(cache, "batch_select_indices"):
+            index = torch.tensor(alive, device=device)
+            cache.batch_select_indices(index)
+            tokens = tokens[index]
+            mask = None if mask is None else mask[index]
+            positions = None if positions is None else positions[index]
+            rows = [rows[position] for position in alive]
+        ids = tokens[:, None]
+    return results

@@ -1,0 +1,214 @@
+"""From a name in a study file to a fitness that scores, with what it returns checked."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any, get_args
+
+from evomerge.errors import FitnessError, nearest
+from evomerge.fitness.binding import bind_arguments
+from evomerge.fitness.model import MergedModel
+from evomerge.registry import Registry
+from evomerge.types import Arguments, FitnessResult, Goal
+
+FITNESSES = Registry(
+    "fitness",
+    {
+        "exact_match": "evomerge.fitness.exact_match:ExactMatch",
+        "negative_log_likelihood": "evomerge.fitness.negative_log_likelihood:NegativeLogLikelihood",
+        "multiple_choice": "evomerge.fitness.multiple_choice:MultipleChoice",
+        "l1_distance": "evomerge.fitness.distance:L1Distance",
+        "l2_distance": "evomerge.fitness.distance:L2Distance",
+        "delta_sparsity": "evomerge.fitness.distance:DeltaSparsity",
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FitnessSpec:
+    """A fitness whose arguments are known to fit; nothing of it has run yet.
+
+    Attributes:
+        name: as in the study file.
+        target: the class or callable.
+        arguments: bound and converted.
+        metric: which of its metrics the objective optimises, where the study says.
+        goal: the direction in which the metric improves by nature.
+        needs_items: the objective must name data.
+    """
+
+    name: str
+    target: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    metric: str | None
+    goal: Goal
+    needs_items: bool
+
+    def build(self) -> BoundFitness:
+        """Build the class, once per worker; a function is ready as it is.
+
+        Whatever a constructor raises passes through.
+        """
+        if not inspect.isclass(self.target):
+            return BoundFitness(self, self.target, self.arguments)
+        built: Any = self.target(**self.arguments)
+        return BoundFitness(self, built, {})
+
+
+class BoundFitness:
+    """A fitness that is ready to score.
+
+    Attributes:
+        goal: the direction in which its metric improves by nature; a study may say otherwise.
+        needs_items: it scores items, so the objective must name data.
+        fields: what each item must have.
+        metric: which of its metrics is optimised; None where it returns one only.
+    """
+
+    def __init__(
+        self, spec: FitnessSpec, call: Callable[..., Any], arguments: Mapping[str, Any]
+    ) -> None:
+        self.name = spec.name
+        self.goal: Goal = spec.goal
+        self.needs_items = spec.needs_items
+        self.fields: tuple[str, ...] = tuple(getattr(call, "fields", ()))
+        self.metric: str | None = spec.metric or getattr(call, "metric", None)
+        self._call = call
+        self._arguments = arguments
+
+    def score(self, model: MergedModel) -> tuple[float, dict[str, float], dict[str, float]]:
+        """Score a merged model.
+
+        Returns:
+            The optimised metric, the score of each item where the fitness gives them, and the
+            other metrics by name.
+
+        Raises:
+            FitnessError: what the fitness returned is not a score. Its own exceptions pass
+                through.
+        """
+        if self.needs_items and not model.items:
+            raise FitnessError(
+                f"fitness '{self.name}' scores items and has none for the {model.split} split; "
+                "give the objective its data"
+            )
+        returned = self._call(model, **self._arguments)
+        if isinstance(returned, FitnessResult):
+            metrics, examples = returned.metrics, self._examples(returned.examples, model)
+        elif isinstance(returned, Mapping):
+            metrics, examples = returned, {}
+        else:
+            return self._number(returned, "returned"), {}, {}
+        numbers = {
+            key: self._number(value, f"returned for metric '{key}'")
+            for key, value in self._mapping(metrics, "metrics").items()
+        }
+        chosen = self._choose(numbers)
+        return numbers.pop(chosen), examples, numbers
+
+    def _choose(self, numbers: Mapping[str, float]) -> str:
+        if self.metric is None:
+            if len(numbers) == 1:
+                return next(iter(numbers))
+            raise FitnessError(
+                f"fitness '{self.name}' returned {', '.join(numbers) or 'no metric at all'}; "
+                "say which one is optimised with 'metric'"
+            )
+        if self.metric not in numbers:
+            raise FitnessError(
+                f"fitness '{self.name}' returned no metric '{self.metric}'; "
+                f"{nearest(self.metric, numbers)}"
+            )
+        return self.metric
+
+    def _examples(self, examples: Any, model: MergedModel) -> dict[str, float]:
+        examples = self._mapping(examples, "examples")
+        if model.items:
+            known = set(model.item_ids)
+            for key in examples:
+                if key not in known:
+                    raise FitnessError(
+                        f"fitness '{self.name}' returned a score for item '{key}', which is not "
+                        f"among the {len(known)} items of the {model.split} split"
+                    )
+        return {
+            key: self._number(value, f"returned for item '{key}'")
+            for key, value in examples.items()
+        }
+
+    def _mapping(self, value: Any, what: str) -> Mapping[str, Any]:
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise FitnessError(
+                f"fitness '{self.name}' returned {what} {value!r:.80}; "
+                "expected a mapping from names to numbers"
+            )
+        return value
+
+    def _number(self, value: Any, where: str) -> float:
+        # numpy's scalars are Real; a bool is too and most likely a mistake.
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise FitnessError(
+                f"fitness '{self.name}' {where} {value!r:.80} ({type(value).__name__}); "
+                "expected a number, a mapping of metrics or a FitnessResult"
+            )
+        number = float(value)
+        if not math.isfinite(number):
+            raise FitnessError(f"fitness '{self.name}' {where} {number}; scores must be finite")
+        return number
+
+
+def check_fitness(
+    name: str, args: Arguments, *, metric: str | None = None, folder: Path
+) -> FitnessSpec:
+    """Find a fitness and bind its arguments, running none of it.
+
+    Args:
+        name: a built-in, an entry point, 'module:attr' or './file.py:attr'.
+        args: bound by name to the constructor's parameters, or to a function's beyond the model.
+        metric: which of several metrics is optimised; also bound to a parameter of that name.
+        folder: where relative paths start.
+
+    Raises:
+        PluginError: the name is unknown or cannot be imported.
+        FitnessError: it is not a fitness, or the arguments do not fit.
+    """
+    target = FITNESSES.load(name, folder)
+    if not callable(target):
+        raise FitnessError(
+            f"fitness '{name}' is a {type(target).__name__}; expected a function of the merged "
+            "model or a class that is built and then called with it"
+        )
+    is_class = inspect.isclass(target)
+    if is_class and not any("__call__" in vars(base) for base in inspect.getmro(target)):
+        raise FitnessError(f"fitness '{name}': the class has no __call__(self, model)")
+    arguments = bind_arguments(
+        name, target, args, takes_model=not is_class, metric=metric, folder=folder
+    )
+    goal: Any = getattr(target, "goal", "maximize")
+    if goal not in get_args(Goal):
+        raise FitnessError(f"fitness '{name}': goal must be maximize or minimize, got {goal!r}")
+    return FitnessSpec(
+        name=name,
+        target=target,
+        arguments=arguments,
+        metric=metric,
+        goal=goal,
+        needs_items=bool(getattr(target, "needs_items", False)),
+    )
+
+
+def build_fitness(
+    name: str, args: Arguments, *, metric: str | None = None, folder: Path
+) -> BoundFitness:
+    """Find, bind and build a fitness in one step, as a worker does.
+
+    Raises:
+        PluginError: the name is unknown or cannot be imported.
+        FitnessError: it is not a fitness, or the arguments do not fit.
+    """
+    return check_fitness(name, args, metric=metric, folder=folder).build()
