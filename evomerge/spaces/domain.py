@@ -55,7 +55,7 @@ class Gene:
             width = self.high - self.low + 1
             return int(self.low + min(int(unit * width), int(width) - 1))
         if self.log:
-            value = self.low * (self.high / self.low) ** unit
+            value: float = self.low * (self.high / self.low) ** unit
         else:
             value = self.low + unit * (self.high - self.low)
         return min(max(value, self.low), self.high)

@@ -1,0 +1,38 @@
+"""What a merge is: a frozen tree over model references, its files and its fingerprint."""
+
+from evomerge.recipe.files import load
+from evomerge.recipe.fingerprint import fingerprint, model_refs, pinned, rewritten
+from evomerge.recipe.layout import Layout, Part, part_of
+from evomerge.recipe.model import (
+    COMPAT,
+    Conditional,
+    DType,
+    ModelRef,
+    Parameters,
+    ParameterValue,
+    Recipe,
+    Scalar,
+    Slice,
+    Source,
+)
+
+__all__ = [
+    "COMPAT",
+    "Conditional",
+    "DType",
+    "Layout",
+    "ModelRef",
+    "ParameterValue",
+    "Parameters",
+    "Part",
+    "Recipe",
+    "Scalar",
+    "Slice",
+    "Source",
+    "fingerprint",
+    "load",
+    "model_refs",
+    "part_of",
+    "pinned",
+    "rewritten",
+]

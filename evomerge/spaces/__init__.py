@@ -1,0 +1,26 @@
+"""What a search varies: genes, and the recipe each genotype means."""
+
+from evomerge.spaces.context import SpaceContext
+from evomerge.spaces.declared import DeclaredSpace
+from evomerge.spaces.domain import Domain, Gene, GeneKind, Seed, Space
+from evomerge.spaces.known import known_recipes, single_lambda
+from evomerge.spaces.load import SPACES, load_space, shipped_spaces
+from evomerge.spaces.spec import GeneSpec, Origin, SpaceSpec
+
+__all__ = [
+    "SPACES",
+    "DeclaredSpace",
+    "Domain",
+    "Gene",
+    "GeneKind",
+    "GeneSpec",
+    "Origin",
+    "Seed",
+    "Space",
+    "SpaceContext",
+    "SpaceSpec",
+    "known_recipes",
+    "load_space",
+    "shipped_spaces",
+    "single_lambda",
+]

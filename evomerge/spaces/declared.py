@@ -1,0 +1,272 @@
+"""A search space read from a declaration: genes over the parameters of one merge method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from evomerge.errors import InvalidGenotype, nearest
+from evomerge.recipe.model import ModelRef, Parameters, Recipe, Scalar, Source
+from evomerge.recipe.vocabulary import METHODS
+from evomerge.spaces.context import SpaceContext
+from evomerge.spaces.domain import Domain, Gene, Seed
+from evomerge.spaces.groups import Grouping
+from evomerge.spaces.methods import BaseRole, Shape, shape_of, takes_one_per_donor
+from evomerge.spaces.seeds import Targets, known_points, says
+from evomerge.spaces.spec import GeneSpec, Origin, SpaceSpec
+from evomerge.types import GeneValue, Genotype
+
+BASE_INPUT = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """The genes of one parameter for one input (None: for the whole merge).
+
+    Attributes:
+        parameter: its name.
+        owner: the input's name.
+        first: index of its first gene.
+        grouping: which tensors each of its genes holds for.
+    """
+
+    parameter: str
+    owner: str | None
+    first: int
+    grouping: Grouping
+
+
+class DeclaredSpace:
+    """A `Space` built from a `SpaceSpec` for the models of a study.
+
+    Args:
+        spec: the declaration.
+        context: the models.
+        origin: where the declaration stands, for messages.
+
+    Raises:
+        SpaceError: the declaration does not fit the method or the models.
+    """
+
+    def __init__(self, spec: SpaceSpec, context: SpaceContext, origin: Origin) -> None:
+        self._spec = spec
+        self._context = context
+        self._origin = origin
+        self._shape = shape_of(spec.merge_method)
+        self._role = self._base_role()
+        self._inputs = self._read_inputs(self._shape)
+        for parameter in spec.parameters:
+            self._scope(parameter, ("parameters", parameter))
+        genes: list[Gene] = []
+        blocks: list[_Block] = []
+        for parameter, gene in spec.genes.items():
+            path = ("genes", parameter)
+            self._check_bounds(parameter, gene)
+            grouping = Grouping.of(context.layout, gene, origin, path)
+            for owner in self._owners(parameter, gene):
+                blocks.append(_Block(parameter, owner, len(genes), grouping))
+                genes += (self._gene(parameter, gene, owner, label) for label in grouping.labels)
+        self._genes = tuple(genes)
+        self._blocks = tuple(blocks)
+        self._domain = Domain(self._genes, tuple(self._seeds()))
+
+    @property
+    def domain(self) -> Domain:
+        """Genes, bounds, initial point and seeds."""
+        return self._domain
+
+    def decode(self, genotype: Genotype) -> Recipe:
+        """Turn a genotype into a recipe.
+
+        Raises:
+            InvalidGenotype: it has the wrong length, or a value outside its gene's bounds.
+        """
+        if len(genotype) != len(self._genes):
+            raise InvalidGenotype(
+                f"the space has {len(self._genes)} genes, the genotype {len(genotype)} values"
+            )
+        values = tuple(map(self._read, self._genes, genotype))
+        own: dict[str, Parameters] = {name: {} for name in self._inputs}
+        shared: Parameters = dict(self._spec.parameters)
+        for block in self._blocks:
+            end = block.first + len(block.grouping.labels)
+            value = block.grouping.value(values[block.first : end])
+            (shared if block.owner is None else own[block.owner])[block.parameter] = value
+        sources = tuple(
+            Source(model=ref, parameters=own[name]) for name, ref in self._inputs.items()
+        )
+        return Recipe(
+            merge_method=self._spec.merge_method,
+            base_model=self._base_model(),
+            models=sources,
+            parameters=shared,
+            dtype=self._context.dtype,
+            seed=self._context.seed,
+            compat=self._spec.compat,
+        )
+
+    def _base_model(self) -> ModelRef | None:
+        if self._shape.family == "pair":
+            return next(iter(self._inputs.values()))
+        return None if self._role == "unused" else self._context.base
+
+    def _base_role(self) -> BaseRole:
+        roles = self._shape.base
+        if self._spec.base is None:
+            return roles[0]
+        if self._spec.base not in roles:
+            raise self._origin.error(
+                ("base",),
+                f"{self._spec.merge_method} has no place for the base as '{self._spec.base}'; "
+                f"valid: {', '.join(roles)}",
+            )
+        return self._spec.base
+
+    def _read_inputs(self, shape: Shape) -> dict[str, ModelRef]:
+        donors = dict(self._context.donors)
+        fewest, most = shape.n_donors
+        if len(donors) < fewest or (most is not None and len(donors) > most):
+            wanted = f"exactly {most}" if fewest == most else f"at least {fewest}"
+            raise self._origin.error(
+                ("merge_method",),
+                f"{self._spec.merge_method} merges {wanted} donors, the study has {len(donors)}",
+            )
+        if self._role == "input":
+            if BASE_INPUT in donors:
+                raise self._origin.error(
+                    ("base",), "a donor is called 'base' already; rename that donor"
+                )
+            donors[BASE_INPUT] = self._context.base
+        return donors
+
+    def _owners(self, parameter: str, gene: GeneSpec) -> tuple[str | None, ...]:
+        """Return the inputs that have genes of their own; (None,) for one set for all."""
+        method, path = self._spec.merge_method, ("genes", parameter)
+        each = self._scope(parameter, path)
+        if each is None and gene.per is None:
+            raise self._origin.error(
+                path, f"'{method}' is a method of your own: say 'per: donor' or 'per: all'"
+            )
+        if each is False and gene.per == "donor":
+            raise self._origin.error(
+                (*path, "per"), f"{method} takes one '{parameter}' for all donors; use per: all"
+            )
+        per_donor = gene.per == "donor" if gene.per else bool(each)
+        return tuple(self._inputs) if per_donor else (None,)
+
+    def _scope(self, parameter: str, path: tuple[str, str]) -> bool | None:
+        """Say whether a parameter has a value for each donor; None where we cannot know."""
+        method = self._spec.merge_method
+        try:
+            return takes_one_per_donor(method, parameter)
+        except KeyError:
+            hint = nearest(parameter, METHODS[method].all)
+            raise self._origin.error(
+                path, f"{method} has no parameter '{parameter}'; {hint}"
+            ) from None
+
+    def _check_bounds(self, parameter: str, gene: GeneSpec) -> None:
+        if parameter == "density" and gene.range and not 0 <= gene.range[0] < gene.range[1] <= 1:
+            raise self._origin.error(
+                ("genes", parameter, "range"),
+                f"a density is a kept fraction in [0, 1], got {list(gene.range)}",
+            )
+
+    def _gene(self, parameter: str, gene: GeneSpec, owner: str | None, label: str) -> Gene:
+        name = parameter + (f"[{owner}]" if owner else "") + (f".{label}" if label else "")
+        path = ("genes", parameter, "initial")
+        if gene.choices is not None:
+            choices = tuple(map(_text, gene.choices))
+            initial = choices[0] if gene.initial is None else _text(gene.initial)
+            if initial not in choices:
+                raise self._origin.error(
+                    path, f"'{initial}' is no choice; {nearest(initial, choices)}"
+                )
+            return Gene(name, "categorical", initial=initial, choices=choices)
+        low, high = gene.range or (0.0, 1.0)
+        start = self._initial(gene, low, high)
+        if isinstance(start, bool | str) or not low <= start <= high:
+            raise self._origin.error(
+                path, f"expected a number in [{low:g}, {high:g}] or 'uniform', got {start!r}"
+            )
+        if gene.kind == "integer":
+            if start % 1:
+                raise self._origin.error(path, f"expected a whole number, got {start!r}")
+            return Gene(name, "integer", low, high, int(start))
+        return Gene(name, "continuous", low, high, float(start), log=gene.scale == "log")
+
+    def _initial(self, gene: GeneSpec, low: float, high: float) -> Scalar:
+        if gene.initial == "uniform":
+            return 1.0 / len(self._inputs)
+        if gene.initial is not None:
+            return gene.initial
+        if gene.kind == "integer":
+            return (low + high) // 2
+        return math.sqrt(low * high) if gene.scale == "log" else (low + high) / 2
+
+    def _read(self, gene: Gene, value: GeneValue) -> Scalar:
+        """Check one value and bring it to what a recipe holds."""
+        if gene.kind == "categorical":
+            if value not in gene.choices:
+                raise InvalidGenotype(f"gene '{gene.name}': {value!r} is none of {gene.choices}")
+            parameter = gene.name.partition("[")[0].partition(".")[0]
+            choices = self._spec.genes[parameter].choices or ()
+            return choices[gene.choices.index(str(value))]
+        if isinstance(value, str) or not gene.low <= value <= gene.high:
+            raise InvalidGenotype(
+                f"gene '{gene.name}': {value!r} is outside [{gene.low:g}, {gene.high:g}]"
+            )
+        if gene.kind == "integer" and value % 1:
+            raise InvalidGenotype(f"gene '{gene.name}': {value!r} is not a whole number")
+        return int(value) if gene.kind == "integer" else float(value)
+
+    def _seeds(self) -> list[Seed]:
+        seeds: dict[Genotype, Seed] = {}
+        points = known_points(
+            self._shape.family, tuple(self._inputs), has_base_input=self._role == "input"
+        )
+        for name, targets in points.items():
+            genotype = self._reach(targets)
+            if genotype is not None and genotype not in seeds:
+                seeds[genotype] = Seed(name, genotype)
+        return list(seeds.values())
+
+    def _reach(self, targets: Targets) -> Genotype | None:
+        """Return the genotype that gives every parameter its target; None if there is none."""
+        for parameter, target in targets.items():
+            if parameter not in self._spec.genes and not says(
+                self._spec.parameters, parameter, target
+            ):
+                return None
+        values: list[GeneValue] = []
+        for block in self._blocks:
+            genes = self._genes[block.first : block.first + len(block.grouping.labels)]
+            wanted = targets.get(block.parameter)
+            if wanted is None:
+                values += (gene.initial for gene in genes)
+                continue
+            value = _of_owner(wanted, block.owner)
+            if value is None or any(fixed != value for fixed in block.grouping.fixed):
+                return None
+            for gene in genes:
+                if gene.kind == "categorical" or not gene.low <= value <= gene.high:
+                    return None
+                if gene.kind == "integer" and value % 1:
+                    return None
+                values.append(int(value) if gene.kind == "integer" else float(value))
+        return tuple(values)
+
+
+def _of_owner(wanted: float | Mapping[str, float], owner: str | None) -> float | None:
+    """Return the value an input should have; None where all share genes and should differ."""
+    if not isinstance(wanted, Mapping):
+        return wanted
+    if owner is not None:
+        return wanted[owner]
+    values = set(wanted.values())
+    return values.pop() if len(values) == 1 else None
+
+
+def _text(value: Scalar) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,107 @@
+"""From what a study calls its space to a space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+import evomerge
+from evomerge.errors import SpaceError, nearest
+from evomerge.located_yaml import Locator, explain, load_located
+from evomerge.registry import Registry
+from evomerge.spaces.context import SpaceContext
+from evomerge.spaces.declared import DeclaredSpace
+from evomerge.spaces.domain import Space
+from evomerge.spaces.spec import Origin, SpaceSpec
+
+SPACES = Registry("space", {})
+"""Spaces written in Python: callables SpaceContext -> Space."""
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def shipped_spaces() -> dict[str, Path]:
+    """Return the space files that come with evomerge, by name."""
+    package = Path(evomerge.__file__).parent
+    # beside the modules in an installed package, at the top of a clone
+    folders = (package / "search_spaces", package.parent / "search_spaces")
+    folder = next((one for one in folders if one.is_dir()), None)
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))} if folder else {}
+
+
+def load_space(
+    source: str | Path | Mapping[str, Any] | SpaceSpec,
+    context: SpaceContext,
+    *,
+    folder: Path | None = None,
+    origin: Origin | None = None,
+) -> Space:
+    """Build the space a study names.
+
+    Args:
+        source: a YAML file ('search_spaces/x.yaml'), the name of a shipped or registered space,
+            './file.py:attr' or 'module:attr' (a callable SpaceContext -> Space), or the content
+            of a space file.
+        context: the models.
+        folder: where relative paths start; the current directory by default.
+        origin: where an inline space stands, for messages.
+
+    Raises:
+        SpaceError: the space is malformed or does not fit the models.
+        PluginError: a Python space cannot be imported.
+    """
+    if isinstance(source, SpaceSpec):
+        return DeclaredSpace(source, context, origin or Origin())
+    if isinstance(source, Mapping):
+        origin = origin or Origin()
+        return DeclaredSpace(_spec(dict(source), origin), context, origin)
+    name = str(source)
+    if isinstance(source, Path) or name.endswith(_SUFFIXES):
+        return _from_file(Path(folder or ".", name), context)
+    shipped = shipped_spaces()
+    if name in shipped:
+        return _from_file(shipped[name], context)
+    if ":" not in name and name not in SPACES.names():
+        hint = nearest(name, (*shipped, *SPACES.names()))
+        raise SpaceError(f"space '{name}' is unknown; {hint} (or name a file ending in .yaml)")
+    return _built(SPACES.load(name, folder), name, context)
+
+
+def _built(factory: Any, name: str, context: SpaceContext) -> Space:
+    if not callable(factory):
+        raise SpaceError(f"space '{name}' is not callable; expected SpaceContext -> Space")
+    space = factory(context)
+    missing = [part for part in ("domain", "decode") if not hasattr(space, part)]
+    if missing:
+        raise SpaceError(
+            f"space '{name}' gave a {type(space).__name__} without {' and '.join(missing)}; "
+            "see evomerge.spaces.Space"
+        )
+    result: Space = space
+    return result
+
+
+def _from_file(path: Path, context: SpaceContext) -> Space:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        hint = (
+            f"; '{path.stem}' alone names the shipped one" if path.stem in shipped_spaces() else ""
+        )
+        raise SpaceError(f"space file {path} cannot be read: {reason}{hint}") from None
+    data, locate = load_located(text, str(path), SpaceError)
+    origin = Origin(str(path), locate)
+    return DeclaredSpace(_spec(data, origin), context, origin)
+
+
+def _spec(data: Any, origin: Origin) -> SpaceSpec:
+    try:
+        return SpaceSpec.model_validate(data)
+    except ValidationError as error:
+        locate = origin.locate or Locator.of(data, origin.prefix)
+        lines = explain(error, locate, origin.source, SpaceSpec, origin.prefix)
+        raise SpaceError("\n".join(lines)) from None
