@@ -1,0 +1,84 @@
+"""Checks of what an optimizer is constructed with, in the words of a study file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from evomerge.errors import ConfigError, SpaceError, nearest
+from evomerge.spaces.domain import Domain, Gene
+
+
+def integer(option: str, value: object, at_least: int) -> int:
+    """Return an integer option.
+
+    Raises:
+        ConfigError: it is not an integer, or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ConfigError([f"{option}: expected an integer >= {at_least}, got {value!r}"])
+    return value
+
+
+def number(option: str, value: object, above: float, at_most: float = math.inf) -> float:
+    """Return a finite numeric option in (above, at_most].
+
+    Raises:
+        ConfigError: it is not a number, or out of range.
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or not above < value <= at_most
+    ):
+        limits = f"above {above:g}" + (f" and at most {at_most:g}" if at_most < math.inf else "")
+        raise ConfigError([f"{option}: expected a number {limits}, got {value!r}"])
+    return float(value)
+
+
+def choice(option: str, value: object, known: Sequence[str]) -> str:
+    """Return an option that is one of a few words.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    if value not in known:
+        raise ConfigError([f"{option}: {value!r} is unknown; {nearest(str(value), known)}"])
+    return str(value)
+
+
+def flag(option: str, value: object) -> bool:
+    """Return a true-or-false option.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError([f"{option}: expected true or false, got {value!r}"])
+    return value
+
+
+def checked_domain(domain: Domain) -> Domain:
+    """Return a domain that optimizers can vary: at least one gene, bounds that leave room.
+
+    Raises:
+        SpaceError: naming the gene that leaves none.
+    """
+    if not domain.genes:
+        raise SpaceError("the search space has no genes; give it at least one to vary")
+    for gene in domain.genes:
+        if gene.kind == "categorical":
+            if not gene.choices:
+                raise SpaceError(f"gene '{gene.name}': expected at least one choice, got none")
+        elif not (math.isfinite(gene.low) and math.isfinite(gene.high)):
+            raise SpaceError(f"gene '{gene.name}': bounds must be finite, {_bounds(gene)}")
+        elif gene.low > gene.high or (gene.kind == "continuous" and gene.low == gene.high):
+            raise SpaceError(f"gene '{gene.name}': low must be below high, {_bounds(gene)}")
+        elif gene.log and gene.low <= 0:
+            raise SpaceError(f"gene '{gene.name}': a log gene needs low > 0, {_bounds(gene)}")
+    return domain
+
+
+def _bounds(gene: Gene) -> str:
+    return f"got [{gene.low:g}, {gene.high:g}]"

@@ -1,0 +1,99 @@
+"""Crossover and mutation on the unit cube for domains with integer and categorical genes.
+
+Continuous genes get pymoo's simulated binary crossover and polynomial mutation, unchanged. On a
+discrete gene those would fall back into the bin they came from, or invent a choice 'between' two
+unordered ones, so:
+
+- a categorical gene is inherited from either parent, and mutates to any other choice;
+- an integer gene that mutation moved, but not out of its bin, takes one step in that direction.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pymoo.core.repair import Repair
+from pymoo.operators.crossover.sbx import SBX
+from pymoo.operators.mutation.pm import PM
+
+from evomerge.spaces.domain import Domain
+
+Floats = npt.NDArray[np.float64]
+
+
+def snapped(points: Floats, domain: Domain) -> Floats:
+    """Move discrete coordinates to the middle of their bins; (n_points, n_genes), a copy."""
+    result = points.copy()
+    for column, gene in enumerate(domain.genes):
+        if gene.kind != "continuous":
+            for row, unit in enumerate(points[:, column]):
+                result[row, column] = gene.to_unit(gene.from_unit(float(unit)))
+    return result
+
+
+def crossover(domain: Domain, probability: float, eta: float) -> SBX:
+    """Return the crossover that fits a domain: pymoo's own where every gene is continuous."""
+    if all(gene.kind == "continuous" for gene in domain.genes):
+        return SBX(prob=probability, eta=eta)
+    return _MixedCrossover(domain, probability, eta)
+
+
+def mutation(domain: Domain, probability: float, eta: float) -> PM:
+    """Return the mutation that fits a domain: pymoo's own where every gene is continuous."""
+    if all(gene.kind == "continuous" for gene in domain.genes):
+        return PM(prob=probability, eta=eta)
+    return _MixedMutation(domain, probability, eta)
+
+
+class Snap(Repair):  # type: ignore[misc]  # pymoo has no types
+    """pymoo's hook between mating and duplicate elimination."""
+
+    def __init__(self, domain: Domain) -> None:
+        super().__init__()
+        self._domain = domain
+
+    def _do(self, problem: Any, X: Floats, **kwargs: Any) -> Floats:  # noqa: ARG002
+        return snapped(X, self._domain)
+
+
+class _MixedCrossover(SBX):  # type: ignore[misc]  # pymoo has no types
+    def __init__(self, domain: Domain, probability: float, eta: float) -> None:
+        super().__init__(prob=probability, eta=eta)
+        self._categorical = np.array([gene.kind == "categorical" for gene in domain.genes])
+
+    def _do(
+        self, problem: Any, X: Floats, *args: Any, random_state: Any = None, **kwargs: Any
+    ) -> Floats:
+        """Cross parents X, (2, n_matings, n_genes), into as many children."""
+        children: Floats = super()._do(problem, X, *args, random_state=random_state, **kwargs)
+        swap = random_state.random(X.shape[1:]) < 0.5
+        inherited = np.where(swap, X[::-1], X)
+        children[:, :, self._categorical] = inherited[:, :, self._categorical]
+        return children
+
+
+class _MixedMutation(PM):  # type: ignore[misc]  # pymoo has no types
+    def __init__(self, domain: Domain, probability: float, eta: float) -> None:
+        super().__init__(prob=probability, eta=eta)
+        self._domain = domain
+
+    def _do(
+        self, problem: Any, X: Floats, *args: Any, random_state: Any = None, **kwargs: Any
+    ) -> Floats:
+        """Mutate children X, (n_children, n_genes)."""
+        mutated: Floats = super()._do(problem, X, *args, random_state=random_state, **kwargs)
+        for column, gene in enumerate(self._domain.genes):
+            old, new = X[:, column], mutated[:, column]
+            if gene.kind == "categorical":
+                n_choices = len(gene.choices)
+                # PM marks the genes to change; where they go is drawn anew.
+                shift = random_state.integers(1, max(n_choices, 2), size=len(X)) / n_choices
+                mutated[:, column] = np.where(new != old, (old + shift) % 1.0, old)
+            elif gene.kind == "integer":
+                bins = gene.high - gene.low + 1
+                step = np.sign(new - old) / bins
+                stuck = np.floor(new * bins) == np.floor(old * bins)
+                mutated[:, column] = np.clip(np.where(stuck, old + step, new), 0.0, 1.0)
+        return mutated

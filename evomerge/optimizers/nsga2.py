@@ -1,0 +1,155 @@
+"""NSGA-II by pymoo (Deb et al., 2002, 'A fast and elitist multiobjective genetic algorithm').
+
+What is ours around it:
+
+- Generation 0 is the domain's seeds and initial point, filled up with uniform points; with more
+  known points than the population it is larger, and survival brings it down.
+- A failed trial is infeasible: by Deb's constrained domination every completed candidate beats it
+  and failures tie among themselves, in all later generations too. It needs no made-up cost.
+- Integer and categorical genes snap to the middle of their bins, so that pymoo's duplicate
+  elimination sees genotypes; `mixed_variation` mates them.
+- All randomness comes from pymoo's own generator; termination is left to the study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.problem import Problem
+from pymoo.core.termination import NoTermination
+
+from evomerge.optimizers.arguments import checked_domain, flag, integer, number
+from evomerge.optimizers.costs import bounded
+from evomerge.optimizers.generation import Generation
+from evomerge.optimizers.known_points import known_points
+from evomerge.optimizers.mixed_variation import Snap, crossover, mutation, snapped
+from evomerge.optimizers.pending import PendingTrials
+from evomerge.optimizers.protocol import Needs, Proposal
+from evomerge.spaces.domain import Domain
+from evomerge.types import Trial
+
+
+class Nsga2:
+    """Non-dominated sorting genetic algorithm for one or, better, several objectives.
+
+    Args:
+        domain: what to vary; genes of every kind.
+        n_objectives: any number.
+        seed: source of all randomness.
+        seeds: make the domain's seeds and initial point part of generation 0.
+        population: candidates a generation, and survivors of each.
+        crossover_probability: of simulated binary crossover, for each pair of parents.
+        crossover_eta: its distribution index; larger keeps children nearer to their parents.
+        mutation_probability: of polynomial mutation, for each child; in a mutated child a gene
+            changes with probability 1/n.
+        mutation_eta: its distribution index; larger makes smaller steps.
+
+    Raises:
+        ConfigError: an option is out of range.
+    """
+
+    needs = Needs(objectives="any")
+
+    def __init__(
+        self,
+        domain: Domain,
+        n_objectives: int,
+        seed: int,
+        *,
+        seeds: bool = True,
+        population: int = 24,
+        crossover_probability: float = 0.9,
+        crossover_eta: float = 15.0,
+        mutation_probability: float = 0.9,
+        mutation_eta: float = 20.0,
+    ) -> None:
+        self._domain = checked_domain(domain)
+        self._n_objectives = integer("n_objectives", n_objectives, 1)
+        population = integer("population", population, 2)
+        self._pending = PendingTrials(n_objectives)
+        self._stopped: str | None = None
+        self._number = 0
+        known = known_points(domain) if flag("seeds", seeds) else ()
+        n_genes = len(domain)
+        fill = np.random.default_rng([integer("seed", seed, 0), 0])
+        random_points = fill.random((max(population - len(known), 0), n_genes))
+        rows = np.array([domain.to_unit(point.genotype) for point in known]).reshape(-1, n_genes)
+        first = snapped(np.vstack([rows, random_points]), domain)
+        self._algorithm = NSGA2(
+            pop_size=population,
+            sampling=first,
+            crossover=crossover(
+                domain,
+                number("crossover_probability", crossover_probability, 0, 1),
+                number("crossover_eta", crossover_eta, 0),
+            ),
+            mutation=mutation(
+                domain,
+                number("mutation_probability", mutation_probability, 0, 1),
+                number("mutation_eta", mutation_eta, 0),
+            ),
+            repair=Snap(domain),
+            output=None,
+            seed=seed,
+        )
+        # One inequality constraint: a trial is feasible if it completed.
+        problem = Problem(n_var=n_genes, n_obj=n_objectives, n_ieq_constr=1, xl=0.0, xu=1.0)
+        self._algorithm.setup(problem, termination=NoTermination())
+        # Known points keep their exact genotype: the way over the unit cube rounds.
+        self._exact = {row.tobytes(): point for row, point in zip(first, known, strict=False)}
+        self._draw()
+
+    def ask(self, trial_number: int) -> Proposal | None:
+        """Propose the next candidate of the generation, or None to wait for its tells."""
+        self._pending.check_new(trial_number)
+        if self._stopped is not None:
+            return None
+        proposal = self._generation.hand_out(trial_number)
+        if proposal is not None:
+            self._pending.open(trial_number, proposal.genotype)
+        return proposal
+
+    def tell(self, trial: Trial) -> None:
+        """Learn one outcome; the population moves when the generation is complete.
+
+        Raises:
+            ValueError: the trial was never asked for, or was told already.
+        """
+        self._pending.close(trial)
+        self._generation.tell(trial)
+        if self._generation.complete:
+            self._learn(self._generation.trials())
+            self._draw()
+
+    def stop_reason(self) -> str | None:
+        """Say that mating finds no genotype outside the population, or None."""
+        return self._stopped
+
+    def _learn(self, trials: Sequence[Trial]) -> None:
+        """Select the survivors of population and offspring."""
+        costs = np.zeros((len(trials), self._n_objectives))
+        failed = np.ones((len(trials), 1))
+        for row, trial in enumerate(trials):
+            if trial.costs is not None:
+                costs[row] = [bounded(cost) for cost in trial.costs]
+                failed[row] = 0.0
+        self._offspring.set("F", costs)
+        self._offspring.set("G", failed)
+        self._algorithm.tell(infills=self._offspring)
+
+    def _draw(self) -> None:
+        """Mate the next generation, or stop when a finite domain has no new genotype."""
+        self._offspring: Any = self._algorithm.ask()
+        if self._offspring is None:
+            self._stopped = "nsga2: mating finds no genotype outside the population"
+            return
+        origin = f"nsga2:gen{self._number}"
+        self._number += 1
+        proposals = []
+        for x in self._offspring.get("X"):
+            exact = self._exact.get(x.tobytes()) if self._number == 1 else None
+            proposals.append(exact or Proposal(self._domain.from_unit(x), origin))
+        self._generation = Generation(proposals)

@@ -1,0 +1,190 @@
+"""Any Optuna sampler behind our ask and tell (Akiba et al., 2019, arXiv 1907.10902).
+
+The sampler works on an in-memory Optuna study that exists only inside this object: the journal
+stays the one record of a search. Genes keep their own units, logarithms and choices.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from evomerge.errors import ConfigError, MissingExtra, PluginError, nearest
+from evomerge.optimizers.arguments import checked_domain, flag, integer
+from evomerge.optimizers.costs import bounded
+from evomerge.optimizers.known_points import known_points
+from evomerge.optimizers.pending import PendingTrials
+from evomerge.optimizers.protocol import Needs, Proposal
+from evomerge.spaces.domain import Domain, Gene
+from evomerge.types import Trial
+
+SAMPLERS = {
+    "cmaes": "CmaEsSampler",
+    "gp": "GPSampler",
+    "nsgaii": "NSGAIISampler",
+    "nsgaiii": "NSGAIIISampler",
+    "qmc": "QMCSampler",
+    "random": "RandomSampler",
+    "tpe": "TPESampler",
+}
+"""Short names; any other class of `optuna.samplers` goes by its own name."""
+
+_REFUSED = {
+    "BruteForceSampler": "it ends a study that Optuna itself runs",
+    "GridSampler": "it ends a study that Optuna itself runs",
+    "PartialFixedSampler": "it wraps another sampler object",
+}
+
+
+class OptunaSampler:
+    """One of Optuna's samplers; never waits.
+
+    The sampler's state depends on the order of the tells, as Optuna's always does; the same
+    sequence of asks and tells gives the same proposals.
+
+    Args:
+        domain: what to vary; genes of every kind.
+        n_objectives: any number that the sampler takes.
+        seed: the sampler's.
+        seeds: propose the domain's seeds and initial point first.
+        sampler: 'tpe', 'nsgaii', 'nsgaiii', 'gp', 'cmaes', 'qmc', 'random' or a class name of
+            `optuna.samplers`.
+        sampler_options: keyword arguments of that class, such as {constant_liar: true}.
+
+    Raises:
+        MissingExtra: Optuna is not installed.
+        ConfigError: the sampler or one of its options is unknown or refused.
+        PluginError: the sampler needs a package that is not installed.
+    """
+
+    needs = Needs(objectives="any")
+
+    def __init__(
+        self,
+        domain: Domain,
+        n_objectives: int,
+        seed: int,
+        *,
+        seeds: bool = True,
+        sampler: str = "tpe",
+        sampler_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._optuna = _import_optuna()
+        self._domain = checked_domain(domain)
+        self._pending = PendingTrials(integer("n_objectives", n_objectives, 1))
+        self._known = list(known_points(domain)) if flag("seeds", seeds) else []
+        self._origin = f"optuna:{sampler}"
+        self._trials: dict[int, Any] = {}
+        distributions = self._optuna.distributions
+        self._distributions = {
+            gene.name: _distribution(distributions, gene) for gene in domain.genes
+        }
+        seed = integer("seed", seed, 0) % 2**32  # Optuna's generators take 32 bits
+        with self._quiet():
+            self._study = self._optuna.create_study(
+                sampler=_sampler(self._optuna, sampler, sampler_options or {}, seed),
+                directions=["minimize"] * n_objectives,
+            )
+
+    def ask(self, trial_number: int) -> Proposal | None:
+        """Propose the next known point or the sampler's choice."""
+        self._pending.check_new(trial_number)
+        with self._quiet():
+            if self._known:
+                proposal = self._known.pop(0)
+                names = (gene.name for gene in self._domain.genes)
+                self._study.enqueue_trial(dict(zip(names, proposal.genotype, strict=True)))
+                trial = self._study.ask(self._distributions)
+            else:
+                trial = self._study.ask(self._distributions)
+                values = [trial.params[gene.name] for gene in self._domain.genes]
+                proposal = Proposal(
+                    tuple(
+                        float(value) if gene.kind == "continuous" else value
+                        for gene, value in zip(self._domain.genes, values, strict=True)
+                    ),
+                    self._origin,
+                )
+        self._trials[trial_number] = trial
+        self._pending.open(trial_number, proposal.genotype)
+        return proposal
+
+    def tell(self, trial: Trial) -> None:
+        """Tell the Optuna study; a failed trial becomes one of its failed trials.
+
+        Raises:
+            ValueError: the trial was never asked for, or was told already.
+        """
+        self._pending.close(trial)
+        optuna_trial = self._trials.pop(trial.number)
+        with self._quiet():
+            if trial.costs is None:
+                self._study.tell(optuna_trial, state=self._optuna.trial.TrialState.FAIL)
+            else:
+                self._study.tell(optuna_trial, [bounded(cost) for cost in trial.costs])
+
+    def stop_reason(self) -> str | None:
+        """Return None: these samplers have no end of their own."""
+        return None
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Silence Optuna's log and its notes on experimental options, and leave both as found."""
+        verbosity = self._optuna.logging.get_verbosity()
+        self._optuna.logging.set_verbosity(self._optuna.logging.ERROR)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
+                yield
+        except ImportError as error:
+            raise PluginError(f"{self._origin} needs a package: {error}") from error
+        finally:
+            self._optuna.logging.set_verbosity(verbosity)
+
+
+def _import_optuna() -> ModuleType:
+    try:
+        return importlib.import_module("optuna")
+    except ImportError:
+        raise MissingExtra("Optuna samplers", "optuna") from None
+
+
+def _sampler(optuna: ModuleType, name: str, options: Mapping[str, Any], seed: int) -> Any:
+    """Construct a sampler of Optuna by name."""
+    class_name = SAMPLERS.get(name, name)
+    if class_name in _REFUSED:
+        raise ConfigError([f"sampler: {class_name} is not usable: {_REFUSED[class_name]}"])
+    classes = {
+        word: value
+        for word, value in vars(optuna.samplers).items()
+        if word.endswith("Sampler") and word not in _REFUSED and not inspect.isabstract(value)
+    }
+    if class_name not in classes:
+        hint = nearest(name, [*SAMPLERS, *classes])
+        raise ConfigError([f"sampler: Optuna has no sampler '{name}'; {hint}"])
+    sampler_type: Any = classes[class_name]
+    known = [word for word in inspect.signature(sampler_type).parameters if word != "seed"]
+    problems = [
+        f"sampler_options.{word}: {class_name} has no such option; {nearest(word, known)}"
+        for word in options
+        if word not in known
+    ]
+    if problems:
+        raise ConfigError(problems)
+    try:
+        return sampler_type(seed=seed, **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError([f"sampler_options: {class_name}: {error}"]) from error
+
+
+def _distribution(distributions: ModuleType, gene: Gene) -> Any:
+    if gene.kind == "categorical":
+        return distributions.CategoricalDistribution(gene.choices)
+    if gene.kind == "integer":
+        return distributions.IntDistribution(int(gene.low), int(gene.high))
+    return distributions.FloatDistribution(gene.low, gene.high, log=gene.log)

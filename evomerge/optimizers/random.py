@@ -1,0 +1,58 @@
+"""Uniform random search: the baseline every other algorithm has to beat."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evomerge.optimizers.arguments import checked_domain, flag, integer
+from evomerge.optimizers.known_points import known_points
+from evomerge.optimizers.pending import PendingTrials
+from evomerge.optimizers.protocol import Needs, Proposal
+from evomerge.spaces.domain import Domain
+from evomerge.types import Trial
+
+
+class RandomSearch:
+    """Points drawn uniformly from the unit cube, after the known points.
+
+    The proposal for a trial is a function of the seed and the trial's number alone, so the order
+    of asks and tells never matters.
+
+    Args:
+        domain: what to vary.
+        n_objectives: any number.
+        seed: source of randomness.
+        seeds: propose the domain's seeds and initial point as trials 0, 1, ...
+    """
+
+    needs = Needs(objectives="any")
+
+    def __init__(self, domain: Domain, n_objectives: int, seed: int, *, seeds: bool = True) -> None:
+        self._domain = checked_domain(domain)
+        self._seed = integer("seed", seed, 0)
+        self._known = known_points(domain) if flag("seeds", seeds) else ()
+        self._pending = PendingTrials(integer("n_objectives", n_objectives, 1))
+
+    def ask(self, trial_number: int) -> Proposal | None:
+        """Propose the point that belongs to the trial's number; never waits."""
+        self._pending.check_new(trial_number)
+        if trial_number < len(self._known):
+            proposal = self._known[trial_number]
+        else:
+            generator = np.random.default_rng([self._seed, trial_number])
+            unit = generator.random(len(self._domain))
+            proposal = Proposal(self._domain.from_unit(unit.tolist()), "random")
+        self._pending.open(trial_number, proposal.genotype)
+        return proposal
+
+    def tell(self, trial: Trial) -> None:
+        """Strike the trial out; nothing is learnt from it.
+
+        Raises:
+            ValueError: the trial was never asked for, or was told already.
+        """
+        self._pending.close(trial)
+
+    def stop_reason(self) -> str | None:
+        """Return None: random search has no end of its own."""
+        return None

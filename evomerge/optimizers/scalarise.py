@@ -1,0 +1,149 @@
+"""Several objectives combined into one cost, on purpose, for an algorithm that takes one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from evomerge.errors import ConfigError
+from evomerge.optimizers.arguments import choice, integer
+from evomerge.optimizers.costs import bounded
+from evomerge.optimizers.pending import PendingTrials
+from evomerge.optimizers.protocol import Needs, Optimizer, Proposal
+from evomerge.types import Trial
+
+Method = Literal["mean", "weighted", "tchebycheff"]
+
+_AUGMENTATION = 0.05  # rho of the augmented Tchebycheff function
+
+
+class Scalarised:
+    """Lets an optimizer of one cost search on several objectives.
+
+    With normalised costs z_i and weights w_i the single cost is
+
+    - mean: the average of z_i;
+    - weighted: sum_i w_i z_i, weights scaled to sum to 1;
+    - tchebycheff: max_i w_i z_i + 0.05 sum_i w_i z_i, which unlike the sums reaches the concave
+      parts of a front (augmented weighted Tchebycheff; Steuer and Choo, 1983; rho as in Knowles,
+      2006, ParEGO).
+
+    Args:
+        optimizer: takes one cost, e.g. CMA-ES; it must not read per-example scores.
+        n_objectives: 2 or more.
+        method: how costs are combined.
+        weights: one number >= 0 per objective; 'mean' takes equal ones only, and 'tchebycheff'
+            takes others only with anchors, since a maximum depends on where costs start from.
+        anchors: (ideal, reference) per objective, in the metric's own sign: z_i is 0 at the ideal
+            and 1 at the reference. By default costs are taken as they are.
+
+    Raises:
+        ConfigError: an argument does not fit.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        n_objectives: int,
+        method: Method = "mean",
+        weights: Sequence[float] | None = None,
+        anchors: Sequence[Sequence[float]] | None = None,
+    ) -> None:
+        if optimizer.needs.objectives == "many":
+            raise ConfigError(["optimizer: this optimizer takes several objectives as they are"])
+        if optimizer.needs.examples:
+            raise ConfigError(["optimizer: this optimizer reads per-example scores, not one cost"])
+        self.needs = Needs(objectives="many")
+        self._optimizer = optimizer
+        self._pending = PendingTrials(integer("n_objectives", n_objectives, 2))
+        self._method = choice("method", method, ("mean", "weighted", "tchebycheff"))
+        self._weights = _weights(self._method, weights, n_objectives, anchors is not None)
+        self._anchors = _anchors(anchors, n_objectives)
+
+    def ask(self, trial_number: int) -> Proposal | None:
+        """Propose what the wrapped optimizer proposes."""
+        self._pending.check_new(trial_number)
+        proposal = self._optimizer.ask(trial_number)
+        if proposal is not None:
+            self._pending.open(trial_number, proposal.genotype)
+        return proposal
+
+    def tell(self, trial: Trial) -> None:
+        """Pass the outcome on with its combined cost.
+
+        Raises:
+            ValueError: the trial was never asked for, or was told already.
+        """
+        self._pending.close(trial)
+        if trial.costs is None:
+            self._optimizer.tell(trial)
+        else:
+            self._optimizer.tell(replace(trial, costs=(self.cost(trial.costs),)))
+
+    def stop_reason(self) -> str | None:
+        """Return the wrapped optimizer's reason."""
+        return self._optimizer.stop_reason()
+
+    def cost(self, costs: Sequence[float]) -> float:
+        """Combine the minimised costs of a trial into one, finite for finite costs."""
+        terms = [
+            weight * bounded((bounded(cost) - ideal) / span)
+            for weight, cost, (ideal, span) in zip(self._weights, costs, self._anchors, strict=True)
+        ]
+        total = math.fsum(terms)
+        return max(terms) + _AUGMENTATION * total if self._method == "tchebycheff" else total
+
+
+def _weights(
+    method: str, weights: Sequence[float] | None, n_objectives: int, anchored: bool
+) -> tuple[float, ...]:
+    """Return weights that sum to 1."""
+    if weights is None:
+        if method == "weighted":
+            raise ConfigError(["weights: method 'weighted' needs one weight per objective"])
+        return (1 / n_objectives,) * n_objectives
+    values = [_finite("weights", weight) for weight in weights]
+    if len(values) != n_objectives or min(values) < 0 or max(values) == 0:
+        raise ConfigError(
+            [f"weights: expected {n_objectives} numbers >= 0, not all 0, got {list(weights)}"]
+        )
+    if len(set(values)) > 1 and method == "mean":
+        raise ConfigError(["weights: method 'mean' weighs all objectives alike; use 'weighted'"])
+    if len(set(values)) > 1 and method == "tchebycheff" and not anchored:
+        # A weight on a cost of unknown origin can act against its objective: costs of maximised
+        # metrics are negative, and a larger weight takes them further from the maximum.
+        raise ConfigError(["weights: unequal weights of 'tchebycheff' need anchors"])
+    total = math.fsum(values)
+    return tuple(value / total for value in values)
+
+
+def _anchors(
+    anchors: Sequence[Sequence[float]] | None, n_objectives: int
+) -> tuple[tuple[float, float], ...]:
+    """Turn anchors into (ideal cost, span) per objective."""
+    if anchors is None:
+        return ((0.0, 1.0),) * n_objectives
+    result = []
+    for anchor in anchors:
+        values = [_finite("anchors", value) for value in anchor]
+        if len(values) != 2 or values[0] == values[1]:
+            raise ConfigError(
+                [f"anchors: expected [ideal, reference], two numbers, got {list(anchor)}"]
+            )
+        ideal, reference = values
+        # An ideal above the reference belongs to a metric that is maximised: its cost is negated.
+        sign = -1.0 if ideal > reference else 1.0
+        result.append((sign * ideal, abs(reference - ideal)))
+    if len(result) != n_objectives:
+        raise ConfigError(
+            [f"anchors: expected {n_objectives} of [ideal, reference], got {len(result)}"]
+        )
+    return tuple(result)
+
+
+def _finite(option: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError([f"{option}: expected finite numbers, got {value!r}"])
+    return float(value)

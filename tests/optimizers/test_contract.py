@@ -1,0 +1,65 @@
+"""Every built-in optimizer keeps the ask/tell contract."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from evomerge.optimizers import Scalarised, build_optimizer
+from evomerge.testing.optimizer_contract import CHECKS, Subject
+
+
+def subject(name, label=None, **fields):
+    options = fields.pop("options", {})
+
+    def build(domain, n_objectives, seed):
+        return build_optimizer(name, domain, n_objectives, seed, options)
+
+    return Subject(label or name, build, **fields)
+
+
+def scalarised(domain, n_objectives, seed):
+    inner = build_optimizer("cma_es", domain, 1, seed, {})
+    return Scalarised(inner, n_objectives, "tchebycheff", anchors=[(0.0, 1.0)] * n_objectives)
+
+
+ORDERED = frozenset({"continuous", "integer"})
+SUBJECTS = [
+    subject("random"),
+    subject("sobol"),
+    subject("cma_es", generational=True, kinds=ORDERED, n_objectives=(1,)),
+    subject(
+        "cma_es",
+        "cma_es-bipop-from-initial",
+        options={"restarts": "bipop", "start": "initial", "separable": True, "population": 5},
+        generational=True,
+        kinds=ORDERED,
+        n_objectives=(1,),
+    ),
+    subject("nsga2", options={"population": 8}, generational=True),
+    Subject("scalarised", scalarised, generational=True, kinds=ORDERED, n_objectives=(2, 3)),
+]
+if importlib.util.find_spec("optuna") is not None:
+    SUBJECTS += [
+        subject("optuna", "optuna-tpe", n_trials=16, dimensions=(1, 2, 10)),
+        subject(
+            "optuna",
+            "optuna-nsgaii",
+            options={"sampler": "nsgaii", "sampler_options": {"population_size": 6}},
+            n_trials=30,
+            dimensions=(1, 2, 40),
+        ),
+        subject(
+            "optuna",
+            "optuna-qmc",
+            options={"sampler": "QMCSampler", "sampler_options": {"scramble": True}},
+            n_trials=20,
+        ),
+    ]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_contract(subject, check):
+    check(subject)

@@ -1,0 +1,119 @@
+"""Optuna samplers: their options, their silence, and what they are told."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import pytest
+
+optuna = pytest.importorskip("optuna")
+
+from evomerge.errors import ConfigError, MissingExtra, PluginError  # noqa: E402
+from evomerge.optimizers.optuna_sampler import OptunaSampler  # noqa: E402
+from evomerge.testing.problems import continuous_domain, mixed_domain, sphere  # noqa: E402
+from evomerge.testing.simulation import drive, proposals, replay, trials  # noqa: E402
+
+
+def test_agrees_with_optuna_alone():
+    problem = sphere(mixed_domain())
+    ours = OptunaSampler(problem.domain, 1, 5, seeds=False)
+    run = [p.genotype for p in proposals(drive(ours, problem, 25))]
+    distributions = {
+        "weight": optuna.distributions.FloatDistribution(-1.0, 2.0),
+        "rate": optuna.distributions.FloatDistribution(1e-4, 1.0, log=True),
+        "depth": optuna.distributions.IntDistribution(-2, 7),
+        "switch": optuna.distributions.CategoricalDistribution(("off", "on")),
+        "method": optuna.distributions.CategoricalDistribution(("a", "b", "c", "d")),
+    }
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=5))
+    theirs = []
+    for _ in range(25):
+        trial = study.ask(distributions)
+        genotype = tuple(trial.params[name] for name in distributions)
+        theirs.append(genotype)
+        study.tell(trial, problem.costs(genotype)[0])
+    assert run == theirs
+
+
+def test_trials_reach_the_study_as_they_ended():
+    problem = sphere(continuous_domain(2), 2)
+    optimizer = OptunaSampler(problem.domain, 2, 0)
+    events = drive(optimizer, problem, 12, workers=3, failure_rate=0.4)
+    told = {trial.number: trial for trial in trials(events)}
+    states = optuna.trial.TrialState
+    # Optuna numbers its trials from 0 in the order of the asks, as this search did
+    for frozen in optimizer._study.trials:
+        trial = told[frozen.number]
+        assert frozen.state == (states.FAIL if trial.costs is None else states.COMPLETE)
+        assert frozen.values == (None if trial.costs is None else list(trial.costs))
+        assert tuple(frozen.params.values()) == trial.genotype
+        assert all(
+            direction == optuna.study.StudyDirection.MINIMIZE
+            for direction in optimizer._study.directions
+        )
+
+
+def test_a_gaussian_process_runs_and_replays():
+    pytest.importorskip("torch")
+    problem = sphere(continuous_domain(2))
+    options = {"sampler": "gp", "sampler_options": {"n_startup_trials": 4}}
+    events = drive(OptunaSampler(problem.domain, 1, 0, **options), problem, 9, workers=2)
+    replay(OptunaSampler(problem.domain, 1, 0, **options), events)
+
+
+def test_options_reach_the_sampler():
+    domain = continuous_domain(2)
+    options = {"multivariate": True, "constant_liar": True, "n_startup_trials": 3}
+    optimizer = OptunaSampler(domain, 1, 0, sampler="TPESampler", sampler_options=options)
+    sampler = optimizer._study.sampler
+    assert isinstance(sampler, optuna.samplers.TPESampler)
+    assert (sampler._multivariate, sampler._n_startup_trials) == (True, 3)
+
+
+def test_logging_is_silent_and_left_as_found(capfd):
+    before = optuna.logging.get_verbosity()
+    problem = sphere(continuous_domain(2))
+    drive(OptunaSampler(problem.domain, 1, 0), problem, 12, failure_rate=0.3)
+    assert capfd.readouterr() == ("", "")
+    assert optuna.logging.get_verbosity() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sampler": "tpa"}, "sampler: Optuna has no sampler 'tpa'; did you mean 'tpe'?"),
+        ({"sampler": "GridSampler"}, "sampler: GridSampler is not usable"),
+        ({"sampler": "BaseSampler"}, "sampler: Optuna has no sampler 'BaseSampler'"),
+        (
+            {"sampler_options": {"multivariat": True}},
+            "sampler_options.multivariat: TPESampler has no such option; "
+            "did you mean 'multivariate'?",
+        ),
+        (
+            {"sampler_options": {"seed": 3}},
+            "sampler_options.seed: TPESampler has no such option",
+        ),
+        (
+            {"sampler": "nsgaii", "sampler_options": {"population_size": 1}},
+            "sampler_options: NSGAIISampler: ",
+        ),
+    ],
+)
+def test_options_are_checked(options, message):
+    with pytest.raises(ConfigError) as error:
+        OptunaSampler(continuous_domain(2), 1, 0, **options)
+    assert message in str(error.value)
+
+
+def test_a_missing_optuna_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'evomerge\[optuna\]'"):
+        OptunaSampler(continuous_domain(2), 1, 0)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cmaes") is not None, reason="cmaes is installed")
+def test_a_sampler_whose_package_is_missing_says_so():
+    problem = sphere(continuous_domain(2))
+    with pytest.raises(PluginError, match="cmaes"):
+        drive(OptunaSampler(problem.domain, 1, 0, sampler="cmaes"), problem, 12)

@@ -1,0 +1,53 @@
+"""The two baselines: proposals depend on the trial's number alone, and cover the domain."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import qmc
+
+from evomerge.errors import SpaceError
+from evomerge.optimizers.random import RandomSearch
+from evomerge.optimizers.sobol import SobolSearch
+from evomerge.spaces.domain import Domain, Gene
+from evomerge.testing.problems import continuous_domain
+
+CUBE = Domain(tuple(Gene(f"g{i}", initial=0.5) for i in range(3)))
+
+
+@pytest.mark.parametrize("search", [RandomSearch, SobolSearch])
+def test_proposals_are_a_function_of_the_number(search):
+    numbers = [40, 3, 41, 0, 17, 2, 39]
+    shuffled = search(continuous_domain(4), 2, 8)
+    proposals = {number: shuffled.ask(number) for number in numbers}
+    straight = search(continuous_domain(4), 2, 8)
+    assert proposals == {number: straight.ask(number) for number in sorted(numbers)}
+
+
+def test_sobol_is_the_scrambled_sequence_of_scipy():
+    optimizer = SobolSearch(CUBE, 1, 12, seeds=False)
+    ours = [optimizer.ask(number).genotype for number in range(64)]
+    engine = qmc.Sobol(3, scramble=True, seed=np.random.default_rng(12))
+    np.testing.assert_array_equal(ours, engine.random(64))
+
+
+def test_sobol_balances_every_coordinate():
+    optimizer = SobolSearch(CUBE, 1, 0, seeds=False)
+    points = np.array([optimizer.ask(number).genotype for number in range(64)])
+    for column in points.T:
+        assert np.histogram(column, bins=64, range=(0, 1))[0].tolist() == [1] * 64
+
+
+def test_random_is_uniform():
+    optimizer = RandomSearch(CUBE, 1, 0, seeds=False)
+    points = np.array([optimizer.ask(number).genotype for number in range(2000)])
+    counts = [np.histogram(column, bins=10, range=(0, 1))[0] for column in points.T]
+    # chi-squared with 9 degrees of freedom: 33.7 is exceeded once in 10,000
+    assert all(((count - 200) ** 2 / 200).sum() < 33.7 for count in counts)
+    assert abs(np.corrcoef(points.T)[np.triu_indices(3, 1)]).max() < 0.08
+
+
+def test_sobol_refuses_more_genes_than_it_covers():
+    domain = Domain(tuple(Gene(f"g{i}") for i in range(21202)))
+    with pytest.raises(SpaceError, match="21201 genes and the space has 21202; use random"):
+        SobolSearch(domain, 1, 0)

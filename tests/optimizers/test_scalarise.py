@@ -1,0 +1,122 @@
+"""Scalarisation: the formulas by hand, the goals of the anchors, and what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from evomerge.errors import ConfigError
+from evomerge.optimizers import Needs, Scalarised
+from evomerge.optimizers.cma_es import CmaEs
+from evomerge.optimizers.random import RandomSearch
+from evomerge.testing.problems import Problem, continuous_domain, sphere
+from evomerge.testing.simulation import drive, trials
+
+DOMAIN = continuous_domain(2)
+
+
+def wrapped(n_objectives=2, *args, **options):
+    return Scalarised(RandomSearch(DOMAIN, 1, 0), n_objectives, *args, **options)
+
+
+def test_mean():
+    assert wrapped(3).cost((1.0, 2.0, 6.0)) == pytest.approx(3.0, rel=1e-15)
+
+
+def test_weighted():
+    scalar = wrapped(2, "weighted", [3.0, 1.0])
+    assert scalar.cost((1.0, 5.0)) == pytest.approx(0.75 * 1 + 0.25 * 5, rel=1e-15)
+
+
+def test_weighted_with_anchors():
+    # objective 0 minimised from 10 down to 2, objective 1 maximised (cost -m) from 0.5 up to 0.9
+    scalar = wrapped(2, "weighted", [1, 3], [(2, 10), (0.9, 0.5)])
+    assert scalar.cost((2.0, -0.9)) == pytest.approx(0.0, abs=1e-15)
+    assert scalar.cost((10.0, -0.5)) == pytest.approx(1.0, rel=1e-15)
+    assert scalar.cost((6.0, -0.6)) == pytest.approx(0.25 * 0.5 + 0.75 * 0.75, rel=1e-12)
+
+
+def test_tchebycheff():
+    scalar = wrapped(2, "tchebycheff", [1, 1], [(0, 1), (0, 2)])
+    terms = (0.5 * 0.3, 0.5 * 0.4)
+    assert scalar.cost((0.3, 0.8)) == pytest.approx(max(terms) + 0.05 * sum(terms), rel=1e-12)
+
+
+def test_tchebycheff_prefers_the_dominating_of_two_equal_maxima():
+    scalar = wrapped(2, "tchebycheff", anchors=[(0, 1), (0, 1)])
+    assert scalar.cost((0.5, 0.1)) < scalar.cost((0.5, 0.2))
+
+
+@pytest.mark.parametrize(("method", "target"), [("mean", 0.5), ("tchebycheff", 0.5)])
+def test_finds_the_compromise_of_two_spheres(method, target):
+    problem = sphere(continuous_domain(3), 2)  # optima at 0.3 and 0.7 of every range
+    optimizer = Scalarised(CmaEs(problem.domain, 1, 0), 2, method)
+    best = min(trials(drive(optimizer, problem, 500)), key=lambda t: optimizer.cost(t.costs))
+    assert problem.domain.to_unit(best.genotype) == pytest.approx([target] * 3, abs=1e-3)
+
+
+def test_tchebycheff_reaches_a_concave_front_where_sums_cannot():
+    # f = (u, 1 - u^2): any weighted sum is least at an end of the front
+    domain = continuous_domain(1)
+
+    def costs(genotype):
+        (unit,) = domain.to_unit(genotype)
+        return (unit, 1 - unit**2)
+
+    problem = Problem("concave", domain, 2, costs)
+    found = {}
+    for method in ("mean", "tchebycheff"):
+        optimizer = Scalarised(CmaEs(domain, 1, 0, restarts="none"), 2, method)
+        best = min(trials(drive(optimizer, problem, 300)), key=lambda t: optimizer.cost(t.costs))
+        (found[method],) = domain.to_unit(best.genotype)
+    assert found["mean"] in (pytest.approx(0, abs=1e-3), pytest.approx(1, abs=1e-3))
+    assert found["tchebycheff"] == pytest.approx((math.sqrt(5) - 1) / 2, abs=1e-3)
+
+
+def test_costs_near_the_float_range_stay_finite():
+    scalar = wrapped(2, "weighted", [1, 1], [(0, 1e-300), (1e308, -1e308)])
+    for costs in ((1e308, -1e308), (-1e308, 1e308), (5e-324, 0.0)):
+        assert math.isfinite(scalar.cost(costs))
+
+
+def test_needs_many_objectives_and_passes_the_reason_to_stop():
+    inner = CmaEs(DOMAIN, 1, 0, restarts="none")
+    optimizer = Scalarised(inner, 2)
+    assert optimizer.needs == Needs(objectives="many")
+    drive(optimizer, sphere(DOMAIN, 2), 3000)
+    assert optimizer.stop_reason() == inner.stop_reason() is not None
+
+
+@pytest.mark.parametrize(
+    ("n_objectives", "options", "message"),
+    [
+        (1, {}, "n_objectives: expected an integer >= 2, got 1"),
+        (2, {"method": "mea"}, "method: 'mea' is unknown; did you mean 'mean'?"),
+        (2, {"method": "weighted"}, "method 'weighted' needs one weight per objective"),
+        (2, {"method": "weighted", "weights": [1]}, "weights: expected 2 numbers >= 0"),
+        (2, {"method": "weighted", "weights": [0, 0]}, "not all 0"),
+        (2, {"method": "weighted", "weights": [1, -1]}, "weights: expected 2 numbers >= 0"),
+        (2, {"method": "weighted", "weights": [1, math.nan]}, "weights: expected finite numbers"),
+        (2, {"weights": [1, 2]}, "method 'mean' weighs all objectives alike"),
+        (2, {"method": "tchebycheff", "weights": [1, 2]}, "need anchors"),
+        (2, {"anchors": [(0, 1)]}, "anchors: expected 2 of [ideal, reference], got 1"),
+        (2, {"anchors": [(0, 1), (1, 1)]}, "anchors: expected [ideal, reference], two numbers"),
+        (2, {"anchors": [(0, 1), ("a", 1)]}, "anchors: expected finite numbers, got 'a'"),
+    ],
+)
+def test_arguments_are_checked(n_objectives, options, message):
+    with pytest.raises(ConfigError) as error:
+        wrapped(n_objectives, **options)
+    assert message in str(error.value)
+
+
+def test_optimizers_that_need_more_than_one_cost_are_refused():
+    inner = RandomSearch(DOMAIN, 1, 0)
+    for needs, message in (
+        (Needs(objectives="many"), "takes several objectives"),
+        (Needs(examples=True), "reads per-example scores"),
+    ):
+        inner.needs = needs
+        with pytest.raises(ConfigError, match=message):
+            Scalarised(inner, 2)
