@@ -1,0 +1,22 @@
+"""Recipes to weights: open checkpoints lazily, merge tensor by tensor, in memory or on disk."""
+
+from evomerge.merging.checkpoint import Checkpoint, open_checkpoint
+from evomerge.merging.engine import MergeEngine
+from evomerge.merging.method import METHODS, Group, PerDonor, PerInput, each, merge_method
+from evomerge.merging.plan import Plan
+from evomerge.merging.resident import Resident, load_resident
+
+__all__ = [
+    "METHODS",
+    "Checkpoint",
+    "Group",
+    "MergeEngine",
+    "PerDonor",
+    "PerInput",
+    "Plan",
+    "Resident",
+    "each",
+    "load_resident",
+    "merge_method",
+    "open_checkpoint",
+]

@@ -1,0 +1,105 @@
+"""One output tensor, computed: the only place where kernels run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evomerge.errors import CheckpointError, NonFiniteMerge
+from evomerge.merging.alignment import align
+from evomerge.merging.checkpoint import update_digest
+from evomerge.merging.memory import Memory
+from evomerge.merging.method import Group
+from evomerge.merging.plan import Plan, TensorMerge
+from evomerge.merging.random import Stream
+from evomerge.recipe.layout import Layout
+
+
+def compute(merge: TensorMerge, memory: Memory) -> Tensor:
+    """Merge one tensor and round it once, to its output dtype.
+
+    The result may share memory with an input and is to be treated as read-only.
+    """
+    tensors = [memory.load(source.checkpoint, source.tensor) for source in merge.inputs]
+    if merge.positions is not None:
+        tensors = align(tensors, merge.positions, merge.origin)
+    if merge.copied:
+        for source, tensor in zip(merge.inputs[1:], tensors[1:], strict=True):
+            if not torch.equal(tensor, tensors[0]):
+                raise CheckpointError(
+                    f"tensor '{merge.name}' holds no floating-point numbers and differs between "
+                    f"'{merge.inputs[0].checkpoint.label}' and '{source.checkpoint.label}'; "
+                    "such tensors are copied and must be equal"
+                )
+        return tensors[0].to(merge.out)
+    group = Group(
+        name=merge.name,
+        inputs=tuple(tensor.to(merge.work).contiguous() for tensor in tensors),
+        base_index=merge.base_index,
+        streams=tuple(Stream(merge.seed, s.donor, s.tensor) for s in merge.inputs),
+        compat=merge.compat,
+    )
+    result = merge.method.kernel(group, **merge.arguments)
+    if result.shape != merge.shape:
+        raise CheckpointError(
+            f"tensor '{merge.name}': method '{merge.method.name}' returned shape "
+            f"{tuple(result.shape)}, its inputs have {merge.shape}; mend the method"
+        )
+    return result.to(merge.out)
+
+
+def require_finite(name: str, tensor: Tensor) -> None:
+    """Raise NonFiniteMerge if a merged tensor holds inf or NaN.
+
+    The float64 sum of finite numbers is finite, and one pass over the tensor is all it takes.
+    """
+    if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float64)):
+        count = int((~torch.isfinite(tensor)).sum())
+        raise NonFiniteMerge(
+            f"tensor '{name}': {count} of {tensor.numel()} merged values are inf or NaN; "
+            "weights too large, or too near to cancelling out"
+        )
+
+
+class MergedCheckpoint:
+    """The result of a nested recipe, read like a checkpoint; each tensor is merged when read.
+
+    Args:
+        plan: of the nested recipe.
+        label: how messages name it.
+        memory: shared with the outer merge; says where the arithmetic runs.
+    """
+
+    def __init__(self, plan: Plan, label: str, memory: Memory) -> None:
+        self._plan = plan
+        self._memory = memory
+        self.label = label
+        self.constant = False
+        self.config: Mapping[str, Any] = plan.config
+        self.names = tuple(sorted(plan.tensors))
+        self.layout = Layout.of(self.names)
+        self.folder: Path = plan.tokenizer.folder
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a merged tensor without merging it."""
+        return self._plan.tensors[name].shape
+
+    def dtype(self, name: str) -> torch.dtype:
+        """Return the dtype a merged tensor is rounded to."""
+        return self._plan.tensors[name].out
+
+    def tensor(self, name: str) -> Tensor:
+        """Merge one tensor."""
+        return compute(self._plan.tensors[name], self._memory)
+
+    def digest(self) -> str:
+        """Return the sha256 of the merged weights, equal to that of the written checkpoint."""
+        digest = hashlib.sha256()
+        for name in self.names:
+            update_digest(digest, name, self.tensor(name))
+        return digest.hexdigest()

@@ -1,0 +1,154 @@
+"""The merge engine: recipes in, weights out, in memory or on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evomerge.errors import CheckpointError
+from evomerge.merging.compiler import Compiler
+from evomerge.merging.compute import compute, require_finite
+from evomerge.merging.folder import write_folder
+from evomerge.merging.memory import Memory
+from evomerge.merging.plan import Plan, TensorMerge
+from evomerge.merging.statistics import delta_statistics
+from evomerge.merging.targets import Targets
+from evomerge.recipe.model import ModelRef, Recipe
+from evomerge.types import DeltaStatistics
+
+
+class MergeEngine:
+    """Merges recipes; opens every model once and keeps what no genotype changes.
+
+    Args:
+        device: where the arithmetic runs.
+        allow_pickle: read pickled checkpoints (weights only).
+        cache_bytes: how much of the inputs may stay on `device` between merges.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str | torch.device = "cpu",
+        allow_pickle: bool = False,
+        cache_bytes: int = 2 << 30,
+    ) -> None:
+        self._device = torch.device(device)
+        self._memory = Memory(self._device, cache_bytes)
+        self._compiler = Compiler(allow_pickle, self._memory)
+
+    def check(self, recipe: Recipe) -> Plan:
+        """Compile a recipe against its models; only configurations and headers are read.
+
+        Raises:
+            RecipeError: the recipe means nothing: names, scopes, ranges, values.
+            CheckpointError: the models are missing, damaged or do not match.
+            PluginError: the merge method is unknown.
+        """
+        return self._compiler.compile(recipe)
+
+    def config(self, recipe: Recipe) -> dict[str, Any]:
+        """Return config.json of the merged model."""
+        return dict(self.check(recipe).config)
+
+    def tensors(self, recipe: Recipe) -> Iterator[tuple[str, Tensor]]:
+        """Yield every merged tensor in its output dtype; read-only, valid on their own."""
+        for name, merge in self.check(recipe).tensors.items():
+            yield name, self._compute(merge)
+
+    def apply(self, recipe: Recipe, module: nn.Module) -> None:
+        """Write the merged tensors into a resident module, in place, in the module's dtype.
+
+        After an error the module's weights are undefined until the next apply.
+
+        Raises:
+            NonFiniteMerge: a merged tensor holds inf or NaN.
+            CheckpointError: merged tensors and module do not match by name or shape.
+            RecipeError, PluginError: see `check`.
+        """
+        plan = self.check(recipe)
+        targets = Targets(module, plan.tensors)
+        targets.require_complete()
+        written: set[int] = set()
+        with torch.no_grad():
+            for name, target, merged in targets.pairs(lambda n: self._compute(plan.tensors[n])):
+                if target.shape != merged.shape:
+                    raise CheckpointError(
+                        f"merged tensor '{name}' has shape {tuple(merged.shape)}, the module "
+                        f"{tuple(target.shape)}; load the module from the recipe's config"
+                    )
+                # A second name of one storage would undo what the first has written.
+                if target.data_ptr() in written and target.numel():
+                    raise CheckpointError(
+                        f"merged tensor '{name}' is tied to another tensor of the module; load "
+                        "the module from the recipe's config"
+                    )
+                written.add(target.data_ptr())
+                target.copy_(merged)
+                require_finite(name, target)
+
+    def write(
+        self,
+        recipe: Recipe,
+        directory: str | Path,
+        *,
+        shard_bytes: int = 5_000_000_000,
+        extra_files: Mapping[str, str | bytes] | None = None,
+    ) -> None:
+        """Write the merged model as a folder that transformers loads.
+
+        Every model whose sha256 the recipe pins is checked against it first.
+
+        Args:
+            recipe: what to merge.
+            directory: must not exist; it appears finished or not at all.
+            shard_bytes: upper size of one weights file.
+            extra_files: name to content of further files, such as the recipe itself.
+
+        Raises:
+            UserError: the destination exists, cannot be written, or the disk is full.
+            NonFiniteMerge: a merged tensor holds inf or NaN.
+            CheckpointError, RecipeError, PluginError: see `check`.
+        """
+        plan = self.check(recipe)
+        for ref, checkpoint in plan.models.items():
+            if ref.sha256 is not None and checkpoint.digest() != ref.sha256:
+                raise CheckpointError(
+                    f"model '{ref}' has content {checkpoint.digest()}, the recipe pins "
+                    f"{ref.sha256}; restore the model or drop its sha256"
+                )
+        write_folder(
+            plan,
+            Path(directory),
+            self._compute,
+            shard_bytes=shard_bytes,
+            extra_files=extra_files or {},
+        )
+
+    def delta_statistics(self, module: nn.Module, base: ModelRef) -> DeltaStatistics:
+        """Measure how far a resident module is from a base, see `DeltaStatistics`.
+
+        Raises:
+            CheckpointError: the base cannot be opened, or shares no tensor with the module.
+        """
+        return delta_statistics(module, self._compiler.open(base), self._device)
+
+    def digest(self, ref: ModelRef, *, base: ModelRef | None = None) -> str:
+        """Return the sha256 of a model's weights, independent of folder, shards and format.
+
+        Args:
+            ref: the model.
+            base: what it sits on, if it is a bare adapter folder.
+
+        Raises:
+            CheckpointError: the model cannot be opened.
+        """
+        origin = None if base is None else self._compiler.open(base)
+        return self._compiler.open(ref, origin).digest()
+
+    def _compute(self, merge: TensorMerge) -> Tensor:
+        return compute(merge, self._memory)

@@ -1,0 +1,46 @@
+"""Input tensors kept where the arithmetic runs.
+
+Files are memory-mapped, so on a CPU there is nothing to keep. On an accelerator every merge would
+copy the same donors over again; what fits stays there instead. Nothing else is worth keeping:
+trimming by selection costs a sixth of a TIES merge, so kept magnitude orders, four bytes for each
+element and donor, bought too little when measured.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from evomerge.merging.checkpoint import Checkpoint
+
+
+class Memory:
+    """Copies of file tensors on a device, kept while they fit.
+
+    Merges walk through a model in the same order every time, so what came first is kept and
+    nothing is thrown out: the least recently used tensor is always the one needed next.
+
+    Args:
+        device: where the arithmetic runs.
+        limit_bytes: what the kept tensors may take together; 0 keeps nothing.
+    """
+
+    def __init__(self, device: torch.device, limit_bytes: int) -> None:
+        self.device = device
+        self._limit = limit_bytes
+        self._used = 0
+        self._kept: dict[tuple[Checkpoint, str], Tensor] = {}
+
+    def load(self, checkpoint: Checkpoint, name: str) -> Tensor:
+        """Return a tensor of a checkpoint on the device, in its stored dtype; read-only."""
+        key = (checkpoint, name)
+        if key in self._kept:
+            return self._kept[key]
+        source = checkpoint.tensor(name)
+        tensor = source.to(self.device)
+        size = tensor.numel() * tensor.element_size()
+        # A tensor that was not copied is the file itself: keeping it would gain nothing.
+        if tensor is not source and checkpoint.constant and self._used + size <= self._limit:
+            self._kept[key] = tensor
+            self._used += size
+        return tensor

@@ -1,0 +1,1 @@
+"""The built-in merge methods, one registered function each."""

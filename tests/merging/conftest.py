@@ -1,0 +1,46 @@
+"""Checkpoints shared by the merge tests, built once per session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from hypothesis import settings
+from tiny_models import gpt2, llama, qwen2
+
+from evomerge.merging import MergeEngine
+
+transformers.utils.logging.disable_progress_bar()
+torch.set_num_threads(1)
+settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("repeatable")
+
+FAMILIES = {"llama": llama, "llama12": llama, "qwen2": qwen2, "gpt2": gpt2}
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory):
+    """Return (name, dtype) -> [base, donor, donor, donor], built on first use."""
+    built: dict[tuple[str, torch.dtype], list[Path]] = {}
+
+    def build(name: str, dtype: torch.dtype = torch.float32) -> list[Path]:
+        if (name, dtype) not in built:
+            folder = tmp_path_factory.mktemp(name)
+            make = FAMILIES[name]
+            layers = 12 if name.endswith("12") else 2
+            base = make(folder / "base", seed=0, layers=layers, dtype=dtype)
+            built[name, dtype] = [base] + [
+                make(folder / f"donor{i}", seed=i, layers=layers, near=base, dtype=dtype)
+                for i in (1, 2, 3)
+            ]
+        return built[name, dtype]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """Return an engine that has every tiny model open."""
+    return MergeEngine()
