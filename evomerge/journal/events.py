@@ -52,8 +52,8 @@ class Event:
 
 
 def canonical(payload: Mapping[str, Any]) -> str:
-    """Write JSON in one way only: sorted keys, shortest exact floats, no NaN."""
-    return json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """Write JSON in one way only: keys in the order given, shortest exact floats, no NaN."""
+    return json.dumps(payload, separators=(",", ":"), allow_nan=False)
 
 
 def chained(previous: str, kind: str, trial: int | None, payload: str) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 import traceback
 from itertools import islice
+from typing import TypeAlias
 
 import torch
 
-from evomerge.errors import FitnessError, InvalidGenotype, NonFiniteMerge, RecipeError, UserError
+from evomerge.errors import InvalidGenotype, NonFiniteMerge, RecipeError, UserError
 from evomerge.fitness import BoundFitness, Item, MergedModel, build_fitness, load_items
 from evomerge.merging import MergeEngine, Resident, load_resident
 from evomerge.types import Completed, Failed, Outcome, Split
 from evomerge.workers.protocol import Job, JobResult
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec
+
+_Score: TypeAlias = tuple[float, dict[str, float], dict[str, float]]
 
 
 class Evaluator:
@@ -41,31 +44,36 @@ class Evaluator:
             name = part.objective.name
             fitness = build_fitness(part.fitness, part.args, metric=part.metric, folder=spec.folder)
             self._fitness.append(fitness)
-            self._items[name, "search"] = self._load(part, part.search)
-            self._items[name, "holdout"] = self._load(part, part.holdout)
+            for split, source in (("search", part.search), ("holdout", part.holdout)):
+                self._items[name, split] = (
+                    ()
+                    if source is None
+                    else load_items(
+                        source, folder=spec.folder, limit=part.limit, fields=fitness.fields
+                    )
+                )
 
     def evaluate(self, job: Job) -> JobResult:
         """Merge and score one recipe; whatever the candidate does wrong is in the outcome."""
-        started = time.perf_counter()
-        merged = started
+        started = merged = time.perf_counter()
+        where = ""
         try:
             resident = self._merge(job)
             merged = time.perf_counter()
-            outcome: Outcome = self._score(job, resident)
+            scores = _Scores()
+            for part, fitness in zip(self._spec.objectives, self._fitness, strict=True):
+                where = f"objective '{part.objective.name}': "
+                scores.add(part.objective.name, self._score(job, resident, part, fitness))
+            outcome: Outcome = scores.outcome()
         except (InvalidGenotype, NonFiniteMerge, RecipeError) as error:
-            outcome = Failed("invalid", str(error))
+            outcome = Failed("invalid", where + str(error))
         except UserError as error:
-            outcome = Failed("error", str(error))
+            outcome = Failed("error", where + str(error))
         except Exception as error:  # noqa: BLE001 the one place where a candidate may do anything
-            message = f"{type(error).__name__}: {error}".strip()
+            message = f"{where}{type(error).__name__}: {error}".strip()
             outcome = Failed("error", message, traceback.format_exc())
         finished = time.perf_counter()
         return JobResult(job, outcome, merged - started, finished - merged, self._name)
-
-    def _load(self, part: ObjectiveSpec, source: object) -> tuple[Item, ...]:
-        if source is None:
-            return ()
-        return load_items(source, folder=self._spec.folder, limit=part.limit)
 
     def _merge(self, job: Job) -> Resident:
         config = self._engine.config(job.recipe)
@@ -77,34 +85,41 @@ class Evaluator:
             self._engine.apply(job.recipe, self._resident.module)
         return self._resident
 
-    def _score(self, job: Job, resident: Resident) -> Completed:
-        metrics: dict[str, float] = {}
-        examples: dict[str, dict[str, float]] = {}
-        notes: dict[str, float] = {}
-        for part, fitness in zip(self._spec.objectives, self._fitness, strict=True):
-            name = part.objective.name
-            items = self._items[name, job.split]
-            model = MergedModel(
-                resident.module,
-                resident.tokenizer,
-                recipe=job.recipe,
-                split=job.split,
-                items=tuple(islice(items, job.limit)),
-                device=self._device,
-                write=lambda folder: self._engine.write(job.recipe, folder),
-                delta=lambda: self._engine.delta_statistics(resident.module, self._spec.base),
-            )
-            try:
-                metric, scores, secondary = fitness.score(model)
-            except FitnessError as error:
-                raise FitnessError(f"objective '{name}': {error}") from error
-            finally:
-                model.close()
-            metrics[name] = metric
-            if scores:
-                examples[name] = dict(scores)
-            notes |= {f"{name}/{key}": value for key, value in secondary.items()}
-        return Completed(metrics, examples, notes)
+    def _score(
+        self, job: Job, resident: Resident, part: ObjectiveSpec, fitness: BoundFitness
+    ) -> _Score:
+        items = self._items[part.objective.name, job.split]
+        model = MergedModel(
+            resident.module,
+            resident.tokenizer,
+            recipe=job.recipe,
+            split=job.split,
+            items=tuple(islice(items, job.limit)),
+            device=self._device,
+            write=lambda folder: self._engine.write(job.recipe, folder),
+            delta=lambda: self._engine.delta_statistics(resident.module, self._spec.base),
+        )
+        with model:
+            return fitness.score(model)
+
+
+class _Scores:
+    """The scores of one candidate, objective by objective."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, float] = {}
+        self._examples: dict[str, dict[str, float]] = {}
+        self._notes: dict[str, float] = {}
+
+    def add(self, objective: str, score: _Score) -> None:
+        metric, examples, notes = score
+        self._metrics[objective] = metric
+        if examples:
+            self._examples[objective] = dict(examples)
+        self._notes |= {f"{objective}/{key}": value for key, value in notes.items()}
+
+    def outcome(self) -> Completed:
+        return Completed(self._metrics, self._examples, self._notes)
 
 
 def resolve_device(device: str) -> str:

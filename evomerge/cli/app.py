@@ -1,0 +1,105 @@
+"""The `evomerge` command: one thin command per verb, errors in one line, exit codes that mean.
+
+0 done, 1 failed, 2 the user's error, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from evomerge import __version__
+from evomerge.cli import results, searches
+from evomerge.cli.merge import merge
+from evomerge.errors import EvomergeError
+
+EXIT_INTERRUPTED = 130
+_USER_ERRNOS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+}
+
+
+class _InOrder(TyperGroup):
+    """Lists commands in the order in which a user meets them."""
+
+    def list_commands(self, ctx: object) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+
+app = typer.Typer(
+    name="evomerge",
+    cls=_InOrder,
+    help="Search for the best way to merge models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(searches.quickstart)
+app.command()(searches.init)
+app.command()(searches.check)
+app.command()(searches.run)
+app.command()(searches.resume)
+app.command()(results.status)
+app.command()(results.front)
+app.command()(results.export)
+app.command()(merge)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"evomerge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Search for the best way to merge models."""
+
+
+def main() -> None:
+    """Run the command line; the entry point of the `evomerge` script."""
+    try:
+        code = app(standalone_mode=False)
+    except EvomergeError as error:
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _complain("interrupted; 'evomerge resume' continues from the last finished trial")
+        sys.exit(EXIT_INTERRUPTED)
+    except OSError as error:
+        if error.errno not in _USER_ERRNOS:
+            raise
+        _complain(f"{error.filename or 'a file'}: {error.strerror}")
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        show = getattr(error, "show", None)  # click's usage errors print themselves
+        if show is None:
+            raise
+        show()
+        sys.exit(getattr(error, "exit_code", 2))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines():
+        print(f"evomerge: {line}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

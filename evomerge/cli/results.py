@@ -1,0 +1,149 @@
+"""The verbs that read a run: status, front, export."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evomerge.cli.places import find_run
+from evomerge.errors import RunDirectoryError, UserError
+
+if TYPE_CHECKING:
+    from evomerge.report import Front
+
+RunFolder = Annotated[
+    Path | None, typer.Argument(metavar="[RUN]", help="A run directory; the latest by default.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
+    """Say how a run stands: trials, failures, budget, whether it can be resumed."""
+    from evomerge.journal import read_events, read_sessions  # noqa: PLC0415
+
+    folder = find_run(run_folder)
+    events = read_events(folder)
+    sessions = read_sessions(folder)
+    kinds = Counter(event.kind for event in events)
+    failures = Counter(
+        f"{event.payload['failed']}: {event.payload['message'].splitlines()[0]}"
+        for event in events
+        if event.kind == "finished" and "failed" in event.payload
+    )
+    stopped = [event.payload["reason"] for event in events if event.kind == "stopped"]
+    merged = [event.timing for event in events if event.kind == "finished" and event.timing]
+    report: dict[str, Any] = {
+        "run": str(folder),
+        "study": events[0].payload["study"]["name"] if events else None,
+        "budget": events[0].payload["study"]["budget"] if events else None,
+        "asked": kinds["asked"],
+        "finished": kinds["finished"],
+        "failed": sum(failures.values()),
+        "failures": dict(failures.most_common()),
+        "retried": kinds["retried"],
+        "scored": kinds["scored"],
+        "stopped": stopped[-1] if stopped else None,
+        "sessions": len(sessions),
+        "last_session": sessions[-1].ended_because or "running or killed" if sessions else None,
+        "merge_s": sum(timing["merge_s"] for timing in merged),
+        "score_s": sum(timing["score_s"] for timing in merged),
+    }
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+        return
+    typer.echo(f"{folder}: study '{report['study']}'")
+    typer.echo(
+        f"  trials    {report['finished']} finished, {report['asked'] - report['finished']} in "
+        f"flight, {report['failed']} failed, {report['retried']} attempts repeated"
+    )
+    for cause, count in failures.most_common(5):
+        typer.echo(f"            {count} × {cause}")
+    typer.echo(f"  scored    {report['scored']} (baselines, and the front on hold-out items)")
+    typer.echo(f"  time      {report['merge_s']:.0f} s merging, {report['score_s']:.0f} s scoring")
+    typer.echo(f"  sessions  {report['sessions']}, the last: {report['last_session']}")
+    if stopped:
+        typer.echo(f"  stopped   {stopped[-1]}; more: evomerge resume {folder} --add trials=100")
+    else:
+        typer.echo(f"  continue  evomerge resume {folder}")
+
+
+def front(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
+    """Print the Pareto set with hold-out scores, intervals and the baselines."""
+    print_front(find_run(run_folder), as_json)
+
+
+def export(
+    out: Annotated[Path, typer.Argument(help="The folder to write; must not exist.")],
+    run_folder: Annotated[
+        Path | None, typer.Option("--run", help="A run directory; the latest by default.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every recipe of the front, with table and plots.")
+    ] = False,
+    trial: Annotated[
+        int | None, typer.Option(help="The merged checkpoint of one trial, with its recipe.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the front as recipes, table and plots (--all), or one trial as a checkpoint."""
+    folder = find_run(run_folder)
+    if everything == (trial is not None):
+        raise UserError("export: say --all for the whole front, or --trial N for one checkpoint")
+    if out.exists():
+        raise RunDirectoryError(f"{out} exists already; name a new folder")
+    if trial is None:
+        export_all(folder, out)
+    else:
+        _export_trial(folder, trial, out)
+    if as_json:
+        typer.echo(json.dumps({"run": str(folder), "out": str(out)}))
+    else:
+        typer.echo(f"wrote {out}")
+
+
+def print_front(run: Path, as_json: bool) -> None:
+    """Print a run's front."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from evomerge.report import print_table, to_json  # noqa: PLC0415
+
+    found = _collect(run)
+    if as_json:
+        typer.echo(json.dumps(to_json(found), indent=2))
+    else:
+        print_table(found, Console())
+
+
+def export_all(run: Path, out: Path) -> None:
+    """Write every recipe of a run's front, its table and its plots."""
+    from evomerge.report import export_front  # noqa: PLC0415
+    from evomerge.study import open_study  # noqa: PLC0415
+
+    study, _ = open_study(run)
+    context = study.context
+    for refusal in export_front(_collect(run), out, context.layout, context.dtype):
+        typer.echo(f"evomerge: {refusal}", err=True)
+
+
+def _collect(run: Path) -> Front:
+    from evomerge.report import collect_front  # noqa: PLC0415
+
+    return collect_front(run)
+
+
+def _export_trial(run: Path, number: int, out: Path) -> None:
+    from evomerge.merging import MergeEngine  # noqa: PLC0415
+    from evomerge.recipe.native import dumps  # noqa: PLC0415
+    from evomerge.study import open_study  # noqa: PLC0415
+
+    study, events = open_study(run)
+    asked = {event.trial: event.payload for event in events if event.kind == "asked"}
+    if number not in asked:
+        raise UserError(f"{run}: there is no trial {number}; it has {len(asked)} trials, from 0")
+    recipe = study.space.decode(tuple(asked[number]["genotype"]))
+    engine = MergeEngine(allow_pickle=study.config.models.allow_pickle)
+    engine.write(recipe, out, extra_files={"evomerge_recipe.yaml": dumps(recipe)})

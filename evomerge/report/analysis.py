@@ -1,0 +1,312 @@
+"""What the front is worth: intervals, gains over baselines, and what survives on hold-out items.
+
+The search picked its front by the search scores, so those scores are optimistic (the winner's
+curse). Hold-out scores are not, as long as nobody picks by them: the best of many hold-out scores
+is optimistic again, only less so. A gain whose paired interval holds 0 is within noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evomerge.pareto import Anchors, anchored_hypervolume, knee, non_dominated
+from evomerge.report.estimates import Estimate, Gain, SplitEstimates
+from evomerge.report.front import BASE, DONOR_PREFIX, Front, FrontRow
+from evomerge.types import Objective, Split
+
+
+@dataclass(frozen=True, slots=True)
+class RowAnalysis:
+    """One row, judged.
+
+    Attributes:
+        row: as given.
+        search: objective name to estimate on search items.
+        holdout: the same on hold-out items; None when it was not scored there.
+        search_mean: mean over the objectives; None where a mean means nothing.
+        holdout_mean: the same on hold-out items.
+        gains: objective name to gain over that objective's best baseline; members of the front
+            only, on the analysis' split.
+        mean_gain: gain over the baseline with the best mean; None where a mean means nothing.
+        confirmed: no other member and no baseline dominates it on hold-out items; None without
+            hold-out scores.
+    """
+
+    row: FrontRow
+    search: Mapping[str, Estimate]
+    holdout: Mapping[str, Estimate] | None
+    search_mean: Estimate | None
+    holdout_mean: Estimate | None
+    gains: Mapping[str, Gain]
+    mean_gain: Gain | None
+    confirmed: bool | None
+
+    def on(self, split: Split) -> Mapping[str, Estimate] | None:
+        """Return the estimates of a split."""
+        return self.search if split == "search" else self.holdout
+
+    def mean_on(self, split: Split) -> Estimate | None:
+        """Return the mean of a split."""
+        return self.search_mean if split == "search" else self.holdout_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Volumes:
+    """Hypervolume on the scale 0 = base, 1 = best donor per objective, above -0.1 in each.
+
+    Attributes:
+        front_search: of the members, on search items (optimistic).
+        front_holdout: of the members, on hold-out items; None when not all were scored there.
+        baselines_search: of all baselines together, on search items.
+        baselines_holdout: of all baselines together, on hold-out items.
+        degenerate: objectives in which no donor beats the base, scaled as
+            `evomerge.pareto.anchors.AnchorKind` says.
+    """
+
+    front_search: float
+    front_holdout: float | None
+    baselines_search: float
+    baselines_holdout: float | None
+    degenerate: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Everything that is reported of a front.
+
+    Attributes:
+        front: as given.
+        split: the items that gains, marks and order are about: hold-out where members were
+            scored there, otherwise search.
+        rows: one per row of the front, in its order.
+        best: objective name to the rows with the best score on `split`, ties included.
+        knee: name of the member that gives up least overall on `split`; None with fewer than
+            three members or a single objective.
+        volumes: None without a base and a donor among the baselines.
+        confidence: that intervals are to cover.
+        notes: what a reader must know, one sentence each.
+    """
+
+    front: Front
+    split: Split
+    rows: tuple[RowAnalysis, ...]
+    best: Mapping[str, tuple[str, ...]]
+    knee: str | None
+    volumes: Volumes | None
+    confidence: float
+    notes: tuple[str, ...]
+
+    @property
+    def members(self) -> tuple[RowAnalysis, ...]:
+        """The members of the front, best first."""
+        return self._sorted(row for row in self.rows if row.row.kind == "front")
+
+    @property
+    def baselines(self) -> tuple[RowAnalysis, ...]:
+        """The baselines, best first."""
+        return self._sorted(row for row in self.rows if row.row.kind == "baseline")
+
+    def _sorted(self, rows: Iterable[RowAnalysis]) -> tuple[RowAnalysis, ...]:
+        """By mean where there is one, otherwise by the first objective; unscored rows last."""
+        first = self.front.objectives[0]
+
+        def key(row: RowAnalysis) -> tuple[bool, float, str]:
+            estimates, mean = row.on(self.split), row.mean_on(self.split)
+            if estimates is None:
+                return True, 0.0, row.row.name
+            cost = first.cost(estimates[first.name].score) if mean is None else -mean.score
+            return False, cost, row.row.name
+
+        return tuple(sorted(rows, key=key))
+
+
+def analyse(front: Front, n_resamples: int = 2000, confidence: float = 0.95) -> Analysis:
+    """Judge a front.
+
+    Args:
+        front: members and baselines with their scores.
+        n_resamples: of the bootstrap over items.
+        confidence: that intervals are to cover, in (0, 1).
+
+    Raises:
+        ValueError: `confidence` or `n_resamples` is out of range.
+    """
+    search = SplitEstimates(front, "search", n_resamples, confidence)
+    holdout = SplitEstimates(front, "holdout", n_resamples, confidence)
+    members = [row.name for row in front.members]
+    split: Split = "holdout" if any(name in holdout.scores for name in members) else "search"
+    judged = holdout if split == "holdout" else search
+    mean_means = _share_a_unit(front)
+    baselines = [row.name for row in front.baselines if row.name in judged.scores]
+    best_baseline = {
+        objective.name: _best_of(judged, objective, baselines)[0]
+        for objective in front.objectives
+        if baselines
+    }
+    best_mean = (
+        max(baselines, key=lambda name: judged.mean_estimate(name).score)
+        if baselines and mean_means
+        else None
+    )
+    confirmed = _confirmed(front, holdout)
+
+    def analysis_of(row: FrontRow) -> RowAnalysis:
+        names = [objective.name for objective in front.objectives]
+        compared = row.kind == "front" and row.name in judged.scores
+        held = row.name in holdout.scores
+        return RowAnalysis(
+            row=row,
+            search={name: search.estimate(row.name, name) for name in names},
+            holdout={name: holdout.estimate(row.name, name) for name in names} if held else None,
+            search_mean=search.mean_estimate(row.name) if mean_means else None,
+            holdout_mean=holdout.mean_estimate(row.name) if mean_means and held else None,
+            gains={
+                name: judged.gain(row.name, baseline, name)
+                for name, baseline in best_baseline.items()
+                if compared
+            },
+            mean_gain=judged.mean_gain(row.name, best_mean) if compared and best_mean else None,
+            confirmed=confirmed.get(row.name) if row.kind == "front" else None,
+        )
+
+    volumes = _volumes(front, search, holdout)
+    return Analysis(
+        front=front,
+        split=split,
+        rows=tuple(analysis_of(row) for row in front.rows),
+        best={
+            objective.name: _best_of(judged, objective, list(judged.scores))
+            for objective in front.objectives
+            if judged.scores
+        },
+        knee=_knee(front, judged),
+        volumes=volumes,
+        confidence=confidence,
+        notes=tuple(_notes(front, split, judged, holdout, volumes, mean_means)),
+    )
+
+
+def cost_rows(
+    objectives: Sequence[Objective], rows: Iterable[Mapping[str, float]]
+) -> NDArray[np.float64]:
+    """Return the costs of scored rows, (n_rows, n_objectives)."""
+    costs = [[objective.cost(row[objective.name]) for objective in objectives] for row in rows]
+    return np.array(costs, dtype=np.float64).reshape(-1, len(objectives))
+
+
+def _share_a_unit(front: Front) -> bool:
+    """Say whether a mean over objectives means something.
+
+    A unit is not declared, so the rule is strict: every objective is maximised and every score
+    lies in [0, 1], as accuracies and other shares do.
+    """
+    scores = [
+        row_scores[objective.name]
+        for row in front.rows
+        for row_scores in (row.search, row.holdout)
+        if row_scores is not None
+        for objective in front.objectives
+    ]
+    return (
+        len(front.objectives) > 1
+        and all(objective.goal == "maximize" for objective in front.objectives)
+        and all(0.0 <= score <= 1.0 for score in scores)
+    )
+
+
+def _best_of(estimates: SplitEstimates, objective: Objective, rows: list[str]) -> tuple[str, ...]:
+    costs = {row: objective.cost(estimates.scores[row][objective.name]) for row in rows}
+    lowest = min(costs.values())
+    return tuple(row for row in rows if costs[row] == lowest)
+
+
+def _confirmed(front: Front, holdout: SplitEstimates) -> dict[str, bool]:
+    names = list(holdout.scores)
+    if not names:
+        return {}
+    kept = set(non_dominated(cost_rows(front.objectives, holdout.scores.values())).tolist())
+    return {name: index in kept for index, name in enumerate(names)}
+
+
+def _knee(front: Front, judged: SplitEstimates) -> str | None:
+    names = [row.name for row in front.members if row.name in judged.scores]
+    if len(names) < 3 or len(front.objectives) < 2:
+        return None
+    costs = cost_rows(front.objectives, (judged.scores[name] for name in names))
+    kept = non_dominated(costs)
+    return names[int(kept[knee(costs[kept])])]
+
+
+def _volumes(front: Front, search: SplitEstimates, holdout: SplitEstimates) -> Volumes | None:
+    on_search = _volume_pair(front, search)
+    if on_search is None:
+        return None
+    on_holdout = _volume_pair(front, holdout)
+    complete = all(row.name in holdout.scores for row in front.members)
+    return Volumes(
+        front_search=on_search[0],
+        front_holdout=on_holdout[0] if on_holdout and complete else None,
+        baselines_search=on_search[1],
+        baselines_holdout=on_holdout[1] if on_holdout else None,
+        degenerate=tuple(dict.fromkeys([*on_search[2], *(on_holdout[2] if on_holdout else ())])),
+    )
+
+
+def _volume_pair(
+    front: Front, estimates: SplitEstimates
+) -> tuple[float, float, tuple[str, ...]] | None:
+    """Return the volumes of the members and of the baselines, and the degenerate objectives."""
+    scores = estimates.scores
+    donors = [scores[name] for name in scores if name.startswith(DONOR_PREFIX)]
+    if BASE not in scores or not donors:
+        return None
+    anchors = Anchors.of(front.objectives, scores[BASE], donors, degenerate="adapt")
+    members = [scores[row.name] for row in front.members if row.name in scores]
+    baselines = [scores[row.name] for row in front.baselines if row.name in scores]
+    return (
+        anchored_hypervolume(anchors.scale_all(members)),
+        anchored_hypervolume(anchors.scale_all(baselines)),
+        anchors.degenerate,
+    )
+
+
+def _notes(
+    front: Front,
+    split: Split,
+    judged: SplitEstimates,
+    holdout: SplitEstimates,
+    volumes: Volumes | None,
+    mean_means: bool,
+) -> Iterable[str]:
+    missing = [row.name for row in front.rows if row.name not in holdout.scores]
+    if split == "search":
+        yield (
+            "No hold-out scores: the front was picked by these very scores, so its gains are "
+            "optimistic (winner's curse) and their intervals do not account for it."
+        )
+    else:
+        yield (
+            "Scores are on hold-out items, which the search never saw. Search scores are "
+            "optimistic (winner's curse), and so, less so, is the best of several hold-out scores."
+        )
+        if missing:
+            yield f"Not scored on hold-out items: {', '.join(missing)}."
+    if judged.mismatched:
+        yield (
+            f"No interval for {', '.join(judged.mismatched)}: the score is not the mean of its "
+            "items' scores."
+        )
+    if len(front.objectives) > 1 and not mean_means:
+        yield (
+            "No mean over objectives: it needs objectives that are all maximised, with scores "
+            "between 0 and 1."
+        )
+    if volumes and volumes.degenerate:
+        yield (
+            f"No donor beats the base in {', '.join(volumes.degenerate)}; its hypervolume scale is "
+            "0 = worst donor, 1 = base (or plain differences where all tie)."
+        )

@@ -1,0 +1,116 @@
+"""The front as JSON, for `--json` and for programs.
+
+    format       'evomerge-front/1'; the number rises when a key changes meaning or goes
+    study, seed, trials {finished, failed}, objectives [{name, goal}], confidence
+    split        'holdout' or 'search': what gains, best, knee and order are about
+    front        rows, best first; baselines likewise
+    best         objective to the names of the rows with the best score
+    knee         name of the member that gives up least, or null
+    hypervolume  null, or {reference, degenerate, front, baselines}, the last two
+                 {search, holdout}, on the scale 0 = base, 1 = best donor
+    history      [[trial, hypervolume], ...]
+    notes        sentences
+
+A row is {name, kind, trial, fingerprint, recipe, search, holdout, mean {search, holdout}, gains,
+mean_gain, confirmed}. Scores are objective to {score, low, high, items}, gains objective to {over,
+gain, low, high, probability_better, within_noise}; positive gains are better whatever the goal.
+What is unknown is null. Numbers are not rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from evomerge.pareto import REFERENCE
+from evomerge.report.analysis import Analysis, RowAnalysis, Volumes, analyse
+from evomerge.report.estimates import Estimate, Gain
+from evomerge.report.front import Front
+
+FORMAT = "evomerge-front/1"
+
+
+def to_json(front: Front) -> dict[str, Any]:
+    """Return the judged front as a JSON document; the same front gives the same document."""
+    return document_of(analyse(front))
+
+
+def document_of(analysis: Analysis) -> dict[str, Any]:
+    """Return an analysis as a JSON document."""
+    front = analysis.front
+    return {
+        "format": FORMAT,
+        "study": front.study,
+        "seed": front.seed,
+        "trials": {"finished": front.n_trials, "failed": front.n_failed},
+        "objectives": [{"name": item.name, "goal": item.goal} for item in front.objectives],
+        "confidence": analysis.confidence,
+        "split": analysis.split,
+        "front": [row_document(row) for row in analysis.members],
+        "baselines": [row_document(row) for row in analysis.baselines],
+        "best": {name: list(rows) for name, rows in analysis.best.items()},
+        "knee": analysis.knee,
+        "hypervolume": _volumes(analysis.volumes),
+        "history": [[trial, volume] for trial, volume in front.hypervolume],
+        "notes": list(analysis.notes),
+    }
+
+
+def row_document(analysis: RowAnalysis) -> dict[str, Any]:
+    """Return one row as JSON."""
+    row = analysis.row
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "trial": row.trial,
+        "fingerprint": row.fingerprint,
+        "recipe": row.recipe.model_dump(mode="json", exclude_defaults=True),
+        "search": _estimates(analysis.search),
+        "holdout": None if analysis.holdout is None else _estimates(analysis.holdout),
+        "mean": {
+            "search": _estimate(analysis.search_mean),
+            "holdout": _estimate(analysis.holdout_mean),
+        },
+        "gains": {name: _gain(gain) for name, gain in analysis.gains.items()},
+        "mean_gain": _gain(analysis.mean_gain),
+        "confirmed": analysis.confirmed,
+    }
+
+
+def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: _estimate(estimate) for name, estimate in estimates.items()}
+
+
+def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return {
+        "score": estimate.score,
+        "low": estimate.low,
+        "high": estimate.high,
+        "items": estimate.n_items,
+    }
+
+
+def _gain(gain: Gain | None) -> dict[str, Any] | None:
+    if gain is None:
+        return None
+    return {
+        "over": gain.against,
+        "gain": gain.gain,
+        "low": gain.low,
+        "high": gain.high,
+        "probability_better": gain.probability_better,
+        "within_noise": gain.within_noise,
+    }
+
+
+def _volumes(volumes: Volumes | None) -> dict[str, Any] | None:
+    if volumes is None:
+        return None
+    return {
+        "reference": REFERENCE,
+        "degenerate": list(volumes.degenerate),
+        "front": {"search": volumes.front_search, "holdout": volumes.front_holdout},
+        "baselines": {"search": volumes.baselines_search, "holdout": volumes.baselines_holdout},
+    }

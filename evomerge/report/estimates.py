@@ -1,0 +1,165 @@
+"""Scores of one split with the uncertainty that its items leave."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evomerge.pareto import difference_of, interval_of, resampled_means
+from evomerge.report.front import Front, FrontRow
+from evomerge.types import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A score, and the interval within which it would move with other items.
+
+    Attributes:
+        score: in the user's sign.
+        low: None when the objective is not scored item by item, or its score is not the mean of
+            its items' scores.
+        high: as `low`.
+        n_items: how many items the interval comes from; 0 without one.
+    """
+
+    score: float
+    low: float | None = None
+    high: float | None = None
+    n_items: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """How much better a model is than a baseline on the same items; positive is better.
+
+    Attributes:
+        against: name of the baseline.
+        gain: difference of the scores, in the objective's unit, turned so that positive is better.
+        low: end of the paired interval; None when the two were not scored on the same items.
+        high: as `low`.
+        probability_better: share of resamples in which the model is better; None as `low`.
+        within_noise: the interval holds 0; None as `low`.
+    """
+
+    against: str
+    gain: float
+    low: float | None = None
+    high: float | None = None
+    probability_better: float | None = None
+    within_noise: bool | None = None
+
+
+class SplitEstimates:
+    """Estimates and paired gains of every row that was scored on a split.
+
+    Rows are resampled together: whoever was scored on the same items sees the same resamples, and
+    so do two objectives with the same items, so that their correlation is kept.
+
+    Args:
+        front: what was scored.
+        split: on which items.
+        n_resamples: of the bootstrap.
+        confidence: that intervals are to cover.
+    """
+
+    def __init__(self, front: Front, split: Split, n_resamples: int, confidence: float) -> None:
+        self._objectives = {objective.name: objective for objective in front.objectives}
+        self._confidence = confidence
+        self.scores: dict[str, Mapping[str, float]] = {}
+        self._items: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._resampled: dict[tuple[str, str], NDArray[np.float64]] = {}
+        mismatched: set[str] = set()
+        # Rows of one objective with the same items are one matrix.
+        groups: dict[tuple[str, tuple[str, ...]], dict[str, list[float]]] = {}
+        for row in front.rows:
+            scores, examples = _of_split(row, split)
+            if scores is None:
+                continue
+            self.scores[row.name] = {name: scores[name] for name in self._objectives}
+            for name in self._objectives:
+                items = examples.get(name)
+                if not items:
+                    continue
+                ids = tuple(sorted(items))
+                values = [items[id_] for id_ in ids]
+                mean = math.fsum(values) / len(values)
+                if not math.isclose(mean, scores[name], rel_tol=1e-6, abs_tol=1e-9):
+                    mismatched.add(name)
+                    continue
+                groups.setdefault((name, ids), {})[row.name] = values
+        for (name, ids), rows in groups.items():
+            matrix = np.array(list(rows.values()))
+            resampled = resampled_means(matrix, _seed(front.seed, ids), n_resamples)
+            for row_name, means in zip(rows, resampled, strict=True):
+                self._items[row_name, name] = ids
+                self._resampled[row_name, name] = means
+        self.mismatched = tuple(name for name in self._objectives if name in mismatched)
+
+    def estimate(self, row: str, objective: str) -> Estimate:
+        """Return the score of a row that was scored on this split."""
+        return self._estimate(self.scores[row][objective], [(row, objective)])
+
+    def mean_estimate(self, row: str) -> Estimate:
+        """Return the mean over the objectives; the caller knows that they share a unit."""
+        scores = self.scores[row]
+        mean = math.fsum(scores.values()) / len(scores)
+        return self._estimate(mean, [(row, name) for name in self._objectives])
+
+    def gain(self, row: str, baseline: str, objective: str) -> Gain:
+        """Return how much better `row` is than `baseline` in one objective."""
+        difference = self._better_by(row, baseline, objective)
+        return self._gain(baseline, difference, row, [objective])
+
+    def mean_gain(self, row: str, baseline: str) -> Gain:
+        """Return how much better `row` is than `baseline` on the mean over the objectives."""
+        names = list(self._objectives)
+        differences = [self._better_by(row, baseline, name) for name in names]
+        return self._gain(baseline, math.fsum(differences) / len(names), row, names)
+
+    def _better_by(self, row: str, baseline: str, name: str) -> float:
+        objective = self._objectives[name]
+        worse, better = self.scores[baseline][name], self.scores[row][name]
+        return objective.cost(worse) - objective.cost(better)
+
+    def _estimate(self, score: float, keys: list[tuple[str, str]]) -> Estimate:
+        if any(key not in self._resampled for key in keys):
+            return Estimate(score)
+        means = np.mean([self._resampled[key] for key in keys], axis=0)
+        interval = interval_of(score, means, self._confidence)
+        n_items = sum(len(self._items[key]) for key in keys)
+        return Estimate(score, interval.low, interval.high, n_items)
+
+    def _gain(self, baseline: str, gain: float, row: str, names: list[str]) -> Gain:
+        parts = []
+        for name in names:
+            own, other = (row, name), (baseline, name)
+            if own not in self._items or self._items[own] != self._items.get(other):
+                return Gain(baseline, gain)
+            sign = -self._objectives[name].cost(1.0)
+            parts.append(sign * (self._resampled[own] - self._resampled[other]))
+        resampled = np.mean(parts, axis=0)
+        # Two equal means may differ in their last bit; a tie must count as one.
+        scale = max(1.0, float(np.abs(self._resampled[row, names[0]]).max()))
+        resampled[np.abs(resampled) < 1e-12 * scale] = 0.0
+        paired = difference_of(gain, resampled, self._confidence)
+        within = paired.low <= 0.0 <= paired.high
+        return Gain(baseline, gain, paired.low, paired.high, paired.probability_better, within)
+
+
+def _of_split(
+    row: FrontRow, split: Split
+) -> tuple[Mapping[str, float] | None, Mapping[str, Mapping[str, float]]]:
+    if split == "search":
+        return row.search, row.search_examples
+    return row.holdout, row.holdout_examples
+
+
+def _seed(seed: int, ids: tuple[str, ...]) -> int:
+    """Name the random draws of a set of items, whatever the order of objectives and rows."""
+    text = "\x00".join([str(seed), *ids])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

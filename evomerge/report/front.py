@@ -1,0 +1,101 @@
+"""The front and its baselines as plain values: what every table, plot and file is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from evomerge.recipe.model import Recipe
+from evomerge.types import Objective
+
+RowKind: TypeAlias = Literal["front", "baseline"]
+
+BASE = "base"
+"""Name of the row that holds the base model; anchor 0."""
+
+DONOR_PREFIX = "donor:"
+"""What the names of donor rows start with; the best of them per objective is anchor 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrontRow:
+    """One model: a member of the front, or a baseline.
+
+    Attributes:
+        name: unique in its front: 'trial 37', 'base', 'donor:sort', 'uniform', ...
+        kind: a member of the front, or what it is compared with.
+        trial: number of the trial that found it; None for a baseline.
+        recipe: rebuilds the model.
+        fingerprint: of the recipe.
+        search: objective name to score on the search items, in the user's sign.
+        holdout: the same on hold-out items; None when it was not scored there.
+        search_examples: objective name to {item id: score}, for objectives scored item by item.
+        holdout_examples: the same on hold-out items.
+    """
+
+    name: str
+    kind: RowKind
+    trial: int | None
+    recipe: Recipe
+    fingerprint: str
+    search: Mapping[str, float]
+    holdout: Mapping[str, float] | None = None
+    search_examples: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    holdout_examples: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What a study found, and what it is compared with.
+
+    Attributes:
+        study: name of the study.
+        objectives: in the order of the study file.
+        rows: members of the front and baselines, in any order; names are unique.
+        seed: of the study; the bootstrap draws from it.
+        n_trials: trials that were finished, failed ones included.
+        n_failed: trials that failed.
+        hypervolume: (trial number, hypervolume of the front so far on search items), by trial, on
+            the scale of `evomerge.pareto.anchors`; empty if unknown.
+
+    Raises:
+        ValueError: names or trials repeat, a member has no trial, or a row lacks the score of an
+            objective.
+    """
+
+    study: str
+    objectives: tuple[Objective, ...]
+    rows: tuple[FrontRow, ...]
+    seed: int
+    n_trials: int
+    n_failed: int
+    hypervolume: tuple[tuple[int, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.objectives:
+            raise ValueError("a front needs at least one objective")
+        seen: set[str] = set()
+        for row in self.rows:
+            if row.name in seen:
+                raise ValueError(f"two rows are named '{row.name}'")
+            seen.add(row.name)
+            if row.kind == "front" and row.trial is None:
+                raise ValueError(f"'{row.name}' is on the front and has no trial number")
+            for objective in self.objectives:
+                for split, scores in (("search", row.search), ("hold-out", row.holdout)):
+                    if scores is not None and objective.name not in scores:
+                        raise ValueError(f"{row.name} has no {split} score of '{objective.name}'")
+        trials = [row.trial for row in self.members]
+        if len(set(trials)) < len(trials):
+            raise ValueError(f"a trial is on the front twice: {trials}")
+
+    @property
+    def members(self) -> tuple[FrontRow, ...]:
+        """The rows of the front, in order."""
+        return tuple(row for row in self.rows if row.kind == "front")
+
+    @property
+    def baselines(self) -> tuple[FrontRow, ...]:
+        """The rows the front is compared with, in order."""
+        return tuple(row for row in self.rows if row.kind == "baseline")

@@ -1,0 +1,20 @@
+"""Studies: from a file to a finished, resumable run."""
+
+from evomerge.study.config import StudyConfig
+from evomerge.study.load import load_study
+from evomerge.study.prepare import Prepared, prepare
+from evomerge.study.progress import Observer, Progress
+from evomerge.study.run import Ended, open_study, resume_run, start_run
+
+__all__ = [
+    "Ended",
+    "Observer",
+    "Prepared",
+    "Progress",
+    "StudyConfig",
+    "load_study",
+    "open_study",
+    "prepare",
+    "resume_run",
+    "start_run",
+]

@@ -1,0 +1,191 @@
+"""The study file: what a user writes to describe a search."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from evomerge.recipe.model import DType
+from evomerge.types import Arguments, Goal
+
+Name: TypeAlias = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=80)
+]
+Baseline: TypeAlias = Literal["base", "donors", "uniform", "single_lambda"]
+
+
+class Section(BaseModel):
+    """A part of the study file: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class OpenSection(BaseModel):
+    """A part whose further keys are arguments of a plug-in, which checks them."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    @property
+    def arguments(self) -> Arguments:
+        """The keys that are not fields here, for the plug-in."""
+        return dict(self.model_extra or {})
+
+
+class ModelsConfig(Section):
+    """What is merged.
+
+    Attributes:
+        base: the model the donors were fine-tuned from: a folder, a hub id, or 'zoo:base'.
+        donors: name to model (a checkpoint or a LoRA adapter folder).
+        allow_pickle: accept pickle checkpoints; they are read with weights only.
+    """
+
+    base: str
+    donors: dict[Name, str] = Field(min_length=1)
+    allow_pickle: bool = False
+
+    @field_validator("donors")
+    @classmethod
+    def _names_of_our_own(cls, donors: dict[str, str]) -> dict[str, str]:
+        taken = {"base", "uniform"} & set(donors)
+        if taken:
+            raise ValueError(f"the name '{min(taken)}' is evomerge's own; rename the donor")
+        return donors
+
+
+class ObjectiveConfig(OpenSection):
+    """What a recipe is scored by; further keys are arguments of the fitness.
+
+    Attributes:
+        fitness: a built-in name, './file.py:attr' or 'module:attr'.
+        goal: the direction of improvement; the fitness's own by default, else maximize.
+        metric: which metric counts when the fitness returns several.
+        search: items the search scores: a JSONL or CSV file, a `datasets` mapping, a Python name.
+        holdout: items the result is reported on; never the search items.
+        limit: use at most this many items of each.
+    """
+
+    fitness: str
+    goal: Goal | None = None
+    metric: str | None = None
+    search: str | dict[str, Any] | None = None
+    holdout: str | dict[str, Any] | None = None
+    limit: int | None = Field(default=None, ge=1)
+
+
+class ScalarizeConfig(Section):
+    """How several objectives become the one cost that a scalar optimizer minimises.
+
+    Attributes:
+        method: 'mean', 'weighted' (a weighted sum) or 'tchebycheff' (reaches concave fronts).
+        weights: one per objective, for the latter two.
+        anchors: objective name to [ideal, reference] metric, which become costs 0 and 1.
+    """
+
+    method: Literal["mean", "weighted", "tchebycheff"] = "mean"
+    weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    anchors: dict[str, tuple[float, float]] | None = None
+
+
+class SearchConfig(OpenSection):
+    """How the space is searched; further keys are options of the optimizer.
+
+    Attributes:
+        optimizer: 'nsga2', 'cma_es', 'random', 'sobol', 'optuna', './file.py:attr', ...
+        scalarize: needed when a scalar optimizer meets several objectives.
+    """
+
+    optimizer: str = "nsga2"
+    scalarize: ScalarizeConfig | None = None
+
+    @field_validator("scalarize", mode="before")
+    @classmethod
+    def _method_alone(cls, value: Any) -> Any:
+        return {"method": value} if isinstance(value, str) else value
+
+
+class BudgetConfig(Section):
+    """When the search stops, whichever comes first.
+
+    Attributes:
+        trials: candidates asked for.
+        hours: wall-clock hours of searching, over all sessions of the run.
+    """
+
+    trials: int | None = Field(default=None, ge=1)
+    hours: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> Self:
+        if self.trials is None and self.hours is None:
+            raise ValueError("give trials or hours, or both")
+        return self
+
+
+class WorkersConfig(Section):
+    """Where candidates are evaluated.
+
+    Attributes:
+        backend: 'local' runs worker processes, 'inline' runs in the driver (for debugging).
+        count: number of worker processes.
+        device: 'auto', 'cpu', 'cuda', 'cuda:0', ...
+        threads: CPU threads of each worker; the cores divided by the workers by default.
+        timeout_s: seconds one evaluation may take.
+        retries: further attempts after an error, a lost worker or a time-out.
+    """
+
+    backend: Literal["local", "inline"] = "local"
+    count: int = Field(default=1, ge=1)
+    device: str = "auto"
+    threads: int | None = Field(default=None, ge=1)
+    timeout_s: float | None = Field(default=None, gt=0)
+    retries: int = Field(default=1, ge=0)
+
+
+class FrontConfig(Section):
+    """What is reported when the search is over.
+
+    Attributes:
+        size: at most this many members of the front are re-scored on hold-out items.
+        baselines: what the front is compared with.
+        lambdas: the grid of single-λ task arithmetic; its best point on the search items is taken.
+    """
+
+    size: int = Field(default=32, ge=1)
+    baselines: tuple[Baseline, ...] = ("base", "donors", "uniform", "single_lambda")
+    lambdas: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+class StudyConfig(Section):
+    """A whole study file."""
+
+    name: Name
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    models: ModelsConfig
+    dtype: DType | None = None
+    space: str | dict[str, Any]
+    objectives: dict[Name, ObjectiveConfig] = Field(min_length=1)
+    search: SearchConfig = SearchConfig()
+    budget: BudgetConfig
+    workers: WorkersConfig = WorkersConfig()
+    front: FrontConfig = FrontConfig()
+
+    @model_validator(mode="after")
+    def _scalarize_names_objectives(self) -> Self:
+        scalarize = self.search.scalarize or ScalarizeConfig()
+        for key in ("weights", "anchors"):
+            names = getattr(scalarize, key)
+            if names is not None and set(names) != set(self.objectives):
+                raise ValueError(
+                    f"search.scalarize.{key}: give one for each objective: "
+                    f"{', '.join(self.objectives)}"
+                )
+        return self

@@ -1,0 +1,61 @@
+"""Reading a study file: YAML, overrides, and every problem at once with its line."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from evomerge.errors import ConfigError
+from evomerge.located_yaml import explain, load_located
+from evomerge.study.config import StudyConfig
+
+
+def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read a study file.
+
+    Args:
+        path: the YAML file.
+        overrides: 'a.b=value' with the value in YAML, applied before validation.
+
+    Raises:
+        ConfigError: one line for each problem, with file and line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: no such file; write one with 'evomerge init'"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+    data, locate = load_located(text, str(path), lambda line: ConfigError([line]))
+    data = copy.deepcopy(data)  # aliases share values, and overrides change them
+    if not isinstance(data, dict):
+        raise ConfigError([f"{path}: a study is a mapping of keys, got {type(data).__name__}"])
+    for override in overrides:
+        _apply(data, override)
+    try:
+        return StudyConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(explain(error, locate, str(path), StudyConfig)) from error
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    """Set one dotted key; YAML reads the value."""
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError([f"--set {override}: write it as key=value, e.g. budget.trials=50"])
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError([f"--set {override}: the value is not YAML: {error}"]) from error
+    *parents, last = key.split(".")
+    node: Any = data
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise ConfigError([f"--set {override}: '{parent}' is not a mapping"])
+    node[last] = value

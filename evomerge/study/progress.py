@@ -1,0 +1,40 @@
+"""What a run tells whoever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step of a run.
+
+    Attributes:
+        phase: searching for recipes, or scoring the front and the baselines.
+        done: trials finished (or evaluations of the scoring phase).
+        total: how many there will be; None when only time limits the search.
+        failed: failed trials so far.
+        best: objective name to the best metric so far.
+        front: number of non-dominated trials so far.
+        hypervolume: of the front so far, anchored at the base and the best donors; None until
+            these are known.
+        replayed: the step repeats what the journal holds.
+    """
+
+    phase: Literal["search", "score"]
+    done: int
+    total: int | None
+    failed: int = 0
+    best: Mapping[str, float] = field(default_factory=dict)
+    front: int = 0
+    hypervolume: float | None = None
+    replayed: bool = False
+
+
+Observer: TypeAlias = Callable[[Progress], None]
+
+
+def silent(_: Progress) -> None:
+    """Watch nothing."""

@@ -1,0 +1,200 @@
+"""The life of a run: start, search, score, resume.
+
+A run is a folder with a journal. Everything is written there before anything depends on it, so
+that a run killed at any moment continues where its journal ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from evomerge.errors import FitnessError, ReplayMismatch, RunDirectoryError, UserError
+from evomerge.journal import Event, Journal, read_events
+from evomerge.spaces import known_recipes
+from evomerge.study.config import BudgetConfig, StudyConfig
+from evomerge.study.interrupt import Interrupt
+from evomerge.study.prepare import Prepared, library_versions, prepare
+from evomerge.study.progress import Observer, silent
+from evomerge.study.scoring import Scoring
+from evomerge.study.search import Search
+from evomerge.types import Failed
+from evomerge.workers import Executor, Job, LocalExecutor
+
+REHEARSAL_ITEMS = 2
+ExecutorFactory = Callable[[Prepared], Executor]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How this session of a run ended, and why, in words."""
+
+    state: Literal["done", "interrupted"]
+    reason: str
+
+
+def make_executor(study: Prepared) -> Executor:
+    """Build the executor the study file asks for."""
+    workers = study.config.workers
+    if workers.backend == "inline":
+        from evomerge.workers.inline import InlineExecutor  # noqa: PLC0415 torch in the driver
+
+        return InlineExecutor(study.evaluator)
+    return LocalExecutor(study.evaluator, count=workers.count, timeout_s=workers.timeout_s)
+
+
+def start_run(
+    config: StudyConfig,
+    folder: Path,
+    out: Path,
+    *,
+    observe: Observer = silent,
+    executor: ExecutorFactory = make_executor,
+) -> Ended:
+    """Start a study in a new run directory and carry it to its end.
+
+    Args:
+        config: the study.
+        folder: where its relative paths start.
+        out: the run directory; it must not hold a run.
+        observe: told of every step.
+        executor: builds the workers.
+
+    Raises:
+        UserError: the study is wrong, the dress rehearsal fails, or `out` is taken; nothing is
+            written then.
+    """
+    _refuse_taken(out)
+    study = prepare(config, folder)
+    with Interrupt() as interrupt, closing(executor(study)) as workers:
+        rehearse(study, workers)
+        with Journal(out, create=True) as journal:
+            journal.append("opened", _opening(study))
+            search = Search(study, journal, config.budget, observe)
+            scoring = Scoring(study, search, journal, observe)
+            return _carry_on(search, scoring, workers, interrupt)
+
+
+def resume_run(
+    out: Path,
+    *,
+    add: Mapping[str, float] | None = None,
+    observe: Observer = silent,
+    executor: ExecutorFactory = make_executor,
+) -> Ended:
+    """Continue a run from its journal.
+
+    Args:
+        out: the run directory.
+        add: budget to add to what was allowed so far, by key ('trials', 'hours').
+        observe: told of every step.
+        executor: builds the workers.
+
+    Raises:
+        ReplayMismatch: the optimizer no longer proposes what was recorded.
+        UserError: models, data or fitness files changed, or the folder holds no run.
+    """
+    with Journal(out) as journal:
+        opening = _opened(journal.events, out).payload
+        study = reopen(opening)
+        _check_unchanged(study, opening, out)
+        search = Search(study, journal, _extended(study, journal, add or {}), observe)
+        scoring = Scoring(study, search, journal, observe)
+        if search.stopped is not None and not scoring.pending():
+            return Ended("done", search.stopped)
+        with Interrupt() as interrupt, closing(executor(study)) as workers:
+            return _carry_on(search, scoring, workers, interrupt)
+
+
+def open_study(out: Path) -> tuple[Prepared, list[Event]]:
+    """Read a run without touching it: its study and its events.
+
+    Raises:
+        UserError: there is no run, or its models and data cannot be read any more.
+    """
+    events = read_events(out)
+    return reopen(_opened(events, out).payload), events
+
+
+def reopen(opening: Mapping[str, Any]) -> Prepared:
+    """Rebuild a study from the payload of its journal's first event."""
+    return prepare(StudyConfig.model_validate(opening["study"]), Path(opening["folder"]))
+
+
+def rehearse(study: Prepared, workers: Executor) -> None:
+    """Score the base on a few items, so that a broken fitness is found now and not at night.
+
+    Raises:
+        FitnessError: the base cannot be scored; the message says why.
+    """
+    recipe = known_recipes(study.context)["base"]
+    workers.submit(Job("rehearsal", recipe, "search", limit=REHEARSAL_ITEMS))
+    outcome = workers.wait()[0].outcome
+    if isinstance(outcome, Failed):
+        raise FitnessError(f"the base model cannot be scored: {outcome.message}")
+
+
+def _carry_on(search: Search, scoring: Scoring, workers: Executor, interrupt: Interrupt) -> Ended:
+    reason = search.run(workers, interrupt)
+    if reason is None or not scoring.run(workers, interrupt):
+        return Ended("interrupted", interrupt.reason)
+    return Ended("done", reason)
+
+
+def _refuse_taken(out: Path) -> None:
+    """Refuse a run directory early; the journal refuses it again when it is created."""
+    if out.exists() and not out.is_dir():
+        raise RunDirectoryError(f"{out} is a file; name a folder with --out")
+    if (out / "journal.sqlite").exists() and read_events(out):
+        raise RunDirectoryError(
+            f"{out} holds a run already; continue it with 'evomerge resume {out}' "
+            "or name another folder with --out"
+        )
+
+
+def _opened(events: list[Event], out: Path) -> Event:
+    if not events:
+        raise RunDirectoryError(f"{out} holds a run that never started; use 'evomerge run'")
+    return events[0]
+
+
+def _opening(study: Prepared) -> dict[str, Any]:
+    return {
+        "study": study.config.model_dump(mode="json"),
+        "folder": str(study.folder.resolve()),
+        "inputs": dict(study.inputs),
+        "genes": [gene.name for gene in study.space.domain.genes],
+        "versions": library_versions(),
+    }
+
+
+def _check_unchanged(study: Prepared, opening: Mapping[str, Any], out: Path) -> None:
+    for name, digest in opening["inputs"].items():
+        if study.inputs.get(name) != digest:
+            raise UserError(
+                f"{name} changed since {out} was started, so old and new scores would not compare; "
+                "restore it, or start a new run"
+            )
+    genes = [gene.name for gene in study.space.domain.genes]
+    if genes != opening["genes"]:
+        raise ReplayMismatch(
+            f"space: its genes changed since {out} was started ({len(opening['genes'])} then, "
+            f"{len(genes)} now); restore the space file, or start a new run"
+        )
+
+
+def _extended(study: Prepared, journal: Journal, add: Mapping[str, float]) -> BudgetConfig:
+    """Add to the budget in force, which the last 'stopped' event records."""
+    values: dict[str, Any] = study.config.budget.model_dump()
+    for event in journal.events:
+        if event.kind == "stopped":
+            values |= event.payload["budget"]
+    for key, amount in add.items():
+        if values.get(key) is None:
+            limits = ", ".join(name for name, value in values.items() if value is not None)
+            raise UserError(f"--add {key}: this run has no budget of that kind, only {limits}")
+        values[key] += int(amount) if key == "trials" else amount
+    return BudgetConfig.model_validate(values)

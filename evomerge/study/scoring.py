@@ -1,0 +1,171 @@
+"""After the search: the front and the baselines, re-scored on items the search never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from evomerge.journal import Journal, outcome_from_json, outcome_to_json
+from evomerge.pareto import non_dominated, thin
+from evomerge.recipe import Recipe
+from evomerge.spaces import known_recipes, single_lambda
+from evomerge.study.interrupt import Interrupt
+from evomerge.study.prepare import Prepared
+from evomerge.study.progress import Observer, Progress, silent
+from evomerge.study.search import POLL_S, Search, trial_id
+from evomerge.types import Completed, Failed, Objective, Outcome, Split, Trial
+from evomerge.workers import Executor, Job, JobResult
+
+LAMBDA = "lambda="
+
+
+class Scoring:
+    """Scores baselines on search and hold-out items, and the front's members on hold-out items.
+
+    Only what the journal does not hold yet is scored, so it can be interrupted and resumed.
+
+    Args:
+        study: what was searched.
+        search: the search whose front is scored.
+        journal: where results are recorded.
+        observe: told of every evaluation.
+    """
+
+    def __init__(
+        self,
+        study: Prepared,
+        search: Search,
+        journal: Journal,
+        observe: Observer = silent,
+    ) -> None:
+        self._study = study
+        self._journal = journal
+        self._observe = observe
+        self._search = search
+        self._baselines = baseline_recipes(study)
+        self._outcomes = {
+            (event.payload["name"], event.payload["split"]): outcome_from_json(event.payload)
+            for event in journal.events
+            if event.kind == "scored"
+        }
+
+    def pending(self) -> list[Job]:
+        """List what must be scored next; the hold-out jobs follow once the λ grid is known."""
+        first = [Job(name, recipe, "search") for name, recipe in self._baselines.items()]
+        waiting = self._unscored(first)
+        return waiting or self._unscored(self._holdout())
+
+    def run(self, workers: Executor, interrupt: Interrupt) -> bool:
+        """Score everything; False when interrupted before the end."""
+        while jobs := self.pending():
+            total = len(self._outcomes) + len(jobs)
+            in_flight = 0
+            while jobs or in_flight:
+                while jobs and in_flight < workers.capacity and not interrupt.requested:
+                    workers.submit(jobs.pop(0))
+                    in_flight += 1
+                if in_flight == 0:
+                    return False
+                for result in workers.wait(POLL_S):
+                    again = self._retry(result)
+                    if again is not None:
+                        workers.submit(again)
+                        continue
+                    in_flight -= 1
+                    self._record(result)
+                    self._observe(Progress("score", len(self._outcomes), total))
+        return True
+
+    def _unscored(self, jobs: Sequence[Job]) -> list[Job]:
+        return [job for job in jobs if (job.id, job.split) not in self._outcomes]
+
+    def _holdout(self) -> list[Job]:
+        if not has_holdout(self._study):
+            return []
+        names = [name for name in self._baselines if not name.startswith(LAMBDA)]
+        chosen = best_lambda(self._outcomes, self._study.objectives)
+        jobs = [
+            Job(name, self._baselines[name], "holdout")
+            for name in [*names, *([chosen] if chosen else [])]
+        ]
+        decode = self._study.space.decode
+        front = front_trials(self._search.trials, self._study.config.front.size)
+        return jobs + [
+            Job(trial_id(trial.number), decode(trial.genotype), "holdout") for trial in front
+        ]
+
+    def _retry(self, result: JobResult) -> Job | None:
+        job, outcome = result.job, result.outcome
+        if not isinstance(outcome, Failed) or outcome.kind == "invalid":
+            return None
+        if job.attempt >= self._study.config.workers.retries:
+            return None
+        return Job(job.id, job.recipe, job.split, job.attempt + 1)
+
+    def _record(self, result: JobResult) -> None:
+        job, outcome = result.job, result.outcome
+        examples = outcome.examples if isinstance(outcome, Completed) else {}
+        file = self._journal.write_examples(f"{job.id.replace(':', '-')}.{job.split}", examples)
+        payload = {"name": job.id, "split": job.split, **outcome_to_json(outcome, file)}
+        timing = {"merge_s": result.merge_s, "score_s": result.score_s}
+        self._journal.append("scored", payload, timing=timing)
+        self._outcomes[job.id, job.split] = outcome
+
+
+def has_holdout(study: Prepared) -> bool:
+    """Say whether every objective that reads items has hold-out items."""
+    parts = study.evaluator.objectives
+    with_items = [part for part in parts if part.search is not None]
+    return bool(with_items) and all(part.holdout is not None for part in with_items)
+
+
+def front_trials(trials: Sequence[Trial], size: int) -> list[Trial]:
+    """Return the non-dominated trials in trial order, thinned to `size` when there are more."""
+    completed = sorted(
+        (trial for trial in trials if trial.costs is not None), key=lambda trial: trial.number
+    )
+    if not completed:
+        return []
+    costs = np.array([trial.costs for trial in completed], dtype=np.float64)
+    indices = non_dominated(costs, dedupe=True)
+    if len(indices) > size:
+        indices = indices[thin(costs[indices], size)]
+    return [completed[index] for index in sorted(int(index) for index in indices)]
+
+
+def baseline_recipes(study: Prepared) -> dict[str, Recipe]:
+    """Return what the front is compared with, by name."""
+    front = study.config.front
+    known = known_recipes(study.context)
+    donors = {name: known[name] for name in study.context.donors}
+    recipes: dict[str, Recipe] = {}
+    if "base" in front.baselines:
+        recipes["base"] = known["base"]
+    if "donors" in front.baselines:
+        recipes |= {f"donor:{name}": recipe for name, recipe in donors.items()}
+    if "uniform" in front.baselines:
+        recipes["uniform"] = known["uniform"]
+    if "single_lambda" in front.baselines:
+        recipes |= single_lambda(study.context, front.lambdas)
+    return recipes
+
+
+def best_lambda(
+    outcomes: Mapping[tuple[str, Split], Outcome], objectives: Sequence[Objective]
+) -> str | None:
+    """Return the λ whose mean cost on the search items is lowest.
+
+    Costs are scaled by their spread over the grid, so that no objective's unit outweighs another's.
+    """
+    grid = {
+        name: [objective.cost(outcome.metrics[objective.name]) for objective in objectives]
+        for (name, split), outcome in outcomes.items()
+        if name.startswith(LAMBDA) and split == "search" and isinstance(outcome, Completed)
+    }
+    if not grid:
+        return None
+    costs = np.array(list(grid.values()))
+    spread = np.ptp(costs, axis=0)
+    scaled = (costs - costs.min(axis=0)) / np.where(spread > 0, spread, 1.0)
+    return list(grid)[int(np.argmin(scaled.mean(axis=1)))]

@@ -1,0 +1,164 @@
+"""The whole path, as a user types it."""
+
+import csv
+import json
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from evomerge.journal import read_events
+
+
+def test_from_study_to_front_export_and_checkpoint(world):
+    code, out, err = world("check", world.write())
+    assert (code, err) == (0, "")
+    assert "genes       2" in out
+    code, out, err = world.run()
+    assert code == 0, err
+    assert "evomerge front" in out
+
+    code, out, _ = world("status", "run", "--json")
+    status = json.loads(out)
+    assert (status["finished"], status["failed"], status["sessions"]) == (12, 0, 1)
+
+    code, out, _ = world("front", "run")
+    assert code == 0
+    for name in ("trial", "base", "donor:first", "donor:second", "uniform", "single-lambda 0.5"):
+        assert name in out
+    code, out, _ = world("front", "run", "--json")
+    assert code == 0
+    members = json.loads(out)["front"]
+    assert 1 <= len(members) <= 3
+    assert all(row["holdout"] for row in members)
+
+    code, out, err = world("export", "--all", "front", "--run", "run")
+    assert (code, err) == (0, "")
+    exported = sorted(path.name for path in (world.folder / "front").iterdir())
+    assert {"front.csv", "front.png", "front.html", "README.md"} <= set(exported)
+    recipes = sorted((world.folder / "front").glob("trial-*/recipe.yaml"))
+    assert len(recipes) == len(members)
+    assert all((path.parent / "mergekit.yaml").exists() for path in recipes)
+    with (world.folder / "front/front.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == len(members) + 5
+
+    code, out, err = world("merge", recipes[0], "merged")
+    assert (code, err) == (0, "")
+    number = int(recipes[0].parent.name.removeprefix("trial-"))
+    code, out, err = world("export", "direct", "--trial", number, "--run", "run")
+    assert (code, err) == (0, "")
+    loaded = [
+        AutoModelForCausalLM.from_pretrained(world.folder / name).state_dict()
+        for name in ("merged", "direct")
+    ]
+    assert all(torch.equal(loaded[0][name], loaded[1][name]) for name in loaded[0])
+    tokenizer = AutoTokenizer.from_pretrained(world.folder / "merged")
+    assert tokenizer.decode(tokenizer("say 1:", add_special_tokens=False).input_ids) == "say 1:"
+
+
+def test_same_seed_same_journal_and_another_seed_another(world):
+    outcomes = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        code, _, err = world("run", world.write(), "--out", name, "--set", f"seed={seed}")
+        assert code == 0, err
+        outcomes.append([e.content for e in read_events(world.folder / name)[1:]])
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0] != outcomes[2]
+
+
+def test_two_worker_processes_find_the_same_front_as_one(world):
+    fronts = []
+    for name, count in (("one", 1), ("two", 2)):
+        world.study["workers"] = {"count": count, "threads": 1}
+        code, _, err = world("run", world.write(), "--out", name)
+        assert code == 0, err
+        fronts.append(json.loads(world("front", name, "--json")[1])["front"])
+    assert fronts[0] == fronts[1]
+
+
+def test_resume_with_more_budget_continues_the_same_search(world):
+    world.study["budget"] = {"trials": 18}
+    code, _, err = world.run()
+    assert code == 0, err
+    world.study["budget"] = {"trials": 12}
+    code, _, err = world("run", world.write(), "--out", "short")
+    assert code == 0, err
+    code, out, err = world("resume", "short", "--add", "trials=6")
+    assert code == 0, err
+    searched = [
+        [e.content for e in read_events(world.folder / name) if e.kind in {"asked", "finished"}]
+        for name in ("run", "short")
+    ]
+    assert searched[0] == searched[1]
+    code, out, _ = world("resume", "short")
+    assert (code, "done" in out) == (0, True)
+
+
+def test_scalar_search_over_several_objectives_is_an_explicit_choice(world):
+    world.study["search"] = {"optimizer": "cma_es"}
+    code, _, err = world("check", world.write())
+    assert code == 2
+    assert "scalarize: mean" in err
+    world.study["search"] = {"optimizer": "cma_es", "scalarize": "mean"}
+    code, _, err = world.run()
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("optimizer", ["random", "sobol"])
+def test_baseline_optimizers_run(world, optimizer):
+    world.study["search"] = {"optimizer": optimizer}
+    assert world.run()[0] == 0
+
+
+def test_a_fitness_that_raises_on_one_candidate_costs_that_candidate_only(world):
+    (world.folder / "mine.py").write_text(
+        "def score(model):\n"
+        "    weight = model.recipe.models[0].parameters['weight']\n"
+        "    if weight == 1.0:\n"
+        "        raise RuntimeError('this one is cursed')\n"
+        "    return weight\n"
+    )
+    world.study["objectives"]["near"] = {"fitness": "./mine.py:score"}
+    code, _, err = world.run()
+    assert code == 0, err
+    status = json.loads(world("status", "run", "--json")[1])
+    assert (status["finished"], status["failed"], status["retried"]) == (12, 1, 1)
+    assert "error: RuntimeError: this one is cursed" in status["failures"]
+
+
+def test_ten_line_fitness_with_arguments_and_per_example_scores(world):
+    (world.folder / "mine.py").write_text(
+        "from evomerge.fitness import FitnessResult\n\n\n"
+        "class Longer:\n"
+        "    def __init__(self, than: int = 3):\n"
+        "        self.than = than\n\n"
+        "    def __call__(self, model):\n"
+        "        texts = model.generate([i['prompt'] for i in model.items], max_new_tokens=5)\n"
+        "        scores = {i: float(len(t) > self.than) for i, t in zip(model.item_ids, texts)}\n"
+        "        return FitnessResult({'share': sum(scores.values()) / len(scores)}, scores)\n"
+    )
+    world.study["objectives"]["longer"] = {
+        "fitness": "./mine.py:Longer",
+        "than": 2,
+        "search": "search.jsonl",
+        "holdout": "holdout.jsonl",
+    }
+    code, _, err = world.run()
+    assert code == 0, err
+    world.study["objectives"]["longer"]["then"] = 2
+    code, _, err = world("check", world.write())
+    assert code == 2
+    assert "then" in err
+    assert "than" in err
+
+
+def test_init_writes_a_study_that_checks(world):
+    code, out, err = world(
+        "init", "mine", "--base", world.models / "base", "--donor", f"a={world.models / 'first'}"
+    )
+    assert code == 0, err
+    code, out, err = world("check", "mine/study.yaml")
+    assert code == 0, err
+    assert yaml.safe_load((world.folder / "mine/study.yaml").read_text())["budget"]
+    assert world("init", "mine")[0] == 2

@@ -1,0 +1,236 @@
+"""The analysis against numbers computed from the item scores by other means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from evomerge.report import analyse
+from evomerge.types import Objective
+from tests.report.fronts import build_front, make_front, make_row
+
+CONFIRMED = {"a": 0.5, "b": 0.5}
+
+
+def items(row, objective):
+    return np.array(list(row.holdout_examples[objective].values()))
+
+
+def test_estimates_are_the_means_with_scipys_intervals(analysis):
+    for row in analysis.rows[:3]:
+        scores = items(row.row, "math")
+        estimate = row.holdout["math"]
+        theirs = stats.bootstrap(
+            (scores,), np.mean, method="percentile", n_resamples=4000, rng=np.random.default_rng(1)
+        ).confidence_interval
+        assert estimate.score == row.row.holdout["math"]
+        assert estimate.n_items == 200
+        assert estimate.low == pytest.approx(theirs.low, abs=0.012)
+        assert estimate.high == pytest.approx(theirs.high, abs=0.012)
+
+
+def test_gains_are_paired_with_the_best_baseline_of_each_objective(analysis):
+    by_name = {row.row.name: row for row in analysis.rows}
+    for objective, best in (("math", "donor:math"), ("code", "donor:code")):
+        baselines = [row for row in analysis.rows if row.row.kind == "baseline"]
+        strongest = max(baselines, key=lambda row, o=objective: row.row.holdout[o])
+        assert strongest.row.name == best
+        for name in ("trial 12", "trial 37"):
+            gain = by_name[name].gains[objective]
+            differences = items(by_name[name].row, objective) - items(strongest.row, objective)
+            error = differences.std() / np.sqrt(len(differences))
+            assert gain.against == best
+            assert gain.gain == pytest.approx(differences.mean())
+            assert gain.high - gain.low == pytest.approx(2 * 1.96 * error, rel=0.12)
+            assert gain.within_noise == (gain.low <= 0 <= gain.high)
+    assert by_name["base"].gains == {}
+
+
+def test_mean_gain_is_over_the_baseline_with_the_best_mean(analysis):
+    means = {
+        row.row.name: np.mean([items(row.row, "math").mean(), items(row.row, "code").mean()])
+        for row in analysis.rows
+    }
+    best = max((row.row.name for row in analysis.baselines), key=means.__getitem__)
+    for row in analysis.members:
+        assert row.holdout_mean.score == pytest.approx(means[row.row.name])
+        assert row.mean_gain.against == best
+        assert row.mean_gain.gain == pytest.approx(means[row.row.name] - means[best])
+    assert [row.row.name for row in analysis.members] == sorted(
+        (row.row.name for row in analysis.members), key=means.__getitem__, reverse=True
+    )
+
+
+def test_mean_interval_treats_objectives_as_separate_samples(analysis):
+    row = analysis.rows[0]
+    parts = [items(row.row, name) for name in ("math", "code")]
+    error = np.sqrt(sum(part.var() / len(part) for part in parts)) / 2
+    width = row.holdout_mean.high - row.holdout_mean.low
+    assert width == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_objectives_on_the_same_items_keep_their_correlation():
+    # Two objectives that always agree: the mean's interval is as wide as either's.
+    hits = np.random.default_rng(0).random(150) < 0.5
+    scores = {f"i{n}": float(hit) for n, hit in enumerate(hits)}
+    mean = {"a": hits.mean(), "b": hits.mean()}
+    both = {"a": scores, "b": scores}
+    analysis = analyse(make_front(make_row("base", mean, None, both)))
+    (row,) = analysis.rows
+    assert row.search_mean.low == pytest.approx(row.search["a"].low)
+    assert row.search_mean.high == pytest.approx(row.search["b"].high)
+
+
+def test_confirmed_members_are_non_dominated_among_members_and_baselines():
+    rows = [
+        make_row("trial 1", {"a": 0.9, "b": 0.9}, {"a": 0.5, "b": 0.2}),
+        make_row("trial 2", {"a": 0.9, "b": 0.9}, {"a": 0.4, "b": 0.2}),
+        make_row("trial 3", {"a": 0.9, "b": 0.9}, {"a": 0.2, "b": 0.3}),
+        make_row("trial 4", {"a": 0.9, "b": 0.9}),
+        make_row("uniform", {"a": 0.1, "b": 0.1}, {"a": 0.2, "b": 0.4}),
+    ]
+    analysis = analyse(make_front(*rows))
+    # 2 falls to 1, 3 to the uniform merge; 4 was never scored, baselines are not judged.
+    assert [row.confirmed for row in analysis.rows] == [True, False, False, None, None]
+    assert analysis.best == {"a": ("trial 1",), "b": ("uniform",)}
+    assert any("Not scored on hold-out items: trial 4" in note for note in analysis.notes)
+    assert analysis.members[-1].row.name == "trial 4"
+
+
+def test_minimised_objectives_gain_by_being_lower():
+    objectives = (Objective("loss", "minimize"),)
+    ids = [f"i{n}" for n in range(40)]
+    low = {"loss": dict.fromkeys(ids, 1.5)}
+    high = {"loss": dict.fromkeys(ids, 2.0)}
+    rows = [
+        make_row("base", {"loss": 2.0}, None, high),
+        make_row("uniform", {"loss": 2.5}),
+        make_row("trial 5", {"loss": 1.5}, None, low),
+    ]
+    analysis = analyse(make_front(*rows, objectives=objectives))
+    gain = analysis.members[0].gains["loss"]
+    assert (gain.against, gain.gain, gain.low, gain.high) == ("base", 0.5, 0.5, 0.5)
+    assert gain.probability_better == 1.0
+    assert gain.within_noise is False
+    assert analysis.best == {"loss": ("trial 5",)}
+    assert analysis.members[0].search_mean is None
+
+
+def test_equal_models_are_within_noise_and_even():
+    scores = {f"i{n}": n % 3 / 2 for n in range(30)}
+    mean = {"a": float(np.mean(list(scores.values())))}
+    rows = [make_row(name, mean, None, {"a": scores}) for name in ("base", "trial 1")]
+    gain = analyse(make_front(*rows)).members[0].gains["a"]
+    assert (gain.gain, gain.low, gain.high) == (0.0, 0.0, 0.0)
+    assert gain.within_noise is True
+    assert gain.probability_better == 0.5
+
+
+def test_no_interval_where_items_do_not_explain_the_score():
+    examples = {"a": {"x": 1.0, "y": 0.0}}
+    rows = [
+        make_row("base", {"a": 0.5}, None, examples),
+        make_row("uniform", {"a": 0.4}),
+        make_row("trial 1", {"a": 0.9}, None, examples),
+    ]
+    analysis = analyse(make_front(*rows))
+    base, _, member = analysis.rows
+    assert base.search["a"].low is not None
+    assert member.search["a"].low is None
+    assert member.gains["a"].gain == pytest.approx(0.4)
+    assert member.gains["a"].within_noise is None
+    assert any("No interval for a" in note for note in analysis.notes)
+
+
+def test_different_items_are_never_paired():
+    rows = [
+        make_row("base", {"a": 0.5}, None, {"a": {"x": 1.0, "y": 0.0}}),
+        make_row("trial 1", {"a": 0.5}, None, {"a": {"x": 1.0, "z": 0.0}}),
+    ]
+    gain = analyse(make_front(*rows)).members[0].gains["a"]
+    assert (gain.gain, gain.low, gain.within_noise) == (0.0, None, None)
+
+
+def test_without_holdout_the_winners_curse_is_said():
+    analysis = analyse(build_front(2, holdout=False))
+    assert analysis.split == "search"
+    assert "winner's curse" in analysis.notes[0]
+    assert all(row.confirmed is None for row in analysis.rows)
+    assert all(row.holdout is None for row in analysis.rows)
+
+
+def test_means_need_one_unit():
+    objectives = (Objective("a"), Objective("b"))
+    shares = [make_row("trial 1", {"a": 0.5, "b": 0.5})]
+    assert analyse(make_front(*shares, objectives=objectives)).rows[0].search_mean.score == 0.5
+    lengths = [make_row("trial 1", {"a": 0.5, "b": 50.0})]
+    analysis = analyse(make_front(*lengths, objectives=objectives))
+    assert analysis.rows[0].search_mean is None
+    assert any("No mean over objectives" in note for note in analysis.notes)
+
+
+def test_hypervolumes_by_hand():
+    rows = [
+        make_row("base", {"a": 0.2, "b": 0.2}, {"a": 0.2, "b": 0.2}),
+        make_row("donor:a", {"a": 0.6, "b": 0.2}, {"a": 0.7, "b": 0.2}),
+        make_row("donor:b", {"a": 0.2, "b": 0.4}, {"a": 0.2, "b": 0.4}),
+        make_row("trial 1", {"a": 0.6, "b": 0.4}, {"a": 0.45, "b": 0.3}),
+    ]
+    volumes = analyse(make_front(*rows)).volumes
+    assert volumes.front_search == pytest.approx(1.1 * 1.1)
+    assert volumes.front_holdout == pytest.approx(0.6 * 0.6)
+    corners = 2 * 1.1 * 0.1 - 0.1 * 0.1
+    assert volumes.baselines_search == pytest.approx(corners)
+    assert volumes.baselines_holdout == pytest.approx(corners)
+    assert volumes.degenerate == ()
+    unscored = make_row("trial 2", {"a": 0.1, "b": 0.1})
+    assert analyse(make_front(*rows, unscored)).volumes.front_holdout is None
+    assert analyse(make_front(*rows[1:])).volumes is None
+
+
+def test_degenerate_anchors_are_said():
+    rows = [make_row("base", {"a": 0.5}), make_row("donor:x", {"a": 0.4})]
+    analysis = analyse(make_front(*rows, make_row("trial 1", {"a": 0.5})))
+    assert analysis.volumes.degenerate == ("a",)
+    assert analysis.volumes.front_search == pytest.approx(1.1)
+    assert any("No donor beats the base in a" in note for note in analysis.notes)
+
+
+def test_selection_among_noise_shows_as_shrinkage_and_noise():
+    # 300 equal coins; the best ten on search items are no better than others on hold-out items.
+    rng = np.random.default_rng(1)
+    searched = rng.random((300, 100)) < 0.5
+    picked = np.argsort(-searched.mean(axis=1))[:10]
+    rows = []
+    held = {int(i): rng.random(100) < 0.5 for i in picked}
+    held[-1] = rng.random(100) < 0.5
+    for index, hits in held.items():
+        name = "base" if index < 0 else f"trial {index}"
+        search = searched[index] if index >= 0 else rng.random(100) < 0.5
+        examples = {"a": {f"h{n}": float(hit) for n, hit in enumerate(hits)}}
+        rows.append(make_row(name, {"a": search.mean()}, {"a": hits.mean()}, None, examples))
+    analysis = analyse(make_front(*rows))
+    seen = np.mean([row.search["a"].score for row in analysis.members])
+    found = np.mean([row.holdout["a"].score for row in analysis.members])
+    assert seen > 0.58
+    assert abs(found - 0.5) < 3 * 0.5 / np.sqrt(1000)
+    assert sum(row.gains["a"].within_noise for row in analysis.members) >= 8
+
+
+def test_knee_is_a_member_that_stays_on_the_front(analysis):
+    knee = next(row for row in analysis.rows if row.row.name == analysis.knee)
+    assert knee.row.kind == "front"
+    assert knee.confirmed
+    few = replace(analysis.front, rows=analysis.front.rows[:7])
+    assert analyse(few).knee is None
+
+
+def test_order_of_rows_changes_no_number(front, analysis):
+    shuffled = analyse(replace(front, rows=front.rows[::-1]))
+    assert {row.row.name: row.holdout for row in shuffled.rows} == {
+        row.row.name: row.holdout for row in analysis.rows
+    }
+    assert shuffled.volumes == analysis.volumes

@@ -1,0 +1,60 @@
+"""The JSON document: stable, complete, exact."""
+
+from __future__ import annotations
+
+import json
+
+from evomerge.recipe.model import Recipe
+from evomerge.report import to_json
+from tests.report.fronts import make_front, make_row
+
+
+def test_same_front_same_bytes(front):
+    assert json.dumps(to_json(front)) == json.dumps(to_json(front))
+
+
+def test_round_trips_through_strict_json(any_front):
+    document = to_json(any_front)
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+def test_keys_are_those_documented(front):
+    document = to_json(front)
+    assert list(document) == [
+        "format", "study", "seed", "trials", "objectives", "confidence", "split", "front",
+        "baselines", "best", "knee", "hypervolume", "history", "notes",
+    ]  # fmt: skip
+    assert document["format"] == "evomerge-front/1"
+    assert set(document["front"][0]) == {
+        "name", "kind", "trial", "fingerprint", "recipe", "search", "holdout", "mean", "gains",
+        "mean_gain", "confirmed",
+    }  # fmt: skip
+    assert set(document["front"][0]["search"]["math"]) == {"score", "low", "high", "items"}
+    assert set(document["front"][0]["gains"]["math"]) == {
+        "over", "gain", "low", "high", "probability_better", "within_noise",
+    }  # fmt: skip
+
+
+def test_holds_every_row_score_and_recipe(front):
+    document = to_json(front)
+    found = {row["name"]: row for row in document["front"] + document["baselines"]}
+    assert len(found) == len(front.rows)
+    for row in front.rows:
+        for objective in front.objectives:
+            assert found[row.name]["search"][objective.name]["score"] == row.search[objective.name]
+            assert (
+                found[row.name]["holdout"][objective.name]["score"] == (row.holdout[objective.name])
+            )
+        assert Recipe.model_validate(found[row.name]["recipe"]) == row.recipe
+    assert document["history"] == [[trial, volume] for trial, volume in front.hypervolume]
+
+
+def test_the_unknown_is_null():
+    document = to_json(make_front(make_row("trial 1", {"a": 0.5})))
+    (row,) = document["front"]
+    assert row["holdout"] is None
+    assert row["confirmed"] is None
+    assert row["search"]["a"] == {"score": 0.5, "low": None, "high": None, "items": 0}
+    assert row["mean_gain"] is None
+    assert document["hypervolume"] is None
+    assert document["knee"] is None

@@ -1,0 +1,87 @@
+"""The HTML page: holds the data, loads nothing."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+
+from evomerge.report import save_html
+from evomerge.types import Objective
+from tests.report.fronts import make_front, make_row
+
+FETCHING = {"src", "href", "data", "action", "srcset", "poster"}
+
+
+class Page(HTMLParser):
+    """Collects what a page would fetch, and its scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.scripts: list[str] = []
+        self.policy = ""
+        self._in_script = False
+
+    def handle_starttag(self, tag, attrs):
+        named = dict(attrs)
+        self.fetched += [f"{tag} {value}" for key, value in attrs if key in FETCHING]
+        if named.get("http-equiv") == "Content-Security-Policy":
+            self.policy = named["content"]
+        self._in_script = tag == "script"
+        if self._in_script:
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        self._in_script = False
+
+    def handle_data(self, data):
+        if self._in_script:
+            self.scripts[-1] += data
+
+
+def read(path):
+    page = Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+def test_nothing_is_fetched(any_front, tmp_path):
+    save_html(any_front, tmp_path / "front.html")
+    page = read(tmp_path / "front.html")
+    assert page.fetched == []
+    assert page.policy.startswith("default-src 'none'")
+    assert "http" not in page.policy
+    library, *own = sorted(page.scripts, key=len, reverse=True)
+    assert len(library) > 1_000_000  # plotly.js itself; what is ours names no address
+    assert not any("://" in script for script in own if "plotly" not in script[:200].lower())
+
+
+def test_data_is_in_the_page(any_front, tmp_path):
+    save_html(any_front, tmp_path / "front.html")
+    text = (tmp_path / "front.html").read_text(encoding="utf-8")
+    data = text[text.rindex("Plotly.newPlot") :]
+    for row in any_front.rows:
+        assert f"{row.name}\\u003c\\u002fb\\u003e" in data or f"{row.name}</b>" in data
+        assert f"{row.holdout[any_front.objectives[0].name]:.3f} [" in data
+    assert "within noise" in data
+    assert "winner&#x27;s curse" in text
+
+
+def test_names_are_escaped(tmp_path):
+    front = make_front(
+        make_row("donor:<img src=x>", {"<script>": 0.1}), objectives=(Objective("<script>"),)
+    )
+    save_html(front, tmp_path / "front.html")
+    assert read(tmp_path / "front.html").fetched == []
+
+
+@pytest.mark.parametrize("n_objectives", [1, 2, 3, 5])
+def test_sparse_fronts_make_a_page(n_objectives, tmp_path):
+    names = [f"cost {n}" for n in range(n_objectives)]
+    objectives = tuple(Objective(name, "minimize") for name in names)
+    row = make_row("trial 1", dict.fromkeys(names, 2.0), dict.fromkeys(names, 3.0))
+    for index, rows in enumerate([(row,), ()]):
+        path = tmp_path / f"{index}.html"
+        save_html(make_front(*rows, objectives=objectives), path)
+        assert "Plotly.newPlot" in path.read_text(encoding="utf-8")
