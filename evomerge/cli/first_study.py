@@ -88,8 +88,8 @@ def write_first_study(folder: Path, base: str, donors: Mapping[str, str], space:
     if donors:
         objectives = _OWN_OBJECTIVES + _OWN_FITNESS
     else:
-        tasks = zoo.tasks()[:2]
-        donors = {name: f"zoo:{name}" for name in zoo.experts()[:3]}
+        tasks = zoo.tasks()[:3]
+        donors = {name: f"zoo:{name}" for name in zoo.donors()}
         objectives = "".join(_ZOO_OBJECTIVE.format(task=task) for task in tasks)
         objectives += "  # brevity: {fitness: ./my_fitness.py:brevity, goal: maximize}\n"
     lines = "\n".join(f"    {name}: {model}" for name, model in donors.items())

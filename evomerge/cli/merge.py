@@ -24,13 +24,14 @@ def merge(
     if out.exists():
         raise RunDirectoryError(f"{out} exists already; name a new folder")
     from evomerge.merging import MergeEngine  # noqa: PLC0415
-    from evomerge.recipe import fingerprint, load, pinned  # noqa: PLC0415
+    from evomerge.recipe import ModelRef, fingerprint, load, pinned  # noqa: PLC0415
     from evomerge.recipe.native import dumps  # noqa: PLC0415
 
     engine = MergeEngine(device=device, allow_pickle=allow_pickle)
     described = load(recipe)
     engine.check(described)
-    described = pinned(described, engine.digest)
+    base = described.base_model if isinstance(described.base_model, ModelRef) else None
+    described = pinned(described, lambda ref: engine.digest(ref, base=base))
     engine.write(described, out, extra_files={"evomerge_recipe.yaml": dumps(described)})
     if as_json:
         typer.echo(json.dumps({"checkpoint": str(out), "fingerprint": fingerprint(described)}))

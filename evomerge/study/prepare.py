@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,9 +65,7 @@ def prepare(config: StudyConfig, folder: Path) -> Prepared:
 
     base = _attempt(problems, "models.base", lambda: _pin(engine, config.models.base, folder))
     donors = {
-        name: _attempt(
-            problems, f"models.donors.{name}", lambda path=path: _pin(engine, path, folder)
-        )  # type: ignore[misc]
+        name: _attempt(problems, f"models.donors.{name}", partial(_pin, engine, path, folder, base))
         for name, path in config.models.donors.items()
     }
     parts, files = _objectives(config, folder, problems)
@@ -125,9 +124,7 @@ def _attempt(problems: list[str], where: str, step: Callable[[], T]) -> T | None
     return None
 
 
-def _pin(
-    engine: MergeEngine, text: str, folder: Path, base: ModelRef | None = None
-) -> ModelRef:
+def _pin(engine: MergeEngine, text: str, folder: Path, base: ModelRef | None = None) -> ModelRef:
     """Resolve a model of the study file and identify it by its content.
 
     A donor that is a bare adapter folder stands for the base with that adapter.
@@ -175,9 +172,7 @@ def _objectives(
         fitness = _attempt(
             problems,
             where,
-            lambda part=part: check_fitness(  # type: ignore[misc]
-                part.fitness, part.arguments, metric=part.metric, folder=folder
-            ),
+            partial(check_fitness, part.fitness, part.arguments, metric=part.metric, folder=folder),
         )
         goal = part.goal or (fitness.goal if fitness else None) or "maximize"
         parts.append(
@@ -216,7 +211,7 @@ def _items(
         items = _attempt(
             problems,
             f"{where}.{split}",
-            lambda source=source: load_items(source, folder=folder, limit=part.limit),  # type: ignore[misc]
+            partial(load_items, source, folder=folder, limit=part.limit),
         )
         if items is None:
             continue

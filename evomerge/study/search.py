@@ -190,8 +190,9 @@ class Search:
             self._pending[number] = _Pending(self._pending[number].proposal, attempt)
         else:
             file = event.payload.get("examples")
-            needed = file and self._optimizer.needs.examples
-            examples = self._journal.read_examples(file) if needed else None
+            examples = None
+            if file and self._optimizer.needs.examples:
+                examples = self._journal.read_examples(file)
             self._tell(number, outcome_from_json(event.payload, examples), replayed=True)
 
     def _mismatch(self, event: Event, proposal: Proposal | None) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Sequence
 from itertools import islice
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
@@ -44,14 +45,12 @@ class Evaluator:
             name = part.objective.name
             fitness = build_fitness(part.fitness, part.args, metric=part.metric, folder=spec.folder)
             self._fitness.append(fitness)
-            for split, source in (("search", part.search), ("holdout", part.holdout)):
-                self._items[name, split] = (
-                    ()
-                    if source is None
-                    else load_items(
-                        source, folder=spec.folder, limit=part.limit, fields=fitness.fields
-                    )
-                )
+            sources: tuple[tuple[Split, Any], ...] = (
+                ("search", part.search),
+                ("holdout", part.holdout),
+            )
+            for split, source in sources:
+                self._items[name, split] = self._load(part, source, fitness.fields)
 
     def evaluate(self, job: Job) -> JobResult:
         """Merge and score one recipe; whatever the candidate does wrong is in the outcome."""
@@ -74,6 +73,11 @@ class Evaluator:
             outcome = Failed("error", message, traceback.format_exc())
         finished = time.perf_counter()
         return JobResult(job, outcome, merged - started, finished - merged, self._name)
+
+    def _load(self, part: ObjectiveSpec, source: Any, fields: Sequence[str]) -> tuple[Item, ...]:
+        if source is None:
+            return ()
+        return load_items(source, folder=self._spec.folder, limit=part.limit, fields=fields)
 
     def _merge(self, job: Job) -> Resident:
         config = self._engine.config(job.recipe)

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from evomerge.cli.app import main
 from tests.fitness.tiny import character_tokenizer, tiny_module
 
 
@@ -65,8 +66,6 @@ class World:
 
     def __call__(self, *arguments):
         """Run `evomerge ...`; returns exit code, standard output, standard error."""
-        from evomerge.cli.app import main
-
         self._monkeypatch.setattr(sys, "argv", ["evomerge", *map(str, arguments)])
         self._capsys.readouterr()
         with pytest.raises(SystemExit) as ended:

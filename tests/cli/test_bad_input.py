@@ -16,7 +16,7 @@ from evomerge.journal import Journal, read_events
 
 def refused(world, *words, arguments=None):
     """Run and check that it was refused in one line that holds all words."""
-    code, out, err = world(*arguments) if arguments else world.run()
+    code, _, err = world(*arguments) if arguments else world.run()
     lines = err.strip().splitlines()
     assert code == 2, err
     assert len(lines) == 1, err
@@ -193,7 +193,10 @@ def test_a_run_directory_that_is_locked(world):
     world.study["budget"] = {"trials": 6}
     assert world.run()[0] == 0
     with Journal(world.folder / "run"):
-        script = "from evomerge.cli.app import main; import sys; sys.argv[1:] = ['resume', 'run']; main()"
+        script = (
+            "from evomerge.cli.app import main; import sys; "
+            "sys.argv[1:] = ['resume', 'run']; main()"
+        )
         root = str(Path(__file__).parents[2])
         other = subprocess.run(
             [sys.executable, "-c", script],

@@ -154,11 +154,11 @@ def test_ten_line_fitness_with_arguments_and_per_example_scores(world):
 
 
 def test_init_writes_a_study_that_checks(world):
-    code, out, err = world(
+    code, _, err = world(
         "init", "mine", "--base", world.models / "base", "--donor", f"a={world.models / 'first'}"
     )
     assert code == 0, err
-    code, out, err = world("check", "mine/study.yaml")
+    code, _, err = world("check", "mine/study.yaml")
     assert code == 0, err
     assert yaml.safe_load((world.folder / "mine/study.yaml").read_text())["budget"]
     assert world("init", "mine")[0] == 2

@@ -1,4 +1,4 @@
-import os
+import json
 import signal
 import sqlite3
 import subprocess
@@ -31,8 +31,6 @@ def test_events_come_back_as_written(tmp_path):
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))
 def test_floats_round_trip_exactly_through_canonical_json(values):
-    import json
-
     assert json.loads(canonical({"v": values}))["v"] == values
 
 
@@ -45,7 +43,10 @@ def test_nan_is_refused(tmp_path):
 def test_second_writer_is_refused_and_readers_are_not(tmp_path):
     with Journal(tmp_path, create=True) as journal:
         journal.append("opened", {})
-        script = f"from pathlib import Path; from evomerge.journal import Journal; Journal(Path({str(tmp_path)!r}))"
+        script = (
+            "from pathlib import Path; from evomerge.journal import Journal; "
+            f"Journal(Path({str(tmp_path)!r}))"
+        )
         other = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, check=False
         )
@@ -113,9 +114,13 @@ def test_full_disk_loses_nothing(tmp_path):
     journal.append("opened", {})
     (pages,) = journal._connection.execute("PRAGMA page_count").fetchone()
     journal._connection.execute(f"PRAGMA max_page_count = {pages + 1}")
-    with pytest.raises(JournalError, match="full"):
+
+    def fill():
         for number in range(100):
             journal.append("asked", {"padding": "x" * 3000}, trial=number)
+
+    with pytest.raises(JournalError, match="full"):
+        fill()
     kept = len(journal.events)
     journal._connection.execute("PRAGMA max_page_count = 100000")
     journal.append("asked", {}, trial=kept)
@@ -127,7 +132,7 @@ def test_examples_round_trip_and_damage_is_named(tmp_path):
     examples = {"math": {"a-1": 0.1, "a-2": 1.0}, "odd|name": {"ü": -3.5}}
     write_examples(tmp_path, "examples/t.npz", examples)
     assert read_examples(tmp_path, "examples/t.npz") == examples
-    assert os.listdir(tmp_path / "examples") == ["t.npz"]
+    assert [path.name for path in (tmp_path / "examples").iterdir()] == ["t.npz"]
     content = (tmp_path / "examples/t.npz").read_bytes()
     (tmp_path / "examples/t.npz").write_bytes(content[: len(content) // 2])
     with pytest.raises(JournalError, match=r"t\.npz"):
