@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 from hypothesis import settings
-from tiny_models import gpt2, llama, qwen2
+from tests.merging.tiny_models import gpt2, llama, qwen2
 
 from evomerge.merging import MergeEngine
 

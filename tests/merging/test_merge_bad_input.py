@@ -8,7 +8,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import VOCABULARY, llama, qwen2
+from tests.merging.tiny_models import VOCABULARY, llama, qwen2
 
 from evomerge.errors import CheckpointError, PluginError, RecipeError
 from evomerge.merging import MergeEngine, open_checkpoint

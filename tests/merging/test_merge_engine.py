@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import gpt2, llama, qwen2
+from tests.merging.tiny_models import gpt2, llama, qwen2
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evomerge.errors import CheckpointError, NonFiniteMerge, RecipeError, UserError

@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_models import VOCABULARY, llama
+from tests.merging.tiny_models import VOCABULARY, llama
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evomerge.errors import CheckpointError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_models import llama
+from tests.merging.tiny_models import llama
 
 from evomerge.merging import MergeEngine
 from evomerge.merging.method import Group, load_method
