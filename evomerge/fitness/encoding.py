@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
+from evomerge.errors import FitnessError
+
 Tokens: TypeAlias = tuple[int, ...]
 
 _MEMO_ENTRIES = 200_000  # a bound for fitnesses that write new prompts for every candidate
@@ -19,7 +21,15 @@ def encode(tokenizer: Any, texts: Sequence[str], *, special_tokens: bool = True)
         tokenizer: a transformers tokenizer; adding tokens to it afterwards is not noticed.
         texts: any number, duplicates welcome.
         special_tokens: let the tokenizer add its own (a beginning-of-text token, mostly).
+
+    Raises:
+        FitnessError: there is no tokenizer.
     """
+    if tokenizer is None:
+        raise FitnessError(
+            "the model has no tokenizer, and this fitness reads text; "
+            "put the tokenizer's files (tokenizer.json) into the base model's folder"
+        )
     memo = _memos.setdefault(tokenizer, {})
     missing = [text for text in dict.fromkeys(texts) if (text, special_tokens) not in memo]
     if missing:

@@ -121,7 +121,10 @@ def has_holdout(study: Prepared) -> bool:
 
 
 def front_trials(trials: Sequence[Trial], size: int) -> list[Trial]:
-    """Return the non-dominated trials in trial order, thinned to `size` when there are more."""
+    """Return the non-dominated trials in trial order, thinned to `size` when there are more.
+
+    The trial of the lowest mean cost stays in any case: it is what a user of one number takes.
+    """
     completed = sorted(
         (trial for trial in trials if trial.costs is not None), key=lambda trial: trial.number
     )
@@ -130,7 +133,10 @@ def front_trials(trials: Sequence[Trial], size: int) -> list[Trial]:
     costs = np.array([trial.costs for trial in completed], dtype=np.float64)
     indices = non_dominated(costs, dedupe=True)
     if len(indices) > size:
-        indices = indices[thin(costs[indices], size)]
+        best = indices[int(np.argmin(costs[indices].mean(axis=1)))]
+        others = indices[indices != best]
+        kept = others[thin(costs[others], size - 1)] if size > 1 else []
+        indices = np.array([best, *kept])
     return [completed[index] for index in sorted(int(index) for index in indices)]
 
 

@@ -142,6 +142,18 @@ def test_a_wrong_metric_name(world):
     refused(world, "near", "did you mean 'math'?")
 
 
+def test_models_without_a_tokenizer(world):
+    for name in ("base", "first", "second"):
+        shutil.copytree(world.models / name, world.folder / name)
+        for file in (world.folder / name).glob("tokenizer*"):
+            file.unlink()
+    world.study["models"] = {
+        "base": "./base",
+        "donors": {"first": "./first", "second": "./second"},
+    }
+    refused(world, "likely", "tokenizer.json")
+
+
 def test_zero_budget(world):
     world.study["budget"] = {"trials": 0}
     refused(world, "budget.trials")
