@@ -30,7 +30,7 @@ def collect_front(run: Path) -> Front:
     trials, origins = read_trials(study, events)
     standing = Standing(study.objectives, study.context.donors)
     history = []
-    for trial in trials:
+    for trial in sorted(trials, key=lambda one: one.number):  # whichever worker was faster
         standing.add(trial, origins[trial.number])
         volume = standing.hypervolume()
         if volume is not None:

@@ -73,7 +73,7 @@ def test_two_worker_processes_find_the_same_front_as_one(world):
         world.study["workers"] = {"count": count, "threads": 1}
         code, _, err = world("run", world.write(), "--out", name)
         assert code == 0, err
-        fronts.append(json.loads(world("front", name, "--json")[1])["front"])
+        fronts.append(json.loads(world("front", name, "--json")[1]))
     assert fronts[0] == fronts[1]
 
 
