@@ -8,9 +8,9 @@ import pytest
 import torch
 import transformers
 from hypothesis import settings
-from tests.merging.tiny_models import gpt2, llama, qwen2
 
 from evomerge.merging import MergeEngine
+from tests.merging.tiny_models import gpt2, llama, qwen2
 
 transformers.utils.logging.disable_progress_bar()
 torch.set_num_threads(1)

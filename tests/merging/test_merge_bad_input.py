@@ -8,12 +8,12 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.merging.tiny_models import VOCABULARY, llama, qwen2
 
 from evomerge.errors import CheckpointError, PluginError, RecipeError
 from evomerge.merging import MergeEngine, open_checkpoint
 from evomerge.merging.method import merge_method
 from evomerge.recipe.model import ModelRef, Recipe
+from tests.merging.tiny_models import VOCABULARY, llama, qwen2
 
 
 @pytest.fixture(scope="module")

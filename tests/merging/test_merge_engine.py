@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.merging.tiny_models import gpt2, llama, qwen2
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evomerge.errors import CheckpointError, NonFiniteMerge, RecipeError, UserError
 from evomerge.merging import MergeEngine, compiler, folder, load_resident
 from evomerge.merging.method import Group, load_method
 from evomerge.recipe.model import ModelRef, Recipe
+from tests.merging.tiny_models import gpt2, llama, qwen2
 
 ALL = ("linear", "slerp", "task_arithmetic", "ties", "dare_linear", "dare_ties", "passthrough")
 

@@ -7,13 +7,13 @@ import warnings
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.merging.tiny_models import VOCABULARY, llama
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evomerge.errors import CheckpointError
 from evomerge.merging import MergeEngine, load_resident
 from evomerge.merging.alignment import align
 from evomerge.recipe.model import Recipe
+from tests.merging.tiny_models import VOCABULARY, llama
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.merging.tiny_models import llama
 
 from evomerge.merging import MergeEngine
 from evomerge.merging.method import Group, load_method
 from evomerge.merging.random import Stream
 from evomerge.recipe.model import Recipe
+from tests.merging.tiny_models import llama
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # upstream's own, while it is imported

@@ -1,0 +1,75 @@
+"""The public surface, what importing costs, and what ships."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+import evomerge
+from evomerge import zoo
+from evomerge.fitness import check_fitness
+from evomerge.study import load_study
+from evomerge.study.config import StudyConfig
+
+ROOT = Path(evomerge.__file__).parents[1]
+HEAVY = {"torch", "transformers", "pymoo", "cma", "optuna", "matplotlib", "plotly", "scipy"}
+
+
+def test_every_public_name_is_there():
+    for name in evomerge.__all__:
+        assert getattr(evomerge, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'serach'"):
+        _ = evomerge.serach
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import evomerge",
+        "import evomerge.cli.app",
+        "import evomerge.recipe, evomerge.spaces, evomerge.journal, evomerge.pareto",
+        "import evomerge.fitness, evomerge.optimizers, evomerge.workers",
+    ],
+)
+def test_importing_loads_nothing_heavy(statement):
+    script = f"import sys; {statement}; print(sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert ast.literal_eval(done.stdout) == []
+
+
+def test_the_zoo_is_complete_and_small():
+    assert len(zoo.donors()) >= 6
+    assert len(zoo.tasks()) >= 5
+    size = sum(path.stat().st_size for path in zoo.path().rglob("*") if path.is_file())
+    assert size <= 12 * 2**20
+    study = load_study(zoo.path() / "study.yaml")
+    assert len(study.objectives) >= 3
+    assert study.budget.trials is not None
+    assert study.budget.trials >= 200
+
+
+def readme_blocks(language):
+    blocks = (ROOT / "README.md").read_text().split(f"```{language}\n")[1:]
+    return [block.split("```")[0] for block in blocks]
+
+
+def test_the_studies_of_the_readme_are_valid():
+    blocks = readme_blocks("yaml")
+    assert blocks
+    for block in blocks:
+        StudyConfig.model_validate(yaml.safe_load(block))
+
+
+def test_the_fitness_of_the_readme_is_bound_and_scores(tmp_path):
+    (block,) = [block for block in readme_blocks("python") if "def passes" in block]
+    (tmp_path / "my_fitness.py").write_text(block)
+    spec = check_fitness("./my_fitness.py:passes", {}, folder=tmp_path)
+    items = [{"prompt": "a", "expected": "x"}, {"prompt": "b", "expected": "y"}]
+    model = SimpleNamespace(items=items, generate=lambda prompts, max_new_tokens: ["x!", "z"])
+    assert spec.target(model) == 0.5
