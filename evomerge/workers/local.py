@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -89,7 +90,10 @@ class LocalExecutor:
         self._failed_starts = 0
         self._started = 0
         self._devices = _devices(spec.device, count)
-        self._workers = [self._start(slot) for slot in range(count)]
+        self._workers: list[_Worker] = []
+        # Not daemons, so that a fitness may start processes of its own: end them ourselves.
+        self._finalizer = weakref.finalize(self, _end_all, self._workers)
+        self._workers += [self._start(slot) for slot in range(count)]
 
     @property
     def capacity(self) -> int:
@@ -114,16 +118,14 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Stop every worker now."""
-        for worker in self._workers:
-            _end(worker)
-        self._workers = []
+        _end_all(self._workers)
 
     def _start(self, slot: int) -> _Worker:
         here, there = self._context.Pipe()
         name = f"local-{slot}"
         spec = replace(self._spec, device=self._devices[slot])
         process = self._context.Process(
-            target=_work, args=(self._build, spec, name, there, os.getpid()), name=name, daemon=True
+            target=_work, args=(self._build, spec, name, there, os.getpid()), name=name
         )
         process.start()
         there.close()
@@ -216,6 +218,11 @@ def _devices(device: str, count: int) -> list[str]:
     if not gpus:
         return [device] * count
     return [f"cuda:{slot % gpus}" for slot in range(count)]
+
+
+def _end_all(workers: list[_Worker]) -> None:
+    while workers:
+        _end(workers.pop())
 
 
 def _end(worker: _Worker) -> None:

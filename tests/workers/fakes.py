@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -25,6 +26,10 @@ class Scripted:
             os.kill(os.getpid(), signal.SIGKILL)
         elif verb == "exit":
             os._exit(3)
+        elif verb == "spawn":
+            child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(0,))
+            child.start()
+            child.join()
         return JobResult(job, Completed({"x": float(os.getpid())}), worker=self.name)
 
 

@@ -95,6 +95,33 @@ def test_wait_returns_after_its_time_out_with_nothing(start):
     assert executor.wait(0.3) == []
 
 
+def test_a_fitness_may_start_processes_of_its_own(start):
+    executor = start(count=1)
+    executor.submit(Job("spawn", RECIPE))
+    assert isinstance(drain(executor, 1)["spawn"], Completed)
+
+
+def test_an_executor_that_is_never_closed_does_not_keep_the_driver_alive(tmp_path):
+    path = tmp_path / "driver.py"
+    path.write_text(
+        "from tests.workers.test_local import SPEC, RECIPE, fakes, LocalExecutor, Job\n"
+        "if __name__ == '__main__':\n"
+        "    executor = LocalExecutor(SPEC, count=2, build=fakes.Scripted)\n"
+        "    executor.submit(Job('ok-1', RECIPE))\n"
+        "    executor.wait()\n"
+        "    executor.submit(Job('sleep-600', RECIPE))\n"
+        "    raise SystemExit(7)\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 7
+
+
 def test_workers_leave_with_a_killed_driver(tmp_path):
     script = f"""
 import time
