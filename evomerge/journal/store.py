@@ -189,6 +189,8 @@ def read_events(folder: Path) -> list[Event]:
 def read_sessions(folder: Path) -> list[Session]:
     """Read which processes worked on a run, in order."""
     with closing(_read_only(folder)) as connection, _reported(folder):
+        if not _has_tables(connection):
+            return []
         rows = connection.execute(
             "SELECT started_at, ended_at, ended_because, process FROM session ORDER BY id"
         ).fetchall()
@@ -206,6 +208,8 @@ def _read_only(folder: Path) -> sqlite3.Connection:
 def _load(connection: sqlite3.Connection, folder: Path) -> Iterator[Event]:
     """Yield every event, checking that none is missing or altered."""
     with _reported(folder):
+        if not _has_tables(connection):
+            return
         rows = connection.execute(
             "SELECT seq, kind, trial, payload, timing, at, digest FROM event ORDER BY seq"
         ).fetchall()
@@ -219,6 +223,13 @@ def _load(connection: sqlite3.Connection, folder: Path) -> Iterator[Event]:
                 f"seq >= {number}: the {number - 1} events before them are sound"
             )
         yield Event(seq, kind, trial, json.loads(payload), at, json.loads(timing))
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    """Say whether the schema is there; a process killed before it was has recorded nothing."""
+    query = "SELECT count(*) FROM sqlite_master WHERE name IN ('event', 'session')"
+    (count,) = connection.execute(query).fetchone()
+    return bool(count == 2)
 
 
 def _make_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ from evomerge.journal import Event, outcome_from_json
 from evomerge.journal.examples import read_examples
 from evomerge.recipe import Recipe, fingerprint
 from evomerge.report.front import Front, FrontRow
-from evomerge.study import Prepared, open_study
+from evomerge.study import Outline, open_study
 from evomerge.study.scoring import LAMBDA, baseline_recipes, best_lambda, front_trials
 from evomerge.study.search import trial_id
 from evomerge.study.standing import Standing
@@ -53,7 +53,7 @@ def collect_front(run: Path) -> Front:
     )
 
 
-def read_trials(study: Prepared, events: Sequence[Event]) -> tuple[list[Trial], dict[int, str]]:
+def read_trials(study: Outline, events: Sequence[Event]) -> tuple[list[Trial], dict[int, str]]:
     """Return the finished trials in the order they finished, and every trial's origin."""
     asked = {event.trial: event.payload for event in events if event.kind == "asked"}
     trials = []
@@ -89,7 +89,7 @@ class _Scored:
             if event.payload.get("examples"):
                 self._files[key] = event.payload["examples"]
 
-    def member(self, study: Prepared, trial: Trial) -> FrontRow:
+    def member(self, study: Outline, trial: Trial) -> FrontRow:
         """Build the row of one member of the front."""
         recipe = study.space.decode(trial.genotype)
         row = self._row(trial_id(trial.number), f"trial {trial.number}", recipe, trial.number)
@@ -97,7 +97,7 @@ class _Scored:
             raise RunDirectoryError(f"{self._run}: trial {trial.number} has no scores")
         return row
 
-    def baselines(self, study: Prepared) -> list[FrontRow]:
+    def baselines(self, study: Outline) -> list[FrontRow]:
         """Build the rows of the baselines that were scored, the best single λ among them."""
         chosen = best_lambda(self._outcomes, study.objectives)
         rows = []

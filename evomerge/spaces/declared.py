@@ -50,7 +50,7 @@ class DeclaredSpace:
     """
 
     def __init__(self, spec: SpaceSpec, context: SpaceContext, origin: Origin) -> None:
-        self._spec = spec
+        self.spec = spec
         self._context = context
         self._origin = origin
         self._shape = shape_of(spec.merge_method)
@@ -88,7 +88,7 @@ class DeclaredSpace:
             )
         values = tuple(map(self._read, self._genes, genotype))
         own: dict[str, Parameters] = {name: {} for name in self._inputs}
-        shared: Parameters = dict(self._spec.parameters)
+        shared: Parameters = dict(self.spec.parameters)
         for block in self._blocks:
             end = block.first + len(block.grouping.labels)
             value = block.grouping.value(values[block.first : end])
@@ -97,13 +97,13 @@ class DeclaredSpace:
             Source(model=ref, parameters=own[name]) for name, ref in self._inputs.items()
         )
         return Recipe(
-            merge_method=self._spec.merge_method,
+            merge_method=self.spec.merge_method,
             base_model=self._base_model(),
             models=sources,
             parameters=shared,
             dtype=self._context.dtype,
             seed=self._context.seed,
-            compat=self._spec.compat,
+            compat=self.spec.compat,
         )
 
     def _base_model(self) -> ModelRef | None:
@@ -113,15 +113,15 @@ class DeclaredSpace:
 
     def _base_role(self) -> BaseRole:
         roles = self._shape.base
-        if self._spec.base is None:
+        if self.spec.base is None:
             return roles[0]
-        if self._spec.base not in roles:
+        if self.spec.base not in roles:
             raise self._origin.error(
                 ("base",),
-                f"{self._spec.merge_method} has no place for the base as '{self._spec.base}'; "
+                f"{self.spec.merge_method} has no place for the base as '{self.spec.base}'; "
                 f"valid: {', '.join(roles)}",
             )
-        return self._spec.base
+        return self.spec.base
 
     def _read_inputs(self, shape: Shape) -> dict[str, ModelRef]:
         donors = dict(self._context.donors)
@@ -130,7 +130,7 @@ class DeclaredSpace:
             wanted = f"exactly {most}" if fewest == most else f"at least {fewest}"
             raise self._origin.error(
                 ("merge_method",),
-                f"{self._spec.merge_method} merges {wanted} donors, the study has {len(donors)}",
+                f"{self.spec.merge_method} merges {wanted} donors, the study has {len(donors)}",
             )
         if self._role == "input":
             if BASE_INPUT in donors:
@@ -142,7 +142,7 @@ class DeclaredSpace:
 
     def _owners(self, parameter: str, gene: GeneSpec) -> tuple[str | None, ...]:
         """Return the inputs that have genes of their own; (None,) for one set for all."""
-        method, path = self._spec.merge_method, ("genes", parameter)
+        method, path = self.spec.merge_method, ("genes", parameter)
         each = self._scope(parameter, path)
         if each is None and gene.per is None:
             raise self._origin.error(
@@ -157,7 +157,7 @@ class DeclaredSpace:
 
     def _scope(self, parameter: str, path: tuple[str, str]) -> bool | None:
         """Say whether a parameter has a value for each donor; None where we cannot know."""
-        method = self._spec.merge_method
+        method = self.spec.merge_method
         try:
             return takes_one_per_donor(method, parameter)
         except KeyError:
@@ -211,7 +211,7 @@ class DeclaredSpace:
             if value not in gene.choices:
                 raise InvalidGenotype(f"gene '{gene.name}': {value!r} is none of {gene.choices}")
             parameter = gene.name.partition("[")[0].partition(".")[0]
-            choices = self._spec.genes[parameter].choices or ()
+            choices = self.spec.genes[parameter].choices or ()
             return choices[gene.choices.index(str(value))]
         if isinstance(value, str) or not gene.low <= value <= gene.high:
             raise InvalidGenotype(
@@ -235,8 +235,8 @@ class DeclaredSpace:
     def _reach(self, targets: Targets) -> Genotype | None:
         """Return the genotype that gives every parameter its target; None if there is none."""
         for parameter, target in targets.items():
-            if parameter not in self._spec.genes and not says(
-                self._spec.parameters, parameter, target
+            if parameter not in self.spec.genes and not says(
+                self.spec.parameters, parameter, target
             ):
                 return None
         values: list[GeneValue] = []

@@ -2,13 +2,15 @@
 
 from evomerge.study.config import StudyConfig
 from evomerge.study.load import load_study
-from evomerge.study.prepare import Prepared, prepare
+from evomerge.study.outline import Outline, open_study
+from evomerge.study.preparation import Prepared, prepare
 from evomerge.study.progress import Observer, Progress
-from evomerge.study.run import Ended, open_study, resume_run, start_run
+from evomerge.study.run import Ended, resume_run, start_run
 
 __all__ = [
     "Ended",
     "Observer",
+    "Outline",
     "Prepared",
     "Progress",
     "StudyConfig",

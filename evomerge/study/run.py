@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evomerge.errors import FitnessError, ReplayMismatch, RunDirectoryError, UserError
-from evomerge.journal import Event, Journal, read_events
+from evomerge.journal import Journal, read_events
 from evomerge.spaces import known_recipes
 from evomerge.study.config import BudgetConfig, StudyConfig
 from evomerge.study.interrupt import Interrupt
-from evomerge.study.prepare import Prepared, library_versions, prepare
+from evomerge.study.outline import first_event, recorded_config
+from evomerge.study.preparation import Prepared, library_versions, prepare
 from evomerge.study.progress import Observer, silent
 from evomerge.study.scoring import Scoring
 from evomerge.study.search import Search
@@ -72,7 +73,10 @@ def start_run(
     with Interrupt() as interrupt, closing(executor(study)) as workers:
         rehearse(study, workers)
         with Journal(out, create=True) as journal:
-            journal.append("opened", _opening(study))
+            journal.append(
+                "opened",
+                {**study.record(), "inputs": study.inputs, "versions": library_versions()},
+            )
             search = Search(study, journal, config.budget, observe)
             scoring = Scoring(study, search, journal, observe)
             return _carry_on(search, scoring, workers, interrupt)
@@ -98,8 +102,8 @@ def resume_run(
         UserError: models, data or fitness files changed, or the folder holds no run.
     """
     with Journal(out) as journal:
-        opening = _opened(journal.events, out).payload
-        study = reopen(opening)
+        opening = first_event(journal.events, out).payload
+        study = prepare(recorded_config(opening), Path(opening["folder"]))
         _check_unchanged(study, opening, out)
         search = Search(study, journal, _extended(study, journal, add or {}), observe)
         scoring = Scoring(study, search, journal, observe)
@@ -107,21 +111,6 @@ def resume_run(
             return Ended("done", search.stopped)
         with Interrupt() as interrupt, closing(executor(study)) as workers:
             return _carry_on(search, scoring, workers, interrupt)
-
-
-def open_study(out: Path) -> tuple[Prepared, list[Event]]:
-    """Read a run without touching it: its study and its events.
-
-    Raises:
-        UserError: there is no run, or its models and data cannot be read any more.
-    """
-    events = read_events(out)
-    return reopen(_opened(events, out).payload), events
-
-
-def reopen(opening: Mapping[str, Any]) -> Prepared:
-    """Rebuild a study from the payload of its journal's first event."""
-    return prepare(StudyConfig.model_validate(opening["study"]), Path(opening["folder"]))
 
 
 def rehearse(study: Prepared, workers: Executor) -> None:
@@ -153,22 +142,6 @@ def _refuse_taken(out: Path) -> None:
             f"{out} holds a run already; continue it with 'evomerge resume {out}' "
             "or name another folder with --out"
         )
-
-
-def _opened(events: list[Event], out: Path) -> Event:
-    if not events:
-        raise RunDirectoryError(f"{out} holds a run that never started; use 'evomerge run'")
-    return events[0]
-
-
-def _opening(study: Prepared) -> dict[str, Any]:
-    return {
-        "study": study.config.model_dump(mode="json"),
-        "folder": str(study.folder.resolve()),
-        "inputs": dict(study.inputs),
-        "genes": [gene.name for gene in study.space.domain.genes],
-        "versions": library_versions(),
-    }
 
 
 def _check_unchanged(study: Prepared, opening: Mapping[str, Any], out: Path) -> None:

@@ -11,7 +11,8 @@ from evomerge.pareto import non_dominated, thin
 from evomerge.recipe import Recipe
 from evomerge.spaces import known_recipes, single_lambda
 from evomerge.study.interrupt import Interrupt
-from evomerge.study.prepare import Prepared
+from evomerge.study.outline import Outline
+from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer, Progress, silent
 from evomerge.study.search import POLL_S, Search, trial_id
 from evomerge.types import Completed, Failed, Objective, Outcome, Split, Trial
@@ -113,9 +114,9 @@ class Scoring:
         self._outcomes[job.id, job.split] = outcome
 
 
-def has_holdout(study: Prepared) -> bool:
+def has_holdout(study: Outline) -> bool:
     """Say whether every objective that reads items has hold-out items."""
-    parts = study.evaluator.objectives
+    parts = study.config.objectives.values()
     with_items = [part for part in parts if part.search is not None]
     return bool(with_items) and all(part.holdout is not None for part in with_items)
 
@@ -140,7 +141,7 @@ def front_trials(trials: Sequence[Trial], size: int) -> list[Trial]:
     return [completed[index] for index in sorted(int(index) for index in indices)]
 
 
-def baseline_recipes(study: Prepared) -> dict[str, Recipe]:
+def baseline_recipes(study: Outline) -> dict[str, Recipe]:
     """Return what the front is compared with, by name."""
     front = study.config.front
     known = known_recipes(study.context)

@@ -11,7 +11,7 @@ from evomerge.journal import Event, Journal, outcome_from_json, outcome_to_json,
 from evomerge.optimizers import Proposal
 from evomerge.study.config import BudgetConfig
 from evomerge.study.interrupt import Interrupt
-from evomerge.study.prepare import Prepared, library_versions
+from evomerge.study.preparation import Prepared, library_versions
 from evomerge.study.progress import Observer, Progress, silent
 from evomerge.study.standing import Standing
 from evomerge.types import Completed, Failed, Genotype, Outcome, Trial
@@ -208,7 +208,7 @@ class Search:
             f"trial {event.trial} of {self._journal.folder} cannot be replayed: recorded "
             f"{event.payload['genotype'][:3]}…, proposed {got}; "
             f"changed versions: {', '.join(changed) or 'none'}; install the recorded versions to "
-            "resume, or start a new run whose space is seeded with this run's front"
+            "resume, or start a new run"
         )
 
 

@@ -109,6 +109,16 @@ def test_a_file_that_is_no_database_is_one_clear_error(tmp_path):
         Journal(tmp_path)
 
 
+def test_a_database_without_a_schema_is_an_empty_journal(tmp_path):
+    sqlite3.connect(tmp_path / "journal.sqlite").close()
+    (tmp_path / "journal.sqlite").touch()
+    assert read_events(tmp_path) == []
+    assert read_sessions(tmp_path) == []
+    with Journal(tmp_path, create=True) as journal:
+        journal.append("opened", {})
+    assert len(read_events(tmp_path)) == 1
+
+
 def test_full_disk_loses_nothing(tmp_path):
     journal = Journal(tmp_path, create=True)
     journal.append("opened", {})

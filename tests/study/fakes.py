@@ -13,7 +13,7 @@ from evomerge.recipe import Layout, ModelRef, Recipe
 from evomerge.spaces import SpaceContext
 from evomerge.spaces.domain import Domain, Gene, Seed
 from evomerge.study.config import StudyConfig
-from evomerge.study.prepare import Prepared
+from evomerge.study.preparation import Prepared
 from evomerge.types import Completed, Failed, Objective
 from evomerge.workers import EvaluatorSpec, Job, JobResult, ObjectiveSpec
 
@@ -91,7 +91,7 @@ def config(**changes) -> StudyConfig:
         "space": "plain",
         "objectives": {
             "one": {"fitness": "fake", "search": "s", "holdout": "h"},
-            "two": {"fitness": "fake", "goal": "minimize"},
+            "two": {"fitness": "fake", "goal": "minimize", "search": "s", "holdout": "h"},
         },
         "search": {"optimizer": "nsga2", "population": 8},
         "budget": {"trials": 40},

@@ -18,8 +18,9 @@ from evomerge.fitness import FitnessSpec, check_fitness, load_items
 from evomerge.merging import MergeEngine, open_checkpoint
 from evomerge.optimizers import Optimizer, Scalarised, build_optimizer
 from evomerge.recipe.model import ModelRef, Recipe, Source
-from evomerge.spaces import Space, SpaceContext, load_space
+from evomerge.spaces import DeclaredSpace, Space, SpaceContext, load_space
 from evomerge.study.config import ObjectiveConfig, StudyConfig
+from evomerge.study.outline import Outline
 from evomerge.types import Objective
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec
 
@@ -27,25 +28,15 @@ VERSIONED = ("evomerge", "torch", "transformers", "numpy", "cma", "pymoo", "optu
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+@dataclass(frozen=True)
+class Prepared(Outline):
     """A checked study, ready to run.
 
     Attributes:
-        config: the study file.
-        folder: where its relative paths start.
-        context: models, layout and seed, as the space sees them.
-        space: what is searched.
-        objectives: names and goals, in order.
         evaluator: what workers build.
-        inputs: digests of every file the results depend on, by name.
+        inputs: digests of everything the results depend on, by its key in the study file.
     """
 
-    config: StudyConfig
-    folder: Path
-    context: SpaceContext
-    space: Space
-    objectives: tuple[Objective, ...]
     evaluator: EvaluatorSpec
     inputs: Mapping[str, str]
 
@@ -99,6 +90,8 @@ def prepare(config: StudyConfig, folder: Path) -> Prepared:
         f"models.donors.{name}": ref for name, ref in context.donors.items()
     }
     inputs = {name: ref.sha256 or "" for name, ref in models.items()} | files
+    if not isinstance(space, DeclaredSpace):
+        inputs |= _python_file("space", str(config.space), folder)
     return Prepared(config, folder, context, space, objectives, spec, inputs)
 
 
@@ -187,10 +180,16 @@ def _objectives(
             )
         )
         _items(part, fitness, where, folder, problems, files)
-        location = part.fitness.rpartition(":")[0]
-        if location.endswith(".py") and (folder / location).is_file():
-            files[f"{where}.fitness"] = _sha256((folder / location).read_bytes())
+        files |= _python_file(f"{where}.fitness", part.fitness, folder)
     return parts, files
+
+
+def _python_file(where: str, name: str, folder: Path) -> dict[str, str]:
+    """Return the digest of the file a plug-in is defined in, when it is named by its file."""
+    location = name.rpartition(":")[0]
+    if not location.endswith(".py") or not (folder / location).is_file():
+        return {}
+    return {where: _sha256((folder / location).read_bytes())}
 
 
 def _items(
