@@ -73,8 +73,10 @@ def _attribute(reference: str, kind: str) -> Any:
     location, _, attribute = reference.partition(":")
     try:
         module = importlib.import_module(location)
-    except ImportError as error:
-        raise PluginError(f"{kind} '{reference}' cannot be imported: {error}") from error
+    except Exception as error:  # what is imported may be the user's and raise anything
+        raise PluginError(
+            f"{kind} '{reference}' cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     return _getattr(module, attribute, reference, kind)
 
 

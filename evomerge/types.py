@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 Goal: TypeAlias = Literal["maximize", "minimize"]
 Split: TypeAlias = Literal["search", "holdout"]
-JsonScalar: TypeAlias = str | int | float | bool | None
-Json: TypeAlias = JsonScalar | Sequence["Json"] | Mapping[str, "Json"]
 
 GeneValue: TypeAlias = float | int | str
 Genotype: TypeAlias = tuple[GeneValue, ...]

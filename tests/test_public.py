@@ -73,3 +73,9 @@ def test_the_fitness_of_the_readme_is_bound_and_scores(tmp_path):
     items = [{"prompt": "a", "expected": "x"}, {"prompt": "b", "expected": "y"}]
     model = SimpleNamespace(items=items, generate=lambda prompts, max_new_tokens: ["x!", "z"])
     assert spec.target(model) == 0.5
+    (block,) = [block for block in readme_blocks("python") if "class Passes" in block]
+    (tmp_path / "scored.py").write_text(block)
+    model.items = [{"id": str(i), **item} for i, item in enumerate(items)]
+    spec = check_fitness("./scored.py:Passes", {"max_new_tokens": 3}, folder=tmp_path)
+    result = spec.target(**spec.arguments)(model)
+    assert (result.metrics, result.examples) == ({"passes": 0.5}, {"0": 1.0, "1": 0.0})

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from typing import Annotated
 
@@ -15,9 +16,9 @@ from typer.core import TyperGroup
 from evomerge import __version__
 from evomerge.cli import results, searches
 from evomerge.cli.merge import merge
+from evomerge.cli.searches import EXIT_INTERRUPTED
 from evomerge.errors import EvomergeError
 
-EXIT_INTERRUPTED = 130
 _USER_ERRNOS = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -26,6 +27,8 @@ _USER_ERRNOS = {
     errno.EROFS,
     errno.ENOTDIR,
     errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOENT,
 }
 
 
@@ -77,16 +80,17 @@ def main() -> None:
     except EvomergeError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _complain("interrupted; 'evomerge resume' continues from the last finished trial")
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("stopped; 'evomerge resume' continues from the last finished trial")
         sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         if error.errno not in _USER_ERRNOS:
             raise
         _complain(f"{error.filename or 'a file'}: {error.strerror}")
         sys.exit(2)
-    except typer.Abort:
-        sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
         show = getattr(error, "show", None)  # click's usage errors print themselves
         if show is None:

@@ -23,11 +23,11 @@ def merge(
     """Write the merged checkpoint of a recipe, loadable with AutoModelForCausalLM."""
     if out.exists():
         raise RunDirectoryError(f"{out} exists already; name a new folder")
-    from evomerge.merging import MergeEngine  # noqa: PLC0415
+    from evomerge.merging import MergeEngine, resolve_device  # noqa: PLC0415
     from evomerge.recipe import ModelRef, fingerprint, load, pinned  # noqa: PLC0415
     from evomerge.recipe.native import dumps  # noqa: PLC0415
 
-    engine = MergeEngine(device=device, allow_pickle=allow_pickle)
+    engine = MergeEngine(device=resolve_device(device), allow_pickle=allow_pickle)
     described = load(recipe)
     engine.check(described)
     base = described.base_model if isinstance(described.base_model, ModelRef) else None

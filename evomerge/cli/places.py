@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evomerge.errors import RunDirectoryError
-
-JOURNAL = "journal.sqlite"
+from evomerge.journal.store import DATABASE as JOURNAL
 
 
 def default_out(name: str) -> Path:
@@ -29,4 +28,10 @@ def find_run(folder: Path | None) -> Path:
     journals = [*Path().glob(JOURNAL), *Path().glob(f"*/{JOURNAL}"), *Path().glob(f"*/*/{JOURNAL}")]
     if not journals:
         raise RunDirectoryError("no run found here; name its directory, e.g. runs/my-study")
-    return max(journals, key=lambda path: path.stat().st_mtime).parent
+    return max(journals, key=_written_at).parent
+
+
+def _written_at(journal: Path) -> float:
+    """Return when a journal was written to last; SQLite writes to the file beside it first."""
+    ahead = journal.with_name(journal.name + "-wal")
+    return max(path.stat().st_mtime for path in (journal, ahead) if path.exists())

@@ -23,39 +23,46 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
     """Say how a run stands: trials, failures, budget, whether it can be resumed."""
-    from evomerge.journal import read_events, read_sessions  # noqa: PLC0415
+    from evomerge.journal import is_open, read_events, read_sessions  # noqa: PLC0415
 
     folder = find_run(run_folder)
     events = read_events(folder)
     sessions = read_sessions(folder)
     kinds = Counter(event.kind for event in events)
     failures = Counter(
-        f"{event.payload['failed']}: {event.payload['message'].splitlines()[0]}"
+        f"{event.payload['failed']}: {(event.payload['message'].splitlines() or ['?'])[0]}"
         for event in events
         if event.kind == "finished" and "failed" in event.payload
     )
+    budgets = [event.payload["budget"] for event in events if event.kind == "extended"]
+    if events:
+        budgets.insert(0, events[0].payload["study"]["budget"])
     stopped = [event.payload["reason"] for event in events if event.kind == "stopped"]
+    last = sessions[-1].ended_because if sessions else None
+    state = "running" if is_open(folder) else last or "killed"
     merged = [event.timing for event in events if event.kind == "finished" and event.timing]
     report: dict[str, Any] = {
         "run": str(folder),
         "study": events[0].payload["study"]["name"] if events else None,
-        "budget": events[0].payload["study"]["budget"] if events else None,
+        "budget": budgets[-1] if budgets else None,
         "asked": kinds["asked"],
         "finished": kinds["finished"],
         "failed": sum(failures.values()),
         "failures": dict(failures.most_common()),
         "retried": kinds["retried"],
         "scored": kinds["scored"],
-        "stopped": stopped[-1] if stopped else None,
+        "state": state,
+        "stopped": stopped[-1] if stopped and state == "done" else None,
         "sessions": len(sessions),
-        "last_session": sessions[-1].ended_because or "running or killed" if sessions else None,
         "merge_s": sum(timing["merge_s"] for timing in merged),
         "score_s": sum(timing["score_s"] for timing in merged),
     }
     if as_json:
         typer.echo(json.dumps(report, indent=2))
         return
+    limits = {key: value for key, value in (report["budget"] or {}).items() if value is not None}
     typer.echo(f"{folder}: study '{report['study']}'")
+    typer.echo(f"  budget    {', '.join(f'{value:g} {key}' for key, value in limits.items())}")
     typer.echo(
         f"  trials    {report['finished']} finished, {report['asked'] - report['finished']} in "
         f"flight, {report['failed']} failed, {report['retried']} attempts repeated"
@@ -64,10 +71,12 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         typer.echo(f"            {count} × {cause}")
     typer.echo(f"  scored    {report['scored']} (baselines, and the front on hold-out items)")
     typer.echo(f"  time      {report['merge_s']:.0f} s merging, {report['score_s']:.0f} s scoring")
-    typer.echo(f"  sessions  {report['sessions']}, the last: {report['last_session']}")
-    if stopped:
-        typer.echo(f"  stopped   {stopped[-1]}; more: evomerge resume {folder} --add trials=100")
-    else:
+    typer.echo(f"  state     {state}, in session {report['sessions']}")
+    if report["stopped"]:
+        typer.echo(
+            f"  stopped   {report['stopped']}; more: evomerge resume {folder} --add trials=100"
+        )
+    elif state != "running":
         typer.echo(f"  continue  evomerge resume {folder}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,12 +40,10 @@ def quickstart(
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunDirectoryError(f"{folder} exists already; name another: evomerge quickstart DIR")
-    study = folder / "study.yaml"
-    config = load_study(zoo.path() / "study.yaml", overrides or ())
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(zoo.path() / "study.yaml", study)
-    out = folder / "run"
-    ended = _start(config, folder, out, as_json)
+    shipped, study, out = zoo.path() / "study.yaml", folder / "study.yaml", folder / "run"
+    config = load_study(shipped, overrides or ())
+    ended = _start(config, zoo.path(), out, as_json)
+    shutil.copyfile(shipped, study)
     if ended.state == "interrupted":
         _leave(ended, out, as_json)
     from evomerge.cli.results import export_all, print_front  # noqa: PLC0415
@@ -74,16 +73,17 @@ def init(
     space: Annotated[str, typer.Option(help="A shipped space or a file.")] = "task_arithmetic",
 ) -> None:
     """Write a first study file and a custom fitness beside it."""
-    from evomerge.cli.first_study import write_first_study  # noqa: PLC0415
+    from evomerge.cli.first_study import seen_from, write_first_study  # noqa: PLC0415
 
     donors: dict[str, str] = {}
+    base = seen_from(folder, base)
     for entry in donor or ():
         name, separator, model = entry.partition("=")
         if not separator or not name or not model:
             raise UserError(f"--donor {entry}: write it as name=model, e.g. --donor math=./math")
-        donors[name] = model
-    study = write_first_study(folder, base, donors, space)
-    typer.echo(f"wrote {study} and {study.parent / 'my_fitness.py'}")
+        donors[name] = seen_from(folder, model)
+    study = write_first_study(folder, base, donors, seen_from(folder, space))
+    typer.echo(f"wrote {study} and the files it names")
     typer.echo(f"next: evomerge check {study} && evomerge run {study}")
 
 
@@ -145,6 +145,8 @@ def resume(
 
     folder = find_run(run_folder)
     amounts = dict(_amount(entry) for entry in add or ())
+    if len(amounts) < len(add or ()):
+        raise UserError("--add: give each kind of budget once")
     with watching(quiet=as_json) as observe:
         ended = resume_run(folder, add=amounts, observe=observe)
     _leave(ended, folder, as_json)
@@ -166,6 +168,7 @@ def _leave(ended: Ended, out: Path, as_json: bool) -> None:
         typer.echo(f"{ended.reason}; continue with: evomerge resume {out}")
     else:
         typer.echo(f"done ({ended.reason}); see the front with: evomerge front {out}")
+        typer.echo(f"more of the same search: evomerge resume {out} --add trials=100")
     if ended.state == "interrupted":
         raise typer.Exit(EXIT_INTERRUPTED)
 
@@ -176,6 +179,6 @@ def _amount(entry: str) -> tuple[str, float]:
         amount = float(text)
     except ValueError:
         amount = 0.0
-    if not amount > 0:
+    if not 0 < amount < math.inf:
         raise UserError(f"--add {entry}: write it as key=amount with a positive amount, trials=100")
     return key, amount

@@ -190,15 +190,26 @@ _READERS: dict[str, Callable[[Path], Rows]] = {
 def _python_rows(source: str, folder: Path) -> tuple[str, Rows]:
     location, _, attribute = source.rpartition(":")
     made = _PLUGINS.load(source, folder)
-    made = made() if callable(made) else made
+    try:
+        made = made() if callable(made) else made
+    except Exception as error:  # the user's code may raise anything
+        raise DataError(f"items '{source}' raised {type(error).__name__}: {error}") from error
     if isinstance(made, str | Mapping) or not isinstance(made, Iterable):
         raise DataError(
             f"items '{source}' must be an iterable of mappings, or a function that returns one, "
             f"got {type(made).__name__}"
         )
     stem = Path(location).stem if location.endswith(".py") else location.rpartition(".")[2]
-    rows = ((f"{source}[{index}]", row) for index, row in enumerate(made))
+    rows = ((f"{source}[{index}]", row) for index, row in enumerate(_guarded(made, source)))
     return f"{stem}-{attribute}", ((place, _mapping(row, place)) for place, row in rows)
+
+
+def _guarded(rows: Iterable[Any], source: str) -> Iterator[Any]:
+    """Yield rows; what iterating over them raises is the user's to mend."""
+    try:
+        yield from rows
+    except Exception as error:  # the user's code may raise anything
+        raise DataError(f"items '{source}' raised {type(error).__name__}: {error}") from error
 
 
 def _dataset_rows(source: Mapping[str, Any], folder: Path) -> tuple[str, Rows]:

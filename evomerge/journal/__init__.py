@@ -1,12 +1,14 @@
 """The journal: an append-only log of everything a run did, and the only truth about it."""
 
 from evomerge.journal.events import Event, outcome_from_json, outcome_to_json
-from evomerge.journal.store import Journal, Session, read_events, read_sessions
+from evomerge.journal.store import DATABASE, Journal, Session, is_open, read_events, read_sessions
 
 __all__ = [
+    "DATABASE",
     "Event",
     "Journal",
     "Session",
+    "is_open",
     "outcome_from_json",
     "outcome_to_json",
     "read_events",

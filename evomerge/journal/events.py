@@ -6,6 +6,7 @@
     finished  trial, outcome                          before the optimizer is told
     scored    an evaluation beside the search (a baseline, or a front member on hold-out items)
     stopped   why the search ended
+    extended  the budget as it is after an addition
 
 A run that was killed and resumed has the same events as one that was not: what happened to the
 process (starts, interruptions) is kept apart, in sessions.
@@ -21,7 +22,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from evomerge.types import Completed, Failed, Outcome
 
-EventKind: TypeAlias = Literal["opened", "asked", "retried", "finished", "scored", "stopped"]
+EventKind: TypeAlias = Literal[
+    "opened", "asked", "retried", "finished", "scored", "stopped", "extended"
+]
 KINDS: tuple[str, ...] = get_args(EventKind)
 
 

@@ -55,6 +55,9 @@ class Session:
 class Journal:
     """The writing end of a run's journal; at most one exists per run directory.
 
+    Leaving it as a context manager ends the session, which is remembered under `state` (or the
+    name of the exception).
+
     Args:
         folder: the run directory.
         create: start a new journal (the folder must not hold one) instead of opening one.
@@ -66,6 +69,7 @@ class Journal:
 
     def __init__(self, folder: Path, *, create: bool = False) -> None:
         self.folder = folder
+        self.state = "ended"
         path = folder / DATABASE
         if create:
             _make_folder(folder)
@@ -139,7 +143,7 @@ class Journal:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """End this process's session and let others write."""
-        because = kind.__name__ if kind else "ended"
+        because = kind.__name__ if kind else self.state
         try:
             with _reported(self.folder):
                 self._connection.execute(
@@ -195,6 +199,19 @@ def read_sessions(folder: Path) -> list[Session]:
             "SELECT started_at, ended_at, ended_because, process FROM session ORDER BY id"
         ).fetchall()
     return [Session(row[0], row[1], row[2], json.loads(row[3])) for row in rows]
+
+
+def is_open(folder: Path) -> bool:
+    """Say whether a process is writing to a run's journal right now."""
+    if not (folder / LOCK).exists():
+        return False
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
 
 
 def _read_only(folder: Path) -> sqlite3.Connection:

@@ -1,6 +1,7 @@
 """Recipes to weights: open checkpoints lazily, merge tensor by tensor, in memory or on disk."""
 
 from evomerge.merging.checkpoint import Checkpoint, open_checkpoint
+from evomerge.merging.device import resolve_device
 from evomerge.merging.engine import MergeEngine
 from evomerge.merging.method import METHODS, Group, PerDonor, PerInput, each, merge_method
 from evomerge.merging.plan import Plan
@@ -19,4 +20,5 @@ __all__ = [
     "load_resident",
     "merge_method",
     "open_checkpoint",
+    "resolve_device",
 ]

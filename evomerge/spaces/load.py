@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import evomerge
-from evomerge.errors import SpaceError, nearest
+from evomerge.errors import SpaceError, UserError, nearest
 from evomerge.located_yaml import Locator, explain, load_located
 from evomerge.registry import Registry
 from evomerge.spaces.context import SpaceContext
@@ -73,7 +73,12 @@ def load_space(
 def _built(factory: Any, name: str, context: SpaceContext) -> Space:
     if not callable(factory):
         raise SpaceError(f"space '{name}' is not callable; expected SpaceContext -> Space")
-    space = factory(context)
+    try:
+        space = factory(context)
+    except UserError:
+        raise
+    except Exception as error:  # the user's code may raise anything
+        raise SpaceError(f"space '{name}' raised {type(error).__name__}: {error}") from error
     missing = [part for part in ("domain", "decode") if not hasattr(space, part)]
     if missing:
         raise SpaceError(

@@ -149,6 +149,15 @@ class WorkersConfig(Section):
     timeout_s: float | None = Field(default=None, gt=0)
     retries: int = Field(default=1, ge=0)
 
+    @model_validator(mode="after")
+    def _inline_is_one(self) -> Self:
+        if self.backend == "inline" and (self.count > 1 or self.timeout_s is not None):
+            raise ValueError(
+                "backend 'inline' runs one evaluation at a time in the driver and cannot stop it; "
+                "remove count and timeout_s, or use backend 'local'"
+            )
+        return self
+
 
 class FrontConfig(Section):
     """What is reported when the search is over.

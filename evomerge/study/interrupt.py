@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any, Self
@@ -34,4 +35,5 @@ class Interrupt:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        print("\nfinishing what is in flight; Ctrl-C again stops now", file=sys.stderr, flush=True)
         self.reason = f"interrupted by {signal.Signals(number).name}"

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from evomerge.errors import ConfigError
-from evomerge.located_yaml import explain, load_located
+from evomerge.located_yaml import Locator, explain, load_located
 from evomerge.study.config import StudyConfig
 
 
@@ -33,14 +33,19 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from error
     data, locate = load_located(text, str(path), lambda line: ConfigError([line]))
     data = copy.deepcopy(data)  # aliases share values, and overrides change them
+    if data is None:
+        raise ConfigError([f"{path}: the file is empty; write a study with 'evomerge init'"])
     if not isinstance(data, dict):
         raise ConfigError([f"{path}: a study is a mapping of keys, got {type(data).__name__}"])
     for override in overrides:
         _apply(data, override)
+    source = str(path)
+    if overrides:  # lines would point at what the overrides replaced
+        locate, source = Locator.of(data), f"{path} with --set"
     try:
         return StudyConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(explain(error, locate, str(path), StudyConfig)) from error
+        raise ConfigError(explain(error, locate, source, StudyConfig)) from error
 
 
 def _apply(data: dict[str, Any], override: str) -> None:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from evomerge import zoo
-from evomerge.errors import ConfigError, UserError
-from evomerge.fitness import FitnessSpec, check_fitness, load_items
-from evomerge.merging import MergeEngine, open_checkpoint
+from evomerge.errors import ConfigError, nearest
+from evomerge.fitness import check_fitness
+from evomerge.merging import MergeEngine, open_checkpoint, resolve_device
 from evomerge.optimizers import Optimizer, Scalarised, build_optimizer
 from evomerge.recipe.model import ModelRef, Recipe, Source
 from evomerge.spaces import DeclaredSpace, Space, SpaceContext, load_space
-from evomerge.study.config import ObjectiveConfig, StudyConfig
+from evomerge.study.config import StudyConfig
+from evomerge.study.items import read_items
 from evomerge.study.outline import Outline
+from evomerge.study.problems import Problems
 from evomerge.types import Objective
-from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec
+from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, items_digest
 
 VERSIONED = ("evomerge", "torch", "transformers", "numpy", "cma", "pymoo", "optuna", "scipy")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,14 @@ def prepare(config: StudyConfig, folder: Path) -> Prepared:
     Raises:
         ConfigError: with one line for each problem found.
     """
-    problems: list[str] = []
+    problems = Problems()
     engine = MergeEngine(allow_pickle=config.models.allow_pickle)
 
-    base = _attempt(problems, "models.base", lambda: _pin(engine, config.models.base, folder))
+    base = problems.attempt("models.base", lambda: _pin(engine, config.models.base, folder))
     donors = {
-        name: _attempt(problems, f"models.donors.{name}", partial(_pin, engine, path, folder, base))
+        name: problems.attempt(f"models.donors.{name}", partial(_pin, engine, path, folder, base))
         for name, path in config.models.donors.items()
+        if base is not None or not _is_adapter(path, folder)
     }
     parts, files = _objectives(config, folder, problems)
     space: Space | None = None
@@ -68,14 +69,15 @@ def prepare(config: StudyConfig, folder: Path) -> Prepared:
         dtype = config.dtype or engine.config(_unmerged(base))["dtype"]
         context = SpaceContext(base, found, layout, dtype, config.seed)
         source = _space_source(config.space, folder)
-        space = _attempt(problems, "space", lambda: load_space(source, context, folder=folder))
+        space = problems.attempt("space", lambda: load_space(source, context, folder=folder))
     objectives = tuple(part.objective for part in parts)
+    problems.attempt("workers.device", partial(resolve_device, config.workers.device))
     if space is not None and context is not None:
         known = space
-        _attempt(problems, "space", lambda: engine.check(known.decode(known.domain.initial)))
-        _attempt(problems, "search", lambda: _optimizer(config, folder, known, objectives))
-    if problems or space is None or context is None:
-        raise ConfigError(problems)
+        problems.attempt("space", lambda: engine.check(known.decode(known.domain.initial)))
+        problems.attempt("search", lambda: _optimizer(config, folder, known, objectives))
+    if problems.lines or space is None or context is None:
+        raise ConfigError(problems.lines)
 
     spec = EvaluatorSpec(
         template=space.decode(space.domain.initial),
@@ -83,7 +85,7 @@ def prepare(config: StudyConfig, folder: Path) -> Prepared:
         objectives=tuple(parts),
         folder=folder,
         device=config.workers.device,
-        threads=config.workers.threads or max(1, (os.cpu_count() or 1) // config.workers.count),
+        threads=config.workers.threads or max(1, available_cores() // config.workers.count),
         allow_pickle=config.models.allow_pickle,
     )
     models = {"models.base": context.base} | {
@@ -93,6 +95,13 @@ def prepare(config: StudyConfig, folder: Path) -> Prepared:
     if not isinstance(space, DeclaredSpace):
         inputs |= _python_file("space", str(config.space), folder)
     return Prepared(config, folder, context, space, objectives, spec, inputs)
+
+
+def available_cores() -> int:
+    """Count the cores this process may use, which under a scheduler are fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def library_versions() -> dict[str, str]:
@@ -106,32 +115,34 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def _attempt(problems: list[str], where: str, step: Callable[[], T]) -> T | None:
-    """Run one step; a user's error becomes one more problem instead of ending the check."""
-    try:
-        return step()
-    except ConfigError as error:
-        problems += [f"{where}: {problem}" for problem in error.problems]
-    except UserError as error:
-        problems.append(f"{where}: {error}")
-    return None
-
-
 def _pin(engine: MergeEngine, text: str, folder: Path, base: ModelRef | None = None) -> ModelRef:
     """Resolve a model of the study file and identify it by its content.
 
     A donor that is a bare adapter folder stands for the base with that adapter.
     """
-    if text.startswith("zoo:"):
-        ref = ModelRef(path=str(zoo.path() / "models" / text.removeprefix("zoo:")))
-    else:
-        ref = ModelRef.parse(text)
-        ref = ref.model_copy(
-            update={"path": _local(ref.path, folder), "adapter": _local(ref.adapter, folder)}
-        )
-    if base is not None and (Path(ref.path) / "adapter_config.json").is_file():
+    ref = _ref(text, folder)
+    if base is not None and _is_adapter(text, folder):
         ref = base.model_copy(update={"adapter": ref.path, "sha256": None})
     return ref.model_copy(update={"sha256": engine.digest(ref)})
+
+
+def _ref(text: str, folder: Path) -> ModelRef:
+    """Read a model of the study file; 'zoo:' names a shipped one."""
+    if text.startswith("zoo:"):
+        name = text.removeprefix("zoo:")
+        known = ("base", *zoo.donors())
+        if name not in known:
+            raise ConfigError([f"the zoo has no model '{name}'; {nearest(name, known)}"])
+        return ModelRef(path=str(zoo.path() / "models" / name))
+    ref = ModelRef.parse(text)
+    return ref.model_copy(
+        update={"path": _local(ref.path, folder), "adapter": _local(ref.adapter, folder)}
+    )
+
+
+def _is_adapter(text: str, folder: Path) -> bool:
+    root = zoo.path() / "models" if text.startswith("zoo:") else folder
+    return (root / text.removeprefix("zoo:") / "adapter_config.json").is_file()
 
 
 def _unmerged(ref: ModelRef) -> Recipe:
@@ -156,18 +167,25 @@ def _space_source(space: str | dict[str, Any], folder: Path) -> Any:
 
 
 def _objectives(
-    config: StudyConfig, folder: Path, problems: list[str]
+    config: StudyConfig, folder: Path, problems: Problems
 ) -> tuple[list[ObjectiveSpec], dict[str, str]]:
     parts: list[ObjectiveSpec] = []
     files: dict[str, str] = {}
+    items = read_items(config, folder, problems)
     for name, part in config.objectives.items():
         where = f"objectives.{name}"
-        fitness = _attempt(
-            problems,
+        fitness = problems.attempt(
             where,
             partial(check_fitness, part.fitness, part.arguments, metric=part.metric, folder=folder),
         )
+        if fitness is not None and fitness.needs_items and part.search is None:
+            problems.lines.append(
+                f"{where}: fitness '{part.fitness}' needs data; add 'search: items.jsonl'"
+            )
         goal = part.goal or (fitness.goal if fitness else None) or "maximize"
+        digests = {split: items_digest(found) for split, found in items.get(name, {}).items()}
+        files |= {f"{where}.{split}": digest for split, digest in digests.items()}
+        files |= _python_file(f"{where}.fitness", part.fitness, folder)
         parts.append(
             ObjectiveSpec(
                 Objective(name, goal),
@@ -177,10 +195,9 @@ def _objectives(
                 part.search,
                 part.holdout,
                 part.limit,
+                digests,
             )
         )
-        _items(part, fitness, where, folder, problems, files)
-        files |= _python_file(f"{where}.fitness", part.fitness, folder)
     return parts, files
 
 
@@ -190,45 +207,6 @@ def _python_file(where: str, name: str, folder: Path) -> dict[str, str]:
     if not location.endswith(".py") or not (folder / location).is_file():
         return {}
     return {where: _sha256((folder / location).read_bytes())}
-
-
-def _items(
-    part: ObjectiveConfig,
-    fitness: FitnessSpec | None,
-    where: str,
-    folder: Path,
-    problems: list[str],
-    files: dict[str, str],
-) -> None:
-    """Read the items of one objective and make sure that reporting data is other data."""
-    if fitness is not None and fitness.needs_items and part.search is None:
-        problems.append(f"{where}: fitness '{part.fitness}' needs data; add 'search: items.jsonl'")
-    contents: dict[str, set[str]] = {}
-    for split, source in (("search", part.search), ("holdout", part.holdout)):
-        if source is None:
-            continue
-        items = _attempt(
-            problems,
-            f"{where}.{split}",
-            partial(load_items, source, folder=folder, limit=part.limit),
-        )
-        if items is None:
-            continue
-        rows = [_content(item) for item in items]
-        contents[split] = set(rows)
-        files[f"{where}.{split}"] = _sha256("\n".join(rows).encode())
-    shared = contents.get("search", set()) & contents.get("holdout", set())
-    if shared:
-        problems.append(
-            f"{where}.holdout: {len(shared)} items are search items too; "
-            "scores would be optimistic: remove them from one of the two"
-        )
-
-
-def _content(item: Mapping[str, Any]) -> str:
-    return json.dumps(
-        {key: value for key, value in item.items() if key != "id"}, sort_keys=True, default=str
-    )
 
 
 def _optimizer(
@@ -256,8 +234,20 @@ def _optimizer(
         count,
         method=scalarize.method,
         weights=[weights[name] for name in names] if weights else None,
-        anchors=[anchors[name] for name in names] if anchors else None,
+        anchors=[_in_order(one, anchors[one.name]) for one in objectives] if anchors else None,
     )
+
+
+def _in_order(objective: Objective, anchors: tuple[float, float]) -> tuple[float, float]:
+    ideal, reference = anchors
+    if objective.cost(ideal) >= objective.cost(reference):
+        raise ConfigError(
+            [
+                f"scalarize.anchors.{objective.name}: [ideal, reference] of an objective to "
+                f"{objective.goal}: {ideal:g} is not better than {reference:g}"
+            ]
+        )
+    return anchors
 
 
 def _sha256(data: bytes) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evomerge.errors import FitnessError, ReplayMismatch, RunDirectoryError, UserError
-from evomerge.journal import Journal, read_events
+from evomerge.journal import DATABASE, Journal, read_events
 from evomerge.spaces import known_recipes
 from evomerge.study.config import BudgetConfig, StudyConfig
 from evomerge.study.interrupt import Interrupt
@@ -79,7 +79,7 @@ def start_run(
             )
             search = Search(study, journal, config.budget, observe)
             scoring = Scoring(study, search, journal, observe)
-            return _carry_on(search, scoring, workers, interrupt)
+            return _carry_on(search, scoring, workers, interrupt, journal)
 
 
 def resume_run(
@@ -105,12 +105,13 @@ def resume_run(
         opening = first_event(journal.events, out).payload
         study = prepare(recorded_config(opening), Path(opening["folder"]))
         _check_unchanged(study, opening, out)
-        search = Search(study, journal, _extended(study, journal, add or {}), observe)
+        search = Search(study, journal, _budget(study, journal, add or {}), observe)
         scoring = Scoring(study, search, journal, observe)
         if search.stopped is not None and not scoring.pending():
+            journal.state = "done"
             return Ended("done", search.stopped)
         with Interrupt() as interrupt, closing(executor(study)) as workers:
-            return _carry_on(search, scoring, workers, interrupt)
+            return _carry_on(search, scoring, workers, interrupt, journal)
 
 
 def rehearse(study: Prepared, workers: Executor) -> None:
@@ -126,18 +127,23 @@ def rehearse(study: Prepared, workers: Executor) -> None:
         raise FitnessError(f"the base model cannot be scored: {outcome.message}")
 
 
-def _carry_on(search: Search, scoring: Scoring, workers: Executor, interrupt: Interrupt) -> Ended:
+def _carry_on(
+    search: Search, scoring: Scoring, workers: Executor, interrupt: Interrupt, journal: Journal
+) -> Ended:
     reason = search.run(workers, interrupt)
     if reason is None or not scoring.run(workers, interrupt):
-        return Ended("interrupted", interrupt.reason)
-    return Ended("done", reason)
+        ended = Ended("interrupted", interrupt.reason)
+    else:
+        ended = Ended("done", reason)
+    journal.state = ended.state
+    return ended
 
 
 def _refuse_taken(out: Path) -> None:
     """Refuse a run directory early; the journal refuses it again when it is created."""
     if out.exists() and not out.is_dir():
         raise RunDirectoryError(f"{out} is a file; name a folder with --out")
-    if (out / "journal.sqlite").exists() and read_events(out):
+    if (out / DATABASE).exists() and read_events(out):
         raise RunDirectoryError(
             f"{out} holds a run already; continue it with 'evomerge resume {out}' "
             "or name another folder with --out"
@@ -159,15 +165,21 @@ def _check_unchanged(study: Prepared, opening: Mapping[str, Any], out: Path) -> 
         )
 
 
-def _extended(study: Prepared, journal: Journal, add: Mapping[str, float]) -> BudgetConfig:
-    """Add to the budget in force, which the last 'stopped' event records."""
+def _budget(study: Prepared, journal: Journal, add: Mapping[str, float]) -> BudgetConfig:
+    """Return the budget in force, recording what is added to it now."""
     values: dict[str, Any] = study.config.budget.model_dump()
     for event in journal.events:
-        if event.kind == "stopped":
-            values |= event.payload["budget"]
+        if event.kind == "extended":
+            values = dict(event.payload["budget"])
+    if not add:
+        return BudgetConfig.model_validate(values)
     for key, amount in add.items():
         if values.get(key) is None:
             limits = ", ".join(name for name, value in values.items() if value is not None)
             raise UserError(f"--add {key}: this run has no budget of that kind, only {limits}")
+        if key == "trials" and amount % 1:
+            raise UserError(f"--add trials={amount:g}: trials are whole")
         values[key] += int(amount) if key == "trials" else amount
-    return BudgetConfig.model_validate(values)
+    budget = BudgetConfig.model_validate(values)
+    journal.append("extended", {"budget": budget.model_dump()})
+    return budget

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evomerge.journal import Journal, outcome_from_json, outcome_to_json
 from evomerge.pareto import non_dominated, thin
@@ -48,7 +50,7 @@ class Scoring:
         self._outcomes = {
             (event.payload["name"], event.payload["split"]): outcome_from_json(event.payload)
             for event in journal.events
-            if event.kind == "scored"
+            if event.kind == "scored" and _is_final(event.payload)
         }
 
     def pending(self) -> list[Job]:
@@ -70,7 +72,7 @@ class Scoring:
                     return False
                 for result in workers.wait(POLL_S):
                     again = self._retry(result)
-                    if again is not None:
+                    if again is not None and not interrupt.requested:
                         workers.submit(again)
                         continue
                     in_flight -= 1
@@ -114,6 +116,11 @@ class Scoring:
         self._outcomes[job.id, job.split] = outcome
 
 
+def _is_final(payload: Mapping[str, Any]) -> bool:
+    """Say whether a recorded score stands; one that failed is tried again by the next session."""
+    return bool(payload.get("failed", "invalid") == "invalid")
+
+
 def has_holdout(study: Outline) -> bool:
     """Say whether every objective that reads items has hold-out items."""
     parts = study.config.objectives.values()
@@ -134,7 +141,7 @@ def front_trials(trials: Sequence[Trial], size: int) -> list[Trial]:
     costs = np.array([trial.costs for trial in completed], dtype=np.float64)
     indices = non_dominated(costs, dedupe=True)
     if len(indices) > size:
-        best = indices[int(np.argmin(costs[indices].mean(axis=1)))]
+        best = indices[_lowest_mean(costs[indices])]
         others = indices[indices != best]
         kept = others[thin(costs[others], size - 1)] if size > 1 else []
         indices = np.array([best, *kept])
@@ -161,18 +168,17 @@ def baseline_recipes(study: Outline) -> dict[str, Recipe]:
 def best_lambda(
     outcomes: Mapping[tuple[str, Split], Outcome], objectives: Sequence[Objective]
 ) -> str | None:
-    """Return the λ whose mean cost on the search items is lowest.
-
-    Costs are scaled by their spread over the grid, so that no objective's unit outweighs another's.
-    """
+    """Return the λ whose mean cost on the search items is lowest, see `_lowest_mean`."""
     grid = {
         name: [objective.cost(outcome.metrics[objective.name]) for objective in objectives]
         for (name, split), outcome in outcomes.items()
         if name.startswith(LAMBDA) and split == "search" and isinstance(outcome, Completed)
     }
-    if not grid:
-        return None
-    costs = np.array(list(grid.values()))
+    return list(grid)[_lowest_mean(np.array(list(grid.values())))] if grid else None
+
+
+def _lowest_mean(costs: NDArray[np.float64]) -> int:
+    """Return the row of the lowest mean cost, each objective scaled to its range."""
     spread = np.ptp(costs, axis=0)
     scaled = (costs - costs.min(axis=0)) / np.where(spread > 0, spread, 1.0)
-    return list(grid)[int(np.argmin(scaled.mean(axis=1)))]
+    return int(np.argmin(scaled.mean(axis=1)))

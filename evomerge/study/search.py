@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evomerge.errors import InvalidGenotype, ReplayMismatch
+from evomerge.errors import EvomergeError, InvalidGenotype, ReplayMismatch, UserError
 from evomerge.journal import Event, Journal, outcome_from_json, outcome_to_json, read_sessions
 from evomerge.optimizers import Proposal
 from evomerge.study.config import BudgetConfig
@@ -18,6 +18,8 @@ from evomerge.types import Completed, Failed, Genotype, Outcome, Trial
 from evomerge.workers import Executor, Job, JobResult
 
 POLL_S = 0.2
+MAX_FAILURES_IN_A_ROW = 25
+SEARCHING = frozenset({"asked", "retried", "finished"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,15 @@ class Search:
         self._observe = observe
         self._optimizer = study.optimizer()
         self._asked = 0
+        self._in_a_row = 0
         self._pending: dict[int, _Pending] = {}
         self._standing = Standing(study.objectives, study.context.donors)
         for event in journal.events:
             self._replay(event)
         self._spent_s = _seconds_spent(journal)
-        if self.stopped and self._exhausted(0.0) is None and self._optimizer.stop_reason() is None:
-            self.stopped = None  # the budget was extended
+        extended = self._exhausted(0.0) is None and self._optimizer.stop_reason() is None
+        if self._pending or extended:
+            self.stopped = None
 
     def run(self, workers: Executor, interrupt: Interrupt) -> str | None:
         """Search until a reason to stop; None when interrupted with trials left to do."""
@@ -80,11 +84,11 @@ class Search:
                 in_flight += submitted
                 reason = self._exhausted(time.monotonic() - started)
             if in_flight == 0:
-                if interrupt.requested and reason is None:
+                if interrupt.requested and (reason is None or self._pending):
                     return None
                 return self._stop(reason or self._optimizer.stop_reason() or "nothing left to ask")
             for result in workers.wait(POLL_S):
-                in_flight += self._receive(workers, result) - 1
+                in_flight += self._receive(workers, result, interrupt) - 1
 
     def _ask(self, workers: Executor) -> int | None:
         """Ask for one trial; None when the optimizer waits, else the number of jobs submitted."""
@@ -103,13 +107,13 @@ class Search:
         """Submit a trial; one that decodes to no recipe is finished at once."""
         try:
             recipe = self._study.space.decode(pending.proposal.genotype)
-        except InvalidGenotype as error:
+        except (InvalidGenotype, UserError, ValueError, ArithmeticError) as error:
             self._finish(number, Failed("invalid", str(error)), pending.attempt, {})
             return 0
         workers.submit(Job(trial_id(number), recipe, "search", pending.attempt))
         return 1
 
-    def _receive(self, workers: Executor, result: JobResult) -> int:
+    def _receive(self, workers: Executor, result: JobResult, interrupt: Interrupt) -> int:
         """Record a result; returns how many jobs were submitted again because of it."""
         number = int(result.job.id.removeprefix("trial-"))
         outcome, attempt = result.outcome, result.job.attempt
@@ -119,9 +123,24 @@ class Search:
             payload = {"attempt": attempt, **outcome_to_json(outcome, None)}
             self._journal.append("retried", payload, trial=number, timing=timing)
             self._pending[number] = _Pending(self._pending[number].proposal, attempt + 1)
+            if interrupt.requested:
+                return 0  # the next session repeats it
             return self._submit(workers, number, self._pending[number])
         self._finish(number, outcome, attempt, timing)
+        self._count_failures(outcome)
         return 0
+
+    def _count_failures(self, outcome: Outcome) -> None:
+        """Stop a night in which nothing works any more: a full disk, a broken device."""
+        if isinstance(outcome, Completed):
+            self._in_a_row = 0
+        elif outcome.kind != "invalid":
+            self._in_a_row += 1
+            if self._in_a_row >= MAX_FAILURES_IN_A_ROW:
+                raise EvomergeError(
+                    f"{self._in_a_row} trials failed in a row, the last with: {outcome.message}; "
+                    f"mend the cause, then 'evomerge resume {self._journal.folder}'"
+                )
 
     def _finish(
         self, number: int, outcome: Outcome, attempt: int, timing: Mapping[str, float]
@@ -168,9 +187,7 @@ class Search:
 
     def _stop(self, reason: str) -> str:
         self.stopped = reason
-        self._journal.append(
-            "stopped", {"reason": reason, "budget": self._budget.model_dump(exclude_none=True)}
-        )
+        self._journal.append("stopped", {"reason": reason})
         return reason
 
     def _replay(self, event: Event) -> None:
@@ -223,13 +240,12 @@ def _asked(proposal: Proposal) -> dict[str, list[float | int | str] | str]:
 
 
 def _seconds_spent(journal: Journal) -> float:
-    """Sum what earlier sessions took; a killed one counts up to its last event."""
+    """Sum what earlier sessions searched for: up to the last event of the search in each."""
     sessions = read_sessions(journal.folder)[:-1]
-    stamps = [event.at for event in journal.events]
+    stamps = [event.at for event in journal.events if event.kind in SEARCHING]
     total = 0.0
     for index, session in enumerate(sessions):
         following = sessions[index + 1].started_at if index + 1 < len(sessions) else float("inf")
         inside = [at for at in stamps if session.started_at <= at < following]
-        end = session.ended_at or max(inside, default=session.started_at)
-        total += max(0.0, end - session.started_at)
+        total += max(inside, default=session.started_at) - session.started_at
     return total

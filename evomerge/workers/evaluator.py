@@ -6,16 +6,23 @@ import time
 import traceback
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 
-from evomerge.errors import InvalidGenotype, NonFiniteMerge, RecipeError, UserError
+from evomerge.errors import (
+    DataError,
+    FitnessError,
+    InvalidGenotype,
+    NonFiniteMerge,
+    RecipeError,
+    UserError,
+)
 from evomerge.fitness import BoundFitness, Item, MergedModel, build_fitness, load_items
-from evomerge.merging import MergeEngine, Resident, load_resident
+from evomerge.merging import MergeEngine, Resident, load_resident, resolve_device
 from evomerge.types import Completed, Failed, Outcome, Split
 from evomerge.workers.protocol import Job, JobResult
-from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec
+from evomerge.workers.spec import SPLITS, EvaluatorSpec, ObjectiveSpec, items_digest
 
 _Score: TypeAlias = tuple[float, dict[str, float], dict[str, float]]
 
@@ -43,14 +50,10 @@ class Evaluator:
         self._items: dict[tuple[str, Split], tuple[Item, ...]] = {}
         for part in spec.objectives:
             name = part.objective.name
-            fitness = build_fitness(part.fitness, part.args, metric=part.metric, folder=spec.folder)
+            fitness = _build(part, spec)
             self._fitness.append(fitness)
-            sources: tuple[tuple[Split, Any], ...] = (
-                ("search", part.search),
-                ("holdout", part.holdout),
-            )
-            for split, source in sources:
-                self._items[name, split] = self._load(part, source, fitness.fields)
+            for split in SPLITS:
+                self._items[name, split] = self._load(part, split, fitness.fields)
 
     def evaluate(self, job: Job) -> JobResult:
         """Merge and score one recipe; whatever the candidate does wrong is in the outcome."""
@@ -74,10 +77,17 @@ class Evaluator:
         finished = time.perf_counter()
         return JobResult(job, outcome, merged - started, finished - merged, self._name)
 
-    def _load(self, part: ObjectiveSpec, source: Any, fields: Sequence[str]) -> tuple[Item, ...]:
+    def _load(self, part: ObjectiveSpec, split: Split, fields: Sequence[str]) -> tuple[Item, ...]:
+        source = part.source(split)
         if source is None:
             return ()
-        return load_items(source, folder=self._spec.folder, limit=part.limit, fields=fields)
+        items = load_items(source, folder=self._spec.folder, limit=part.limit, fields=fields)
+        if part.digests.get(split, "") != items_digest(items):
+            raise DataError(
+                f"objective '{part.objective.name}': the {split} items differ from those the "
+                "study was checked with; return the same items every time (seed what is random)"
+            )
+        return items
 
     def _merge(self, job: Job) -> Resident:
         config = self._engine.config(job.recipe)
@@ -107,6 +117,18 @@ class Evaluator:
             return fitness.score(model)
 
 
+def _build(part: ObjectiveSpec, spec: EvaluatorSpec) -> BoundFitness:
+    try:
+        return build_fitness(part.fitness, part.args, metric=part.metric, folder=spec.folder)
+    except UserError:
+        raise
+    except Exception as error:  # a constructor of the user's may raise anything
+        raise FitnessError(
+            f"objective '{part.objective.name}': fitness '{part.fitness}' cannot be built: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
 class _Scores:
     """The scores of one candidate, objective by objective."""
 
@@ -124,19 +146,3 @@ class _Scores:
 
     def outcome(self) -> Completed:
         return Completed(self._metrics, self._examples, self._notes)
-
-
-def resolve_device(device: str) -> str:
-    """Turn 'auto' into a device and refuse one that is not there.
-
-    Raises:
-        UserError: the device is unknown or missing.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"workers.device: '{device}' cannot be used: {reason}") from error
-    return device

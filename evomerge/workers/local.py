@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from evomerge.errors import UserError
 from evomerge.types import Failed
@@ -21,6 +21,8 @@ from evomerge.workers.protocol import Job, JobResult
 from evomerge.workers.spec import EvaluatorSpec
 
 MAX_FAILED_STARTS = 3
+DRIVER_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_DEAD = object()
 
 
 class Evaluates(Protocol):
@@ -88,7 +90,6 @@ class LocalExecutor:
         self._context = mp.get_context("spawn")
         self._queue: list[Job] = []
         self._failed_starts = 0
-        self._started = 0
         self._devices = _devices(spec.device, count)
         self._workers: list[_Worker] = []
         # Not daemons, so that a fitness may start processes of its own: end them ourselves.
@@ -127,7 +128,12 @@ class LocalExecutor:
         process = self._context.Process(
             target=_work, args=(self._build, spec, name, there, os.getpid()), name=name
         )
-        process.start()
+        # A signal meant for the driver must not end a worker, not even while it starts.
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, DRIVER_SIGNALS)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
         there.close()
         return _Worker(name, process, here, time.monotonic())
 
@@ -141,14 +147,19 @@ class LocalExecutor:
 
     def _collect(self, deadline: float | None) -> list[JobResult]:
         """Wait once for messages, deaths and time-outs, whichever comes first."""
-        pipes = {worker.pipe: slot for slot, worker in enumerate(self._workers)}
+        # A process of the fitness may hold the pipe open after its worker died: watch both.
+        watched: dict[Any, int] = {}
+        for slot, worker in enumerate(self._workers):
+            watched |= {worker.pipe: slot, worker.process.sentinel: slot}
         seconds = self._patience(deadline)
         results: list[JobResult] = []
-        for pipe in wait(list(pipes), timeout=seconds):
-            slot = pipes[pipe]  # type: ignore[index]
+        for slot in sorted({watched[one] for one in wait(list(watched), timeout=seconds)}):
+            worker = self._workers[slot]
             try:
-                message = self._workers[slot].pipe.recv()
+                message: Any = worker.pipe.recv() if worker.pipe.poll() else _DEAD
             except (EOFError, OSError):
+                message = _DEAD
+            if message is _DEAD:
                 results += self._replace(slot, "lost", self._death(slot))
             else:
                 results += self._receive(slot, message)
@@ -226,7 +237,11 @@ def _end_all(workers: list[_Worker]) -> None:
 
 
 def _end(worker: _Worker) -> None:
+    """End a worker and whatever its fitness started: they share a process group."""
     worker.pipe.close()
+    with suppress(ProcessLookupError, PermissionError):  # it is gone, or has no group yet
+        if worker.process.pid is not None:
+            os.killpg(worker.process.pid, signal.SIGKILL)
     worker.process.kill()
     worker.process.join()
 
@@ -235,13 +250,18 @@ def _work(
     build: EvaluatorFactory, spec: EvaluatorSpec, name: str, pipe: Connection, driver: int
 ) -> None:
     """Body of a worker process: say ready (None) or why not (text), then answer jobs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.setsid()  # out of the terminal's group, and a group that can be ended as one
+    for number in DRIVER_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, DRIVER_SIGNALS)
     threading.Thread(target=_leave_with, args=(driver,), daemon=True).start()
     try:
         evaluator = build(spec, name)
     except UserError as error:
         pipe.send(str(error))
+        return
+    except Exception as error:  # noqa: BLE001 a fitness's constructor may raise anything
+        pipe.send(f"a worker cannot be built: {type(error).__name__}: {error}")
         return
     pipe.send(None)
     while True:
@@ -256,4 +276,4 @@ def _leave_with(driver: int) -> None:
     """End the worker when its driver was killed, even in the middle of an evaluation."""
     while os.getppid() == driver:
         time.sleep(0.5)
-    os._exit(1)
+    os.killpg(0, signal.SIGKILL)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evomerge.recipe.model import ModelRef, Recipe
-from evomerge.types import Objective
+from evomerge.types import Objective, Split
+
+SPLITS: tuple[Split, ...] = ("search", "holdout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,7 @@ class ObjectiveSpec:
         search: where the items of the search come from; None for a fitness without items.
         holdout: where the hold-out items come from; None when there are none.
         limit: use at most this many items of each.
+        digests: `items_digest` of each split's items, which every worker must see too.
     """
 
     objective: Objective
@@ -31,6 +37,17 @@ class ObjectiveSpec:
     search: Any = None
     holdout: Any = None
     limit: int | None = None
+    digests: dict[Split, str] = field(default_factory=dict)
+
+    def source(self, split: Split) -> Any:
+        """Return where the items of a split come from."""
+        return self.search if split == "search" else self.holdout
+
+
+def items_digest(items: Iterable[Mapping[str, Any]]) -> str:
+    """Identify items by their content and order."""
+    text = json.dumps([dict(item) for item in items], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,81 @@ def test_bad_items(world, content, words):
     refused(world, words)
 
 
+def test_hold_out_items_that_another_objective_searches_with(world):
+    swapped = {"search": "holdout.jsonl", "holdout": "search.jsonl"}
+    world.study["objectives"]["other"] = {"fitness": "exact_match", **swapped}
+    code, _, err = world.run()
+    assert code == 2
+    assert "objectives.likely.holdout: 3 items" in err
+    assert "objectives.other.holdout: 6 items" in err
+
+
+def test_items_that_change_from_one_reading_to_the_next(world):
+    (world.folder / "mine.py").write_text(
+        "import itertools\n\nn = itertools.count()\n\n\n"
+        "def rows():\n    return [{'prompt': 'a', 'answer': str(next(n))}]\n"
+    )
+    world.study["objectives"]["likely"] |= {"search": "./mine.py:rows"}
+    refused(world, "likely", "same items every time")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("def rows():\n    raise KeyError('x')\n", "KeyError"),
+        ("def rows():\n    yield {'prompt': 'a', 'answer': 'b'}\n    1 / 0\n", "ZeroDivision"),
+    ],
+)
+def test_items_whose_python_raises(world, code, words):
+    (world.folder / "mine.py").write_text(code)
+    world.study["objectives"]["likely"] |= {"search": "./mine.py:rows"}
+    refused(world, "objectives.likely.search", words)
+
+
+def test_a_fitness_whose_constructor_raises(world):
+    (world.folder / "mine.py").write_text(
+        "class Score:\n    def __init__(self):\n        raise OSError('no judge')\n\n"
+        "    def __call__(self, model):\n        return 1.0\n"
+    )
+    world.study["objectives"]["near"] = {"fitness": "./mine.py:Score"}
+    refused(world, "near", "no judge")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("bugdet.trials=3", "bugdet: unknown key; did you mean 'budget'?"),
+        ("workers.count=0", "workers.count"),
+        ("budget.hours=-1", "budget.hours"),
+        ("workers.device=potato", "workers.device"),
+        ("models.donors.first=zoo:sort_up", "did you mean 'sort-up'?"),
+        (
+            "search={optimizer: cma_es, scalarize: {method: tchebycheff, "
+            "anchors: {likely: [9, 1], near: [0, 1]}}}",
+            "scalarize.anchors.likely",
+        ),
+    ],
+)
+def test_an_override_that_is_wrong_is_named(world, override, words):
+    refused(world, words, arguments=("run", world.write(), "--out", "run", "--set", override))
+
+
+@pytest.mark.parametrize("amount", ["trials=0.5", "trials=inf", "hours=1", "trials=x"])
+def test_budget_that_cannot_be_added(world, amount):
+    assert world.run()[0] == 0
+    code, _, err = world("resume", "run", "--add", amount)
+    assert code == 2, err
+    assert json.loads(world("status", "run", "--json")[1])["budget"]["trials"] == 12
+
+
+@pytest.mark.parametrize("device", ["potato", "meta"])
+def test_merging_on_a_device_that_is_not_there(world, device):
+    (world.folder / "r.yaml").write_text(
+        f"merge_method: passthrough\nmodels: [{{model: {world.models / 'first'}}}]\n"
+    )
+    refused(world, device, arguments=("merge", "r.yaml", "out", "--device", device))
+
+
 def test_all_errors_at_once(world):
     world.study["models"]["donors"]["first"] = "./gone"
     world.study["objectives"]["near"]["fitness"] = "l3_distance"

@@ -8,7 +8,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from evomerge.journal import read_events
+from evomerge.journal import Journal, read_events
 
 
 def test_from_study_to_front_export_and_checkpoint(world):
@@ -124,7 +124,7 @@ def test_a_fitness_that_raises_on_one_candidate_costs_that_candidate_only(world)
     assert code == 0, err
     status = json.loads(world("status", "run", "--json")[1])
     assert (status["finished"], status["failed"], status["retried"]) == (12, 1, 1)
-    assert "error: RuntimeError: this one is cursed" in status["failures"]
+    assert "error: objective 'near': RuntimeError: this one is cursed" in status["failures"]
 
 
 def test_ten_line_fitness_with_arguments_and_per_example_scores(world):
@@ -153,12 +153,83 @@ def test_ten_line_fitness_with_arguments_and_per_example_scores(world):
     assert "than" in err
 
 
-def test_init_writes_a_study_that_checks(world):
-    code, _, err = world(
-        "init", "mine", "--base", world.models / "base", "--donor", f"a={world.models / 'first'}"
-    )
+def test_init_writes_a_study_that_runs_from_relative_paths(world):
+    for name in ("base", "first"):
+        (world.folder / name).symlink_to(world.models / name)
+    code, _, err = world("init", "mine", "--base", "./base", "--donor", "a=first")
     assert code == 0, err
     code, _, err = world("check", "mine/study.yaml")
     assert code == 0, err
-    assert yaml.safe_load((world.folder / "mine/study.yaml").read_text())["budget"]
+    study = yaml.safe_load((world.folder / "mine/study.yaml").read_text())
+    assert study["name"] == "mine"
+    sets = ("--set", "budget.trials=5", "--set", "workers={backend: inline, threads: 1}")
+    code, _, err = world("run", "mine/study.yaml", "--out", "run", *sets)
+    assert code == 0, err
     assert world("init", "mine")[0] == 2
+
+
+def test_init_without_models_is_a_study_of_the_zoo(world):
+    code, _, err = world("init", "zoo")
+    assert code == 0, err
+    code, _, err = world("check", "zoo/study.yaml")
+    assert code == 0, err
+
+
+def test_status_knows_running_from_ended_and_budgets_that_grew(world):
+    assert world.run()[0] == 0
+    status = json.loads(world("status", "run", "--json")[1])
+    assert (status["state"], status["budget"]["trials"]) == ("done", 12)
+    with Journal(world.folder / "run"):
+        assert json.loads(world("status", "run", "--json")[1])["state"] == "running"
+    code, _, err = world("resume", "run", "--add", "trials=3")
+    assert code == 0, err
+    status = json.loads(world("status", "run", "--json")[1])
+    assert (status["state"], status["finished"]) == ("done", 15)
+    assert status["budget"]["trials"] == 15
+
+
+def test_the_latest_run_is_the_one_written_to_last(world):
+    for name in ("a", "b"):
+        assert world("run", world.write(), "--out", f"runs/{name}")[0] == 0
+    with Journal(world.folder / "runs/a") as journal:
+        journal.append("extended", {"budget": {"trials": 12, "hours": None}})
+        assert json.loads(world("status", "--json")[1])["run"] == "runs/a"
+
+
+def test_editing_the_space_file_later_changes_nothing_that_was_found(world):
+    space = world.folder / "space.yaml"
+    text = "merge_method: ties\nparameters: {density: 0.3}\ngenes: {weight: {range: [0.0, 1.5]}}\n"
+    space.write_text(text)
+    world.study["space"] = "space.yaml"
+    assert world.run()[0] == 0
+    before = json.loads(world("front", "run", "--json")[1])
+    space.write_text(text.replace("0.3", "0.9"))
+    assert json.loads(world("front", "run", "--json")[1]) == before
+    code, _, err = world("resume", "run", "--add", "trials=2")
+    assert code == 0, err
+    after = json.loads(world("front", "run", "--json")[1])
+    kept = {row["fingerprint"] for row in before["front"]} & {
+        row["fingerprint"] for row in after["front"]
+    }
+    assert kept
+
+
+def test_a_scoring_that_failed_is_tried_again_by_the_next_session(world):
+    (world.folder / "mine.py").write_text(
+        "from pathlib import Path\n\n\n"
+        "def score(model):\n"
+        "    if model.split == 'holdout' and not Path('mended').exists():\n"
+        "        raise OSError('no such disk')\n"
+        "    return float(len(model.items))\n"
+    )
+    items = {"search": "search.jsonl", "holdout": "holdout.jsonl"}
+    world.study["objectives"]["near"] = {"fitness": "./mine.py:score", **items}
+    code, _, err = world.run()
+    assert code == 0, err
+    rows = json.loads(world("front", "run", "--json")[1])["front"]
+    assert all(row["holdout"] is None for row in rows)
+    (world.folder / "mended").touch()
+    code, _, err = world("resume", "run")
+    assert code == 0, err
+    rows = json.loads(world("front", "run", "--json")[1])["front"]
+    assert all(row["holdout"]["near"]["score"] == 3.0 for row in rows)
