@@ -1,0 +1,162 @@
+"""Sessions of a run: interruptions, budgets that grow, nights in which nothing works."""
+
+import os
+import signal
+
+import pytest
+
+from evomerge.errors import EvomergeError, ReplayMismatch, UserError
+from evomerge.journal import read_events, read_sessions
+from evomerge.study import resume_run, start_run
+from evomerge.study import run as run_module
+from evomerge.types import Failed
+from evomerge.workers import JobResult
+from tests.study.fakes import FakeExecutor, PlainSpace, config, prepared
+
+
+class Interrupting(FakeExecutor):
+    """Sends this process a signal, or fails, at the n-th evaluation."""
+
+    def __init__(self, at, times=1, **options):
+        super().__init__(**options)
+        self._at = at
+        self._times = times
+
+    def wait(self, timeout_s=None):
+        results = super().wait(timeout_s)
+        if len(self.evaluated) == self._at:
+            for _ in range(self._times):
+                os.kill(os.getpid(), signal.SIGINT)
+        return results
+
+
+class Broken(FakeExecutor):
+    """Fails everything from the n-th evaluation on."""
+
+    def __init__(self, at, **options):
+        super().__init__(**options)
+        self._at = at
+
+    def wait(self, timeout_s=None):
+        results = super().wait(timeout_s)
+        if len(self.evaluated) < self._at:
+            return results
+        failure = Failed("error", "CUDA error: an illegal memory access was encountered")
+        return [JobResult(result.job, failure) for result in results]
+
+
+@pytest.fixture(autouse=True)
+def _no_models(monkeypatch):
+    monkeypatch.setattr(run_module, "prepare", prepared)
+
+
+def start(out, executor, **changes):
+    return start_run(config(**changes), out.parent, out, executor=lambda _: executor)
+
+
+def resume(out, executor=None, **add):
+    return resume_run(out, add=add, executor=lambda _: executor or FakeExecutor())
+
+
+def searched(out):
+    return [e.content for e in read_events(out) if e.kind in {"asked", "retried", "finished"}]
+
+
+def finished(out):
+    return sorted(e.trial for e in read_events(out) if e.kind == "finished")
+
+
+@pytest.mark.parametrize("at", [1, 5, 20, 43, 50])
+@pytest.mark.parametrize("capacity", [1, 3])
+def test_one_interrupt_drains_and_resume_completes(tmp_path, at, capacity):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert start(whole, FakeExecutor()).state == "done"
+    ended = start(run, Interrupting(at, capacity=capacity))
+    assert (ended.state, ended.reason) == ("interrupted", "interrupted by SIGINT")
+    assert read_sessions(run)[-1].ended_because == "interrupted"
+    asked = sum(e.kind == "asked" for e in read_events(run))
+    retried = {e.trial for e in read_events(run) if e.kind == "retried"}
+    assert set(range(asked)) - set(finished(run)) <= retried
+    assert resume(run).state == "done"
+    assert finished(run) == list(range(40))
+    if capacity == 1:
+        assert searched(run) == searched(whole)
+
+
+def test_two_interrupts_stop_at_once_and_nothing_finished_is_lost(tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        start(run, Interrupting(20, times=2))
+    before = finished(run)
+    assert resume(run).state == "done"
+    assert finished(run)[: len(before)] == before
+
+
+def test_signals_work_as_before_when_the_run_is_over(tmp_path):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    start(tmp_path / "run", FakeExecutor())
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_added_budget_outlives_the_session_it_was_added_in(tmp_path):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    start(run, FakeExecutor())
+    with pytest.raises(KeyboardInterrupt):
+        resume(run, Interrupting(9, times=2), trials=20)
+    assert resume(run).state == "done"
+    assert finished(run) == list(range(60))
+    start(whole, FakeExecutor(), budget={"trials": 60})
+    assert searched(run) == searched(whole)
+
+
+def test_hours_stop_the_search_and_more_hours_continue_it(tmp_path):
+    run = tmp_path / "run"
+    changes = {"search": {"optimizer": "random"}, "budget": {"hours": 0.2 / 3600}}
+    ended = start(run, FakeExecutor(pause_s=0.02), **changes)
+    assert ended.reason.endswith("hours")
+    first = len(finished(run))
+    assert first > 0
+    resume(run)
+    assert len(finished(run)) == first
+    resume(run, FakeExecutor(pause_s=0.02), hours=0.2 / 3600)
+    assert len(finished(run)) > first
+    with pytest.raises(UserError, match="no budget of that kind, only hours"):
+        resume(run, trials=5)
+
+
+def test_a_night_in_which_nothing_works_any_more_is_stopped(tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(EvomergeError, match=r"25 trials failed in a row.*illegal memory access"):
+        start(run, Broken(10), budget={"trials": 400})
+    assert len(finished(run)) < 60
+    assert resume(run).state == "done"
+    assert finished(run) == list(range(400))
+
+
+def test_another_sequence_of_proposals_is_a_mismatch(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    start(run, FakeExecutor())
+
+    def changed(study, folder):
+        study = study.model_copy(update={"seed": 99})
+        return prepared(study, folder)
+
+    monkeypatch.setattr(run_module, "prepare", changed)
+    with pytest.raises(ReplayMismatch, match="changed versions: none"):
+        resume(run, trials=1)
+
+
+def test_what_a_space_refuses_or_cannot_compute_is_a_failed_trial(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    decode = PlainSpace.decode
+
+    def sometimes(self, genotype):
+        if genotype[0] > 0.8 and genotype != (1.0, 0.0):
+            raise ValueError("a corner this space forgot")
+        return decode(self, genotype)
+
+    monkeypatch.setattr(PlainSpace, "decode", sometimes)
+    assert start(run, FakeExecutor()).state == "done"
+    messages = [e.payload.get("message") for e in read_events(run) if e.kind == "finished"]
+    assert "a corner this space forgot" in messages
+    assert finished(run) == list(range(40))
