@@ -115,7 +115,7 @@ def vocabulary(model: Checkpoint) -> dict[str, int]:
             )
         return dict(tokenizer.get_vocab())
     # Needed only where a recipe names a tokenizer; its stubs do not exist.
-    from tokenizers import Tokenizer  # type: ignore[import-untyped]  # noqa: PLC0415
+    from tokenizers import Tokenizer  # noqa: PLC0415
 
     try:
         return dict(Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True))
