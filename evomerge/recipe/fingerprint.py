@@ -1,7 +1,8 @@
 """What a recipe is, as one short text: the key of every cache and of every result.
 
-Two recipes have the same fingerprint when they say the same merge: the order of keys, spelled-out
-defaults, 1 against 1.0 and the place of a pinned model on disk make no difference.
+Two recipes have the same fingerprint when they say the same merge in the same words: the order of
+keys, a spelled-out default of the recipe (not of its merge method), 1 against 1.0 and the place of
+a pinned model on disk make no difference.
 """
 
 from __future__ import annotations

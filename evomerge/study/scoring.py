@@ -10,17 +10,19 @@ from numpy.typing import NDArray
 
 from evomerge.journal import Journal, outcome_from_json, outcome_to_json
 from evomerge.pareto import non_dominated, thin
-from evomerge.recipe import Recipe
+from evomerge.recipe import Recipe, fingerprint
 from evomerge.spaces import known_recipes, single_lambda
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.outline import Outline
 from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer, Progress, silent
 from evomerge.study.search import POLL_S, Search, trial_id
+from evomerge.study.standing import SEED
 from evomerge.types import Completed, Failed, Objective, Outcome, Split, Trial
 from evomerge.workers import Executor, Job, JobResult
 
 LAMBDA = "lambda="
+RESULT_KEYS = ("metrics", "notes", "examples")
 
 
 class Scoring:
@@ -52,6 +54,8 @@ class Scoring:
             for event in journal.events
             if event.kind == "scored" and _is_final(event.payload)
         }
+        self._total = 0
+        self._paid: dict[tuple[str, Split], dict[str, Any]] = {}
 
     def pending(self) -> list[Job]:
         """List what must be scored next; the hold-out jobs follow once the λ grid is known."""
@@ -61,14 +65,20 @@ class Scoring:
 
     def run(self, workers: Executor, interrupt: Interrupt) -> bool:
         """Score everything; False when interrupted before the end."""
+        self._paid = self._paid_for()
         while jobs := self.pending():
-            total = len(self._outcomes) + len(jobs)
+            self._total = len(self._outcomes) + len(jobs)
             in_flight = 0
             while jobs or in_flight:
                 while jobs and in_flight < workers.capacity and not interrupt.requested:
-                    workers.submit(jobs.pop(0))
+                    job = jobs.pop(0)
+                    known = self._paid.get((fingerprint(job.recipe), job.split))
+                    if known is not None:
+                        self._append(job, known, {})
+                        continue
+                    workers.submit(job)
                     in_flight += 1
-                if in_flight == 0:
+                if in_flight == 0 and jobs:
                     return False
                 for result in workers.wait(POLL_S):
                     again = self._retry(result)
@@ -77,7 +87,6 @@ class Scoring:
                         continue
                     in_flight -= 1
                     self._record(result)
-                    self._observe(Progress("score", len(self._outcomes), total))
         return True
 
     def _unscored(self, jobs: Sequence[Job]) -> list[Job]:
@@ -110,10 +119,38 @@ class Scoring:
         job, outcome = result.job, result.outcome
         examples = outcome.examples if isinstance(outcome, Completed) else {}
         file = self._journal.write_examples(f"{job.id.replace(':', '-')}.{job.split}", examples)
-        payload = {"name": job.id, "split": job.split, **outcome_to_json(outcome, file)}
         timing = {"merge_s": result.merge_s, "score_s": result.score_s}
+        self._append(job, outcome_to_json(outcome, file), timing)
+
+    def _append(self, job: Job, result: Mapping[str, Any], timing: Mapping[str, float]) -> None:
+        payload = {"name": job.id, "split": job.split, **result}
         self._journal.append("scored", payload, timing=timing)
-        self._outcomes[job.id, job.split] = outcome
+        self._outcomes[job.id, job.split] = outcome_from_json(result)
+        if "metrics" in result:
+            self._paid[fingerprint(job.recipe), job.split] = dict(result)
+        self._observe(Progress("score", len(self._outcomes), self._total))
+
+    def _paid_for(self) -> dict[tuple[str, Split], dict[str, Any]]:
+        """Collect results by recipe: the search began with base and donors, and may end there.
+
+        An evaluation is a pure function of recipe and items, so none is paid for twice.
+        """
+        seeds = {
+            event.trial: fingerprint(self._study.space.decode(tuple(event.payload["genotype"])))
+            for event in self._journal.events
+            if event.kind == "asked" and event.payload["origin"].startswith(SEED)
+        }
+        paid: dict[tuple[str, Split], dict[str, Any]] = {}
+        for event in self._journal.events:
+            result = {key: event.payload[key] for key in RESULT_KEYS if key in event.payload}
+            if "metrics" not in result:
+                continue
+            if event.kind == "finished" and event.trial in seeds:
+                paid[seeds[event.trial], "search"] = result
+            elif event.kind == "scored" and event.payload["name"] in self._baselines:
+                recipe = self._baselines[event.payload["name"]]
+                paid[fingerprint(recipe), event.payload["split"]] = result
+        return paid
 
 
 def _is_final(payload: Mapping[str, Any]) -> bool:

@@ -42,7 +42,13 @@ class PlainSpace:
             for ref, weight in zip(DONORS.values(), genotype, strict=True)
         ]
         return Recipe.model_validate(
-            {"merge_method": "task_arithmetic", "base_model": "/models/base", "models": sources}
+            {
+                "merge_method": "task_arithmetic",
+                "base_model": "/models/base",
+                "models": sources,
+                "parameters": {"normalize": False},
+                "seed": 3,
+            }
         )
 
 

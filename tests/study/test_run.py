@@ -66,7 +66,7 @@ def finished(out):
     return sorted(e.trial for e in read_events(out) if e.kind == "finished")
 
 
-@pytest.mark.parametrize("at", [1, 5, 20, 43, 50])
+@pytest.mark.parametrize("at", [1, 5, 20, 43, 46])
 @pytest.mark.parametrize("capacity", [1, 3])
 def test_one_interrupt_drains_and_resume_completes(tmp_path, at, capacity):
     whole, run = tmp_path / "whole", tmp_path / "run"
@@ -160,3 +160,18 @@ def test_what_a_space_refuses_or_cannot_compute_is_a_failed_trial(tmp_path, monk
     messages = [e.payload.get("message") for e in read_events(run) if e.kind == "finished"]
     assert "a corner this space forgot" in messages
     assert finished(run) == list(range(40))
+
+
+def test_no_recipe_is_paid_for_twice(tmp_path):
+    executor = FakeExecutor()
+    start(tmp_path / "run", executor)
+    names = [(job, split) for job, split, attempt in executor.evaluated if attempt == 0]
+    assert len(names) == len(set(names))
+    # base, both donors and the uniform merge were the search's first trials
+    assert [job for job, split in names if split == "search" and not job.startswith("trial")] == [
+        "rehearsal",
+        "lambda=0.3",
+    ]
+    scored = [e.payload for e in read_events(tmp_path / "run") if e.kind == "scored"]
+    found = {(event["name"], event["split"]) for event in scored}
+    assert {("base", "search"), ("donor:a", "search"), ("lambda=0.5", "search")} <= found
