@@ -12,6 +12,7 @@ import yaml
 import evomerge
 from evomerge import zoo
 from evomerge.fitness import check_fitness
+from evomerge.spaces import SpaceSpec
 from evomerge.study import load_study
 from evomerge.study.config import StudyConfig
 
@@ -59,11 +60,12 @@ def readme_blocks(language):
     return [block.split("```")[0] for block in blocks]
 
 
-def test_the_studies_of_the_readme_are_valid():
+def test_the_studies_and_spaces_of_the_readme_are_valid():
     blocks = readme_blocks("yaml")
     assert blocks
     for block in blocks:
-        StudyConfig.model_validate(yaml.safe_load(block))
+        data = yaml.safe_load(block)
+        (SpaceSpec if "genes" in data else StudyConfig).model_validate(data)
 
 
 def test_the_fitness_of_the_readme_is_bound_and_scores(tmp_path):
