@@ -40,7 +40,7 @@ budget:
 workers:
   count: 1              # processes; each holds one merged model
 
-dtype: float32
+{dtype}
 """
 
 _ZOO_OBJECTIVE = """\
@@ -106,8 +106,10 @@ def write_first_study(folder: Path, base: str, donors: Mapping[str, str], space:
             )
     if donors:
         objectives = _OWN_OBJECTIVES
+        dtype = "# dtype: bfloat16     # of the merged models; the base's own by default"
     else:
         tasks = zoo.tasks()[:3]
+        dtype = "dtype: float32        # of the merged models; the base's own by default"
         donors = {name: f"zoo:{name}" for name in zoo.donors()}
         objectives = "".join(_ZOO_OBJECTIVE.format(task=task) for task in tasks)
         objectives += _OF_ONES_OWN.format(task=tasks[0])
@@ -119,6 +121,7 @@ def write_first_study(folder: Path, base: str, donors: Mapping[str, str], space:
             donors=lines,
             space=_scalar(space),
             objectives=objectives.rstrip(),
+            dtype=dtype,
         ),
         encoding="utf-8",
     )

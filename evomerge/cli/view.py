@@ -22,7 +22,7 @@ from evomerge.study import Observer, Progress
 from evomerge.study.progress import silent
 
 PLAIN_EVERY_S = 15.0
-_TITLES = {"search": "searching", "score": "scoring the front"}
+_TITLES = {"search": "searching", "score": "scoring"}
 
 
 @contextmanager
