@@ -19,7 +19,7 @@ from evomerge.workers import Executor, Job, JobResult
 
 POLL_S = 0.2
 MAX_FAILURES_IN_A_ROW = 25
-SEARCHING = frozenset({"asked", "retried", "finished"})
+SEARCHING = frozenset({"asked", "retried", "finished", "stopped"})
 
 
 @dataclass(frozen=True, slots=True)
