@@ -144,7 +144,8 @@ def test_ties_in_bfloat16_differs_at_the_threshold_only(family, tmp_path):
 @pytest.mark.parametrize("method", ["dare_linear", "dare_ties"])
 @pytest.mark.parametrize("rescale", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_dare_under_one_mask(method, rescale, dtype, family, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["llama", "qwen2", "gpt2"])
+def test_dare_under_one_mask(name, method, rescale, dtype, family, tmp_path, monkeypatch):
     """With masks that are a function of the task vector alone, both draw the same."""
     monkeypatch.setattr(Stream, "words", lambda self, a, b, device="cpu": _words(a, b, device))
     plain = Stream(0, "shared", "tensor")
@@ -155,7 +156,7 @@ def test_dare_under_one_mask(method, rescale, dtype, family, tmp_path, monkeypat
         return mask.view(probabilities.shape).to(probabilities.dtype)
 
     monkeypatch.setattr(torch, "bernoulli", bernoulli)
-    recipe = recipe_of("task_arithmetic", family("llama", dtype), "gradient")
+    recipe = recipe_of("task_arithmetic", family(name, dtype), "gradient")
     # Densities that bfloat16 holds exactly: upstream draws with the rounded one.
     recipe |= {"merge_method": method}
     recipe["parameters"] |= {"density": 0.5, "rescale": rescale}
@@ -207,6 +208,27 @@ def test_slices(family, tmp_path):
     a, b = ours(recipe), theirs(recipe, tmp_path / "out")
     assert_close(a, b)
     assert any(name.startswith("model.layers.11.") for name in a)
+
+
+@pytest.mark.parametrize("method", ["linear", "slerp", "task_arithmetic", "ties"])
+@pytest.mark.parametrize("name", ["llama", "qwen2", "gpt2"])
+def test_slices_of_every_family(name, method, family, tmp_path):
+    base, *donors = map(str, family(name))
+    donors = donors[: 1 if method == "slerp" else 3]
+
+    def part(first, end, value):
+        sources = [{"model": base, "layer_range": [first, end]}]
+        sources += [{"model": donor, "layer_range": [first, end]} for donor in donors]
+        return {"sources": sources, "parameters": {"t" if method == "slerp" else "weight": value}}
+
+    recipe = {
+        "merge_method": method,
+        # As many layers as before: upstream cannot write Qwen2's layer_types for another depth.
+        "slices": [part(0, 1, FILTERED), part(1, 2, GRADIENT)],
+    }
+    if method != "linear":
+        recipe["base_model"] = base
+    assert_close(ours(recipe), theirs(recipe, tmp_path / "out"))
 
 
 def test_layer_stacking(family, tmp_path):
