@@ -109,8 +109,9 @@ def test_float32(name, method, form, family, tmp_path):
 
 @pytest.mark.parametrize("method", ["linear", "slerp", "task_arithmetic", "passthrough"])
 @pytest.mark.parametrize("dtype", [None, "bfloat16"])
-def test_bfloat16(method, dtype, family, tmp_path):
-    recipe = recipe_of(method, family("llama", torch.bfloat16), "gradient")
+@pytest.mark.parametrize("name", ["llama", "qwen2", "gpt2"])
+def test_bfloat16(name, method, dtype, family, tmp_path):
+    recipe = recipe_of(method, family(name, torch.bfloat16), "gradient")
     recipe["dtype"] = dtype
     assert_close(ours(recipe), theirs(recipe, tmp_path / "out"))
 
