@@ -107,7 +107,7 @@ class FileCheckpoint:
         self._loaded: dict[str, Tensor] = {}
         self._open(allow_pickle)
         self.names = tuple(sorted({*self._files, *self._loaded}))
-        self.layout = Layout.of(self.names)
+        self.layout = Layout.of(self.names, str(self.config.get("model_type", "")))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a shape without reading the tensor."""

@@ -82,7 +82,7 @@ class MergedCheckpoint:
         self.constant = False
         self.config: Mapping[str, Any] = plan.config
         self.names = tuple(sorted(plan.tensors))
-        self.layout = Layout.of(self.names)
+        self.layout = Layout.of(self.names, str(self.config.get("model_type", "")))
         self.folder: Path = plan.tokenizer.folder
 
     def shape(self, name: str) -> tuple[int, ...]:

@@ -29,23 +29,25 @@ class Layout:
         tensors: every tensor name, sorted.
         n_layers: number of layers.
         prefix: what stands before the layer index in a layered name, e.g. 'model.layers.'.
+        model_type: the architecture in transformers' words, '' where unknown.
     """
 
     tensors: tuple[str, ...]
     n_layers: int
     prefix: str
+    model_type: str = ""
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> Layout:
+    def of(cls, names: Iterable[str], model_type: str = "") -> Layout:
         """Derive the layout from tensor names; without layered names `n_layers` is 0."""
         tensors = tuple(sorted(names))
         matches = [match for match in map(_LAYER.match, tensors) if match]
         if not matches:
-            return cls(tensors, 0, "")
+            return cls(tensors, 0, "", model_type)
         prefixes = [match["prefix"] for match in matches]
         prefix = max(sorted(set(prefixes)), key=prefixes.count)
         indices = [int(match["index"]) for match in matches if match["prefix"] == prefix]
-        return cls(tensors, max(indices) + 1, prefix)
+        return cls(tensors, max(indices) + 1, prefix, model_type)
 
     def layer_of(self, name: str) -> int | None:
         """Return the layer index in a tensor name; None outside the layers."""

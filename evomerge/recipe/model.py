@@ -161,6 +161,64 @@ class Slice(Frozen):
         return self
 
 
+def _read_hop(value: Any) -> Any:
+    """Read the short spelling [model, layer] or [model, layer, scale]."""
+    if isinstance(value, list | tuple) and len(value) in (2, 3):
+        return dict(zip(("model", "layer", "scale"), value, strict=False))
+    return value
+
+
+class Hop(Frozen):
+    """One step of a layer path.
+
+    Attributes:
+        model: position in the recipe's `models`.
+        layer: of that model.
+        scale: of the hop's input, see `LayerPath`.
+    """
+
+    model: int = Field(ge=0)
+    layer: int = Field(ge=0)
+    scale: float = 1.0
+
+
+Scaling: TypeAlias = Literal["delta", "full"]
+
+
+class LayerPath(Frozen):
+    """The order in which tokens pass through the layers of the inputs: a data-flow recipe.
+
+    With s_k the scale of hop k, x the hidden state, e the embedding's output and s_H = 1:
+
+    - 'delta', as the released EvoLLM-JP-v1-10B computes: x_0 = s_0 e, then per hop
+      x <- x + Attn_k(x); x <- x + s_{k+1} MLP_k(x). The scale of a hop multiplies what the MLP
+      before it adds; the residual stream itself is not scaled.
+    - 'full', the paper's words read literally: x <- s_k x before hop k, the residual included.
+
+    Source: Akiba et al. 2025, arXiv 2403.13187, section 3.2, and the code of the released model.
+
+    Attributes:
+        hops: in order. A layer may be used again; each use has its own key/value cache.
+        scaling: what the hops' scales mean.
+    """
+
+    hops: tuple[Annotated[Hop, BeforeValidator(_read_hop)], ...] = Field(min_length=1)
+    scaling: Scaling = "delta"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.scaling == "full":
+            for position, hop in enumerate(self.hops):
+                if hop.scale <= 0:
+                    raise ValueError(
+                        f"hop {position}: scale {hop.scale:g} under scaling 'full' multiplies the "
+                        "whole hidden state; it must be positive"
+                    )
+        elif self.hops[0].scale == 0:
+            raise ValueError("hop 0: scale 0 erases the embedding; give it another value")
+        return self
+
+
 class Recipe(Frozen):
     """A merge: which inputs, by which method, with which parameters.
 
@@ -168,6 +226,9 @@ class Recipe(Frozen):
         merge_method: a registered method of `evomerge.merging`.
         base_model: origin of task vectors; slerp's t = 0 end.
         models: whole-model inputs; exactly one of `models` and `slices` is given.
+        path: an order of the inputs' layers instead of a mix of their weights; the method is
+            passthrough then, and the first of `models` lends embeddings, final norm, head,
+            configuration and tokenizer.
         slices: layer-wise assembly; output layers are numbered through the slices.
         parameters: values that hold wherever no slice or source says otherwise.
         dtype: dtype every input is cast to on load (mergekit's meaning in compat mode); natively
@@ -181,6 +242,7 @@ class Recipe(Frozen):
     merge_method: str
     base_model: Annotated[ModelRef | Recipe | None, BeforeValidator(_read_ref)] = None
     models: tuple[Source, ...] | None = None
+    path: LayerPath | None = None
     slices: tuple[Slice, ...] | None = None
     parameters: Parameters = Field(default_factory=dict)
     dtype: DType | None = None
@@ -198,4 +260,24 @@ class Recipe(Frozen):
         for source in self.models or ():
             if source.layer_range is not None:
                 raise ValueError("layer_range belongs inside slices, not models")
+        if self.path is not None:
+            self._check_path(self.path)
         return self
+
+    def _check_path(self, path: LayerPath) -> None:
+        if self.models is None or self.merge_method != "passthrough":
+            raise ValueError("a path needs 'merge_method: passthrough' and 'models'")
+        if self.compat is not None or self.tokenizer_source is not None:
+            raise ValueError("a path takes neither compat nor tokenizer_source; remove them")
+        if self.parameters or any(source.parameters for source in self.models):
+            raise ValueError("a path takes no parameters; give its hops scales")
+        for position, hop in enumerate(path.hops):
+            if hop.model >= len(self.models):
+                raise ValueError(
+                    f"hop {position}: there is no model {hop.model}; models are numbered from 0 "
+                    f"to {len(self.models) - 1}"
+                )
+
+
+Node: TypeAlias = ModelRef | Recipe
+"""What can be merged: a checkpoint, or the result of another recipe."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from evomerge.errors import RecipeError
 from evomerge.located_yaml import Locator, explain, load_located
-from evomerge.recipe.model import ModelRef, Recipe
+from evomerge.recipe.model import Hop, ModelRef, Recipe
 
 FORMAT_KEY = "evomerge_recipe"
 FORMAT_VERSION = 1
@@ -75,6 +75,8 @@ def _plain(value: Any) -> Any:
     """Reduce a model to plain data without what its class says already."""
     if isinstance(value, ModelRef) and (text := spelling(value)) is not None:
         return text
+    if isinstance(value, Hop):
+        return [value.model, value.layer, *([value.scale] if value.scale != 1 else [])]
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
         present = {name: getattr(value, name) for name in fields}

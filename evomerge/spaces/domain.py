@@ -7,10 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+
 from evomerge.recipe.model import Recipe
 from evomerge.types import GeneValue, Genotype
 
 GeneKind = Literal["continuous", "integer", "categorical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """When a gene has an effect: an earlier gene of the domain has one of these values."""
+
+    gene: int
+    values: tuple[GeneValue, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,11 @@ class Gene:
         initial: where a search starts.
         log: continuous only: optimizers vary its logarithm (`low` must be positive).
         choices: categorical only.
+        weights: categorical only: how likely each choice is where a search starts; equally
+            likely when empty.
+        spread: continuous only: standard deviation a search starts with, around `initial`; None
+            leaves it to the optimizer.
+        condition: when the gene has an effect; None means always.
     """
 
     name: str
@@ -34,6 +49,9 @@ class Gene:
     initial: GeneValue = 0.5
     log: bool = False
     choices: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    spread: float | None = None
+    condition: Condition | None = None
 
     def to_unit(self, value: GeneValue) -> float:
         """Map a value to [0, 1]; a categorical one to the middle of its share."""
@@ -60,6 +78,17 @@ class Gene:
             value = self.low + unit * (self.high - self.low)
         return min(max(value, self.low), self.high)
 
+    def draw(self, random: np.random.Generator) -> GeneValue:
+        """Draw a value by `weights` or `spread`, uniformly where there is neither."""
+        unit = float(random.random())
+        if self.weights:
+            bounds = np.cumsum(self.weights) / sum(self.weights)
+            return self.choices[min(int(np.searchsorted(bounds, unit, "right")), len(bounds) - 1)]
+        if self.spread is None:
+            return self.from_unit(unit)
+        value = float(self.initial) + self.spread * float(random.standard_normal())
+        return min(max(value, self.low), self.high)
+
 
 @dataclass(frozen=True, slots=True)
 class Seed:
@@ -70,11 +99,41 @@ class Seed:
 
 
 @dataclass(frozen=True, slots=True)
+class HopSequence:
+    """Genes that spell a sequence of at most as many elements as there are positions.
+
+    Operators on sequences (insert, delete, repeat, swap, splice) move an element with its
+    attributes; a position whose element is `empty` does not count, wherever it stands.
+
+    Attributes:
+        elements: index of the categorical gene of each position; all have the same choices.
+        attributes: for each position the indices of the genes that belong to its element.
+        empty: the choice that means nothing is there.
+    """
+
+    elements: tuple[int, ...]
+    attributes: tuple[tuple[int, ...], ...]
+    empty: str
+
+
+@dataclass(frozen=True, slots=True)
 class Domain:
-    """The genes of a space, in order, and its known points."""
+    """The genes of a space, in order, and its known points.
+
+    Attributes:
+        genes: a gene stands after the gene its condition names.
+        seeds: known points.
+        sequence: which genes spell a sequence, where some do.
+    """
 
     genes: tuple[Gene, ...]
     seeds: tuple[Seed, ...] = ()
+    sequence: HopSequence | None = None
+
+    def __post_init__(self) -> None:
+        for position, gene in enumerate(self.genes):
+            if gene.condition is not None and gene.condition.gene >= position:
+                raise ValueError(f"gene '{gene.name}' must stand after the gene it depends on")
 
     def __len__(self) -> int:
         return len(self.genes)
@@ -89,10 +148,36 @@ class Domain:
         return [gene.to_unit(value) for gene, value in zip(self.genes, genotype, strict=True)]
 
     def from_unit(self, unit: Sequence[float]) -> Genotype:
-        """Map a point of the unit cube to a genotype of plain Python numbers."""
-        return tuple(
-            gene.from_unit(float(value)) for gene, value in zip(self.genes, unit, strict=True)
+        """Map a point of the unit cube to a canonical genotype of plain Python numbers."""
+        return self.canonical(
+            tuple(
+                gene.from_unit(float(value)) for gene, value in zip(self.genes, unit, strict=True)
+            )
         )
+
+    def active(self, genotype: Genotype) -> tuple[bool, ...]:
+        """Say of each gene whether it has an effect; a condition on an inactive gene fails."""
+        result: list[bool] = []
+        for gene in self.genes:
+            condition = gene.condition
+            result.append(
+                condition is None
+                or (result[condition.gene] and genotype[condition.gene] in condition.values)
+            )
+        return tuple(result)
+
+    def canonical(self, genotype: Genotype) -> Genotype:
+        """Return the genotype with every gene that has no effect at its initial value."""
+        if all(gene.condition is None for gene in self.genes):
+            return genotype
+        return tuple(
+            value if active else gene.initial
+            for gene, value, active in zip(self.genes, genotype, self.active(genotype), strict=True)
+        )
+
+    def draw(self, random: np.random.Generator) -> Genotype:
+        """Draw a canonical genotype from where a search starts: weights, spreads, else uniform."""
+        return self.canonical(tuple(gene.draw(random) for gene in self.genes))
 
 
 class Space(Protocol):

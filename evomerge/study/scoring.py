@@ -119,7 +119,7 @@ class Scoring:
         job, outcome = result.job, result.outcome
         examples = outcome.examples if isinstance(outcome, Completed) else {}
         file = self._journal.write_examples(f"{job.id.replace(':', '-')}.{job.split}", examples)
-        timing = {"merge_s": result.merge_s, "score_s": result.score_s}
+        timing = result.timing
         self._append(job, outcome_to_json(outcome, file), timing)
 
     def _append(self, job: Job, result: Mapping[str, Any], timing: Mapping[str, float]) -> None:

@@ -118,7 +118,7 @@ class Search:
         number = int(result.job.id.removeprefix("trial-"))
         outcome, attempt = result.outcome, result.job.attempt
         retryable = isinstance(outcome, Failed) and outcome.kind != "invalid"
-        timing = {"merge_s": result.merge_s, "score_s": result.score_s}
+        timing = result.timing
         if retryable and attempt < self._study.config.workers.retries:
             payload = {"attempt": attempt, **outcome_to_json(outcome, None)}
             self._journal.append("retried", payload, trial=number, timing=timing)

@@ -31,13 +31,33 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What became of a job, and what it took (wall seconds on the worker)."""
+    """What became of a job, and what it took.
+
+    Attributes:
+        job: what was to be done.
+        outcome: what became of it.
+        merge_s: wall seconds of merging, on the worker.
+        score_s: wall seconds of scoring.
+        worker: names the worker.
+        hops: tokens times layers that the forward passes of a layer path called for.
+        hops_reused: how many of them the cache of common prefixes answered.
+    """
 
     job: Job
     outcome: Outcome
     merge_s: float = 0.0
     score_s: float = 0.0
     worker: str = ""
+    hops: int = 0
+    hops_reused: int = 0
+
+    @property
+    def timing(self) -> dict[str, float]:
+        """What the journal keeps beside the outcome."""
+        timing: dict[str, float] = {"merge_s": self.merge_s, "score_s": self.score_s}
+        if self.hops:
+            timing |= {"hops": self.hops, "hops_reused": self.hops_reused}
+        return timing
 
 
 class Executor(Protocol):
