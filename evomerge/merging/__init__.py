@@ -3,6 +3,7 @@
 from evomerge.merging.checkpoint import Checkpoint, open_checkpoint
 from evomerge.merging.device import resolve_device
 from evomerge.merging.engine import MergeEngine
+from evomerge.merging.layer_path.executor import PathExecutor
 from evomerge.merging.method import METHODS, Group, PerDonor, PerInput, each, merge_method
 from evomerge.merging.plan import Plan
 from evomerge.merging.resident import Resident, load_resident
@@ -12,6 +13,7 @@ __all__ = [
     "Checkpoint",
     "Group",
     "MergeEngine",
+    "PathExecutor",
     "PerDonor",
     "PerInput",
     "Plan",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TypeAlias
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from evomerge.errors import CheckpointError
 from evomerge.merging.checkpoint import Checkpoint, is_adapter, open_checkpoint, resolve_folder
 from evomerge.merging.compute import MergedCheckpoint
+from evomerge.merging.folding import lay_out_path, lower, require_range
 from evomerge.merging.memory import Memory
 from evomerge.merging.method import Method, load_method
 from evomerge.merging.model_config import output_config, set_dtype
@@ -21,6 +23,7 @@ from evomerge.merging.tokenizer import OutputTokenizer, choose_tokenizer
 from evomerge.recipe.model import ModelRef, Recipe
 
 _KEPT_SKELETONS = 8
+_KEPT_NESTED = 8
 Skeleton: TypeAlias = tuple[tuple[Slot, ...], OutputTokenizer]
 
 
@@ -37,6 +40,7 @@ class Compiler:
         self._memory = memory
         self._opened: dict[tuple[ModelRef, Checkpoint | None], Checkpoint] = {}
         self._skeletons: OrderedDict[str, Skeleton] = OrderedDict()
+        self._nested: OrderedDict[str, tuple[Plan, MergedCheckpoint]] = OrderedDict()
 
     def compile(self, recipe: Recipe) -> Plan:
         """Check a recipe completely and lay out every tensor; no tensor is read.
@@ -49,29 +53,28 @@ class Compiler:
         base = None
         if recipe.base_model is not None:
             base = self._open(recipe.base_model, None, models)
-        opened: dict[str, Checkpoint] = {}
-        problems: list[str] = []
-        for node in _nodes(recipe):
-            if node_key(node) in opened:
-                continue
-            try:
-                opened[node_key(node)] = (
-                    base
-                    if base is not None and node == recipe.base_model
-                    else self._open(node, base, models)
-                )
-            except CheckpointError as error:
-                problems.append(str(error))
-        if problems:
-            raise CheckpointError("\n".join(problems))
-        reference = base or next(iter(opened.values()))
-        slots, tokenizer = self._lay_out(recipe, method, opened, base, reference)
-        tensors = fill_in(recipe, method, slots)
+        opened = self._open_all(recipe, base, models)
+        if recipe.path is not None:
+            sources = recipe.models or ()
+            inputs = [opened[node_key(source.model)] for source in sources]
+            reference, tokenizer = inputs[0], _own_tokenizer(inputs[0])
+            lowered = lower(recipe, recipe.path, inputs)
+            slots = lay_out_path(sources, recipe.path, inputs, method)
+            tensors = fill_in(lowered, method, slots)
+            require_range(recipe.path, reference, tensors.values())
+        else:
+            reference = base or next(iter(opened.values()))
+            slots, tokenizer = self._lay_out(recipe, method, opened, base, reference)
+            tensors = fill_in(recipe, method, slots)
         config = output_config(reference.config, slots, tokenizer)
         set_dtype(
             config, [(merge.out, torch.Size(merge.shape).numel()) for merge in tensors.values()]
         )
         return Plan(recipe, tensors, config, reference, tokenizer, models)
+
+    def stand_in(self, ref: ModelRef, checkpoint: Checkpoint) -> None:
+        """Take a checkpoint for a model whose files are not here."""
+        self._opened[ref, None] = checkpoint
 
     def open(self, ref: ModelRef, base: Checkpoint | None = None) -> Checkpoint:
         """Open a checkpoint, once; `base` is what an adapter folder sits on."""
@@ -90,10 +93,37 @@ class Compiler:
         if isinstance(node, ModelRef):
             models[node] = self.open(node, base)
             return models[node]
-        plan = self.compile(node)
+        key = node_key(node)
+        if key not in self._nested:
+            plan = self.compile(node)
+            label = f"nested {node.merge_method}"
+            self._nested[key] = (plan, MergedCheckpoint(plan, label, self._memory))
+        self._nested.move_to_end(key)
+        while len(self._nested) > _KEPT_NESTED:
+            self._nested.popitem(last=False)
+        plan, checkpoint = self._nested[key]
         models.update(plan.models)
-        label = f"nested {node.merge_method}"
-        return MergedCheckpoint(plan, label, self._memory)
+        return checkpoint
+
+    def _open_all(
+        self, recipe: Recipe, base: Checkpoint | None, models: dict[ModelRef, Checkpoint]
+    ) -> dict[str, Checkpoint]:
+        opened: dict[str, Checkpoint] = {}
+        problems: list[str] = []
+        for node in _nodes(recipe):
+            if node_key(node) in opened:
+                continue
+            try:
+                opened[node_key(node)] = (
+                    base
+                    if base is not None and node == recipe.base_model
+                    else self._open(node, base, models)
+                )
+            except CheckpointError as error:
+                problems.append(str(error))
+        if problems:
+            raise CheckpointError("\n".join(problems))
+        return opened
 
     def _lay_out(
         self,
@@ -111,13 +141,23 @@ class Compiler:
         named = None
         if source not in (None, "base", "union"):
             named = self.open(ModelRef.parse(source), base)
-        tokenizer = choose_tokenizer(source, reference, named, opened)
+        if source is None:
+            tokenizer = _own_tokenizer(reference)
+        else:
+            tokenizer = choose_tokenizer(source, reference, named, opened)
         slots = lay_out(recipe, method, opened, base, tokenizer.alignment)
         if key is not None:
             self._skeletons[key] = (slots, tokenizer)
             if len(self._skeletons) > _KEPT_SKELETONS:
                 self._skeletons.popitem(last=False)
         return slots, tokenizer
+
+
+def _own_tokenizer(checkpoint: Checkpoint) -> OutputTokenizer:
+    """Return the tokenizer a checkpoint has; that of a nested merge may be in no folder."""
+    if isinstance(checkpoint, MergedCheckpoint):
+        return replace(checkpoint.tokenizer, alignment=None)
+    return OutputTokenizer(checkpoint.folder)
 
 
 def _nodes(recipe: Recipe) -> Iterator[Node]:

@@ -83,6 +83,7 @@ class MergedCheckpoint:
         self.config: Mapping[str, Any] = plan.config
         self.names = tuple(sorted(plan.tensors))
         self.layout = Layout.of(self.names, str(self.config.get("model_type", "")))
+        self.tokenizer = plan.tokenizer
         self.folder: Path = plan.tokenizer.folder
 
     def shape(self, name: str) -> tuple[int, ...]:

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from evomerge.errors import CheckpointError
+from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.compiler import Compiler
-from evomerge.merging.compute import compute, require_finite
+from evomerge.merging.compute import MergedCheckpoint, compute, require_finite
 from evomerge.merging.folder import write_folder
 from evomerge.merging.memory import Memory
 from evomerge.merging.plan import Plan, TensorMerge
 from evomerge.merging.statistics import delta_statistics
 from evomerge.merging.targets import Targets
-from evomerge.recipe.model import ModelRef, Recipe
+from evomerge.recipe.model import ModelRef, Node, Recipe
 from evomerge.types import DeltaStatistics
 
 
@@ -137,18 +138,33 @@ class MergeEngine:
         """
         return delta_statistics(module, self._compiler.open(base), self._device)
 
-    def digest(self, ref: ModelRef, *, base: ModelRef | None = None) -> str:
+    def digest(self, ref: Node, *, base: ModelRef | None = None) -> str:
         """Return the sha256 of a model's weights, independent of folder, shards and format.
 
         Args:
-            ref: the model.
+            ref: the model; that of a recipe is merged for it, one tensor at a time.
             base: what it sits on, if it is a bare adapter folder.
 
         Raises:
             CheckpointError: the model cannot be opened.
+            RecipeError, PluginError: see `check`.
         """
+        if isinstance(ref, Recipe):
+            return MergedCheckpoint(self.check(ref), "merged", self._memory).digest()
         origin = None if base is None else self._compiler.open(base)
         return self._compiler.open(ref, origin).digest()
+
+    def open(self, ref: ModelRef) -> Checkpoint:
+        """Open a model, once; no tensor is read.
+
+        Raises:
+            CheckpointError: it is missing or damaged.
+        """
+        return self._compiler.open(ref)
+
+    def stand_in(self, ref: ModelRef, checkpoint: Checkpoint) -> None:
+        """Take a checkpoint for a model whose files are not here; recipes can only be checked."""
+        self._compiler.stand_in(ref, checkpoint)
 
     def _compute(self, merge: TensorMerge) -> Tensor:
         return compute(merge, self._memory)

@@ -156,6 +156,7 @@ class Method:
         max_inputs: base included; None for any number.
         parameters: by name.
         inert: names mergekit accepts that change nothing; accepted in compat mode only.
+        native: parameters mergekit does not have; refused in compat mode.
         singleton: 'pass' returns a lone remaining input where other inputs lack the tensor.
         nonzero_sum: names a per-input parameter whose values must not sum to 0 when the
             parameter 'normalize' holds; natively refused, in compat mode the division shows.
@@ -168,6 +169,7 @@ class Method:
     max_inputs: int | None
     parameters: Mapping[str, Parameter]
     inert: frozenset[str]
+    native: frozenset[str]
     singleton: Literal["merge", "pass"]
     nonzero_sum: str | None
 
@@ -204,6 +206,7 @@ def merge_method(
     min_inputs: int = 1,
     max_inputs: int | None = None,
     inert: tuple[str, ...] = (),
+    native: tuple[str, ...] = (),
     singleton: Literal["merge", "pass"] = "merge",
     nonzero_sum: str | None = None,
 ) -> Callable[[Kernel], Method]:
@@ -225,6 +228,7 @@ def merge_method(
             max_inputs=max_inputs,
             parameters={parameter.name: parameter for parameter in parameters},
             inert=frozenset(inert),
+            native=frozenset(native),
             singleton=singleton,
             nonzero_sum=nonzero_sum,
         )

@@ -18,7 +18,7 @@ import torch
 from evomerge.errors import RecipeError, nearest
 from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.method import Method, Parameter, work_dtype
-from evomerge.merging.skeleton import Slot, node_key
+from evomerge.merging.skeleton import Node, Slot, node_key
 from evomerge.merging.tokenizer import OutputTokenizer
 from evomerge.recipe.model import ModelRef, ParameterValue, Recipe, Scalar
 from evomerge.recipe.parameters import Place, resolve
@@ -109,7 +109,7 @@ def fill_in(recipe: Recipe, method: Method, slots: tuple[Slot, ...]) -> dict[str
     problems = list(_scope_problems(recipe, method))
     if problems:
         raise RecipeError("\n".join(problems))
-    donors = _identities(recipe)
+    donors = _Donors(recipe)
     merges: dict[str, TensorMerge] = {}
     for slot in slots:
         try:
@@ -124,13 +124,11 @@ def fill_in(recipe: Recipe, method: Method, slots: tuple[Slot, ...]) -> dict[str
     return merges
 
 
-def _fill_slot(
-    recipe: Recipe, method: Method, slot: Slot, donors: Mapping[str, str]
-) -> TensorMerge:
+def _fill_slot(recipe: Recipe, method: Method, slot: Slot, donors: _Donors) -> TensorMerge:
     stage = slot.stage
     base_index = slot.members.index(stage.base_index) if stage.base_index in slot.members else None
     inputs = tuple(
-        Input(stage.checkpoints[i], tensor, donors.get(node_key(stage.sources[i].model), "base"))
+        Input(stage.checkpoints[i], tensor, donors.name(stage.sources[i].model))
         for i, tensor in zip(slot.members, slot.tensors, strict=True)
     )
     promoted = slot.dtypes[0]
@@ -227,14 +225,16 @@ def _check_sum(recipe: Recipe, method: Method, slot: Slot, arguments: Mapping[st
 
 def _scope_problems(recipe: Recipe, method: Method) -> Iterator[str]:
     """Find parameter names that mean nothing, and global ones beside a single model."""
-    known = set(method.parameters) | (method.inert if recipe.compat else frozenset())
+    known = set(method.parameters)
+    if recipe.compat:
+        known = (known | method.inert) - method.native
     shared = {name for name, parameter in method.parameters.items() if parameter.scope == "global"}
     for where, parameters, beside_model in _scopes(recipe):
         for name in parameters:
             if name not in known:
                 yield (
                     f"{where}.parameters: {method.name} has no parameter '{name}'; "
-                    f"{nearest(name, method.parameters)}"
+                    f"{nearest(name, known)}"
                 )
             elif beside_model and name in shared:
                 yield (
@@ -253,14 +253,26 @@ def _scopes(recipe: Recipe) -> Iterator[tuple[str, Mapping[str, ParameterValue],
             yield f"slices[{i}].sources[{j}]", source.parameters, True
 
 
-def _identities(recipe: Recipe) -> dict[str, str]:
-    """Name every donor of a recipe, see the module's docstring."""
-    sources = recipe.models or tuple(s for part in recipe.slices or () for s in part.sources)
-    names: dict[str, str] = {}
-    for source in sources:
-        key = node_key(source.model)
-        if source.model == recipe.base_model or key in names:
-            continue
-        pinned = source.model.sha256 if isinstance(source.model, ModelRef) else None
-        names[key] = pinned or f"donor-{len(names)}"
-    return names
+class _Donors:
+    """Names every donor of a recipe, see the module's docstring."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        # Writing a nested recipe out takes long, and a layer path names it at every hop.
+        self._keys: dict[int, tuple[Node, str]] = {}
+        self._names: dict[str, str] = {}
+        sources = recipe.models or tuple(s for part in recipe.slices or () for s in part.sources)
+        for source in sources:
+            key = self._key(source.model)
+            if key in self._names or source.model == recipe.base_model:
+                continue
+            pinned = source.model.sha256 if isinstance(source.model, ModelRef) else None
+            self._names[key] = pinned or f"donor-{len(self._names)}"
+
+    def name(self, node: Node) -> str:
+        """Return the name of one of the recipe's models; 'base' for its base."""
+        return self._names.get(self._key(node), "base")
+
+    def _key(self, node: Node) -> str:
+        if id(node) not in self._keys:
+            self._keys[id(node)] = (node, node_key(node))
+        return self._keys[id(node)][1]

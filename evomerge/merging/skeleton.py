@@ -120,19 +120,14 @@ def lay_out(
     if problems:
         raise RecipeError("\n".join(dict.fromkeys(problems)))
     _check_families(stages, alignment)
-    collector = _Collector(method, alignment)
-    _lay_out_outside(collector, stages[0], embedding=True, t=0.0)
+    collector = Collector(method, alignment)
+    lay_out_outside(collector, stages[0], embedding=True, t=0.0)
     offset = 0
     for stage in stages:
         _lay_out_layers(collector, stage, offset)
         offset += stage.length
-    _lay_out_outside(collector, stages[-1], embedding=False, t=0.0 if recipe.compat else 1.0)
-    if collector.problems:
-        shown = collector.problems[:_SHOWN]
-        if len(collector.problems) > _SHOWN:
-            shown.append(f"... and {len(collector.problems) - _SHOWN} more tensors")
-        raise CheckpointError("\n".join(shown))
-    return tuple(collector.slots)
+    lay_out_outside(collector, stages[-1], embedding=False, t=0.0 if recipe.compat else 1.0)
+    return collector.result()
 
 
 def node_key(node: Node) -> str:
@@ -248,14 +243,32 @@ def _check_families(stages: Sequence[Stage], alignment: Alignment | None) -> Non
                 )
 
 
-class _Collector:
-    """Collects slots and every problem met on the way."""
+class Collector:
+    """Collects slots and every problem met on the way.
+
+    Args:
+        method: the merge method.
+        alignment: of the vocabularies, where they differ.
+    """
 
     def __init__(self, method: Method, alignment: Alignment | None) -> None:
         self._alignment = alignment
-        self.slots: list[Slot] = []
-        self.problems: list[str] = []
+        self._slots: list[Slot] = []
+        self._problems: list[str] = []
         self._method = method
+
+    def result(self) -> tuple[Slot, ...]:
+        """Return every slot.
+
+        Raises:
+            CheckpointError: inputs lacked a tensor or had another shape.
+        """
+        if self._problems:
+            shown = self._problems[:_SHOWN]
+            if len(self._problems) > _SHOWN:
+                shown.append(f"... and {len(self._problems) - _SHOWN} more tensors")
+            raise CheckpointError("\n".join(shown))
+        return tuple(self._slots)
 
     def add(
         self,
@@ -273,7 +286,7 @@ class _Collector:
             lacking = [
                 stage.checkpoints[i].label for i, tensor in enumerate(tensors) if tensor is None
             ]
-            self.problems.append(
+            self._problems.append(
                 f"tensor '{name}': '{lacking[0]}' does not have it, "
                 f"'{stage.checkpoints[present[0]].label}' does; are these one architecture?"
             )
@@ -289,12 +302,12 @@ class _Collector:
             positions = tuple(table[node_key(stage.sources[i].model)] for i in present)
         for i, shape in zip(present, shapes, strict=True):
             if shape != shapes[0]:
-                self.problems.append(
+                self._problems.append(
                     f"tensor '{name}': shape {shape} in '{stage.checkpoints[i].label}', "
                     f"{shapes[0]} in '{stage.checkpoints[present[0]].label}'"
                 )
                 return
-        self.slots.append(
+        self._slots.append(
             Slot(
                 name=name,
                 layer=layer,
@@ -313,8 +326,8 @@ class _Collector:
         )
 
 
-def _lay_out_layers(collector: _Collector, stage: Stage, offset: int) -> None:
-    tables = [_by_layer(checkpoint) for checkpoint in stage.checkpoints]
+def _lay_out_layers(collector: Collector, stage: Stage, offset: int) -> None:
+    tables = [by_layer(checkpoint) for checkpoint in stage.checkpoints]
     prefix = stage.checkpoints[0].layout.prefix
     for step in range(stage.length):
         t = step / (stage.length - 1) if stage.length > 1 else 1.0
@@ -331,7 +344,8 @@ def _lay_out_layers(collector: _Collector, stage: Stage, offset: int) -> None:
             )
 
 
-def _lay_out_outside(collector: _Collector, stage: Stage, *, embedding: bool, t: float) -> None:
+def lay_out_outside(collector: Collector, stage: Stage, *, embedding: bool, t: float) -> None:
+    """Lay out the tensors before the layers, or those after them."""
     outside = [
         {name for name in _weights(checkpoint) if checkpoint.layout.layer_of(name) is None}
         for checkpoint in stage.checkpoints
@@ -359,7 +373,7 @@ def _weights(checkpoint: Checkpoint) -> Iterator[str]:
             yield name
 
 
-def _by_layer(checkpoint: Checkpoint) -> dict[int, dict[str, str]]:
+def by_layer(checkpoint: Checkpoint) -> dict[int, dict[str, str]]:
     """Return layer index -> local name -> full name."""
     table: dict[int, dict[str, str]] = {}
     cut = len(checkpoint.layout.prefix)

@@ -13,6 +13,7 @@ import torch
 from evomerge.errors import CheckpointError, RecipeError
 from evomerge.merging.alignment import Alignment
 from evomerge.merging.checkpoint import Checkpoint, read_json
+from evomerge.merging.stand_in import ConfigCheckpoint
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -55,7 +56,7 @@ class OutputTokenizer:
 
 
 def choose_tokenizer(
-    source: str | None,
+    source: str,
     reference: Checkpoint,
     named: Checkpoint | None,
     inputs: Mapping[str, Checkpoint],
@@ -63,7 +64,7 @@ def choose_tokenizer(
     """Choose the tokenizer and align the vocabularies if they differ.
 
     Args:
-        source: the recipe's tokenizer_source: None, 'base', 'union' or a model.
+        source: the recipe's tokenizer_source: 'base', 'union' or a model.
         reference: the base, or the first input.
         named: the model `source` names, if it names one.
         inputs: every model of the recipe by key.
@@ -72,8 +73,6 @@ def choose_tokenizer(
         CheckpointError: a vocabulary is needed and cannot be read.
         RecipeError: a union of vocabularies that cannot be written.
     """
-    if source is None:
-        return OutputTokenizer(reference.folder)
     chosen = named or reference
     vocabularies = {key: vocabulary(model) for key, model in inputs.items()}
     target = vocabulary(chosen)
@@ -105,6 +104,8 @@ def vocabulary(model: Checkpoint) -> dict[str, int]:
     Raises:
         CheckpointError: the model has no tokenizer, or it cannot be read.
     """
+    if isinstance(model, ConfigCheckpoint):
+        return model.vocabulary
     file = model.folder / "tokenizer.json"
     if not file.is_file():
         tokenizer = load_tokenizer(model.folder)

@@ -9,7 +9,8 @@ blocks), into the norm's gain instead, since the norm would undo any other place
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,9 @@ class Block:
         inputs: substrings of the tensors that read the residual stream without a norm before
             them; empty in blocks that begin with a norm.
         embeddings: substrings of the tensors whose sum enters the first layer.
+        layer_types: what the configuration says of the attention of single layers, listed or
+            derived from the layer's index: nothing, that it is full nearly always ('uniform'), or
+            that full and sliding ones take turns.
     """
 
     mlp: str
@@ -34,11 +38,19 @@ class Block:
     gain_offset: float = 0.0
     inputs: tuple[str, ...] = ()
     embeddings: tuple[str, ...] = ("embed_tokens",)
+    layer_types: Literal["none", "uniform", "alternating"] = "none"
 
 
 _PRE_NORM = Block("mlp", "o_proj", "down_proj")
+_QWEN = replace(_PRE_NORM, layer_types="uniform")
 _POST_NORMS = ("post_feedforward_layernorm", "post_attention_layernorm")
-_SANDWICH = Block(_POST_NORMS[0], _POST_NORMS[1], _POST_NORMS[0], gain_offset=1.0)
+_SANDWICH = Block(
+    _POST_NORMS[0],
+    _POST_NORMS[1],
+    _POST_NORMS[0],
+    gain_offset=1.0,
+    layer_types="alternating",
+)
 _POST_NORM = Block(
     _POST_NORMS[0],
     _POST_NORMS[1],
@@ -50,9 +62,9 @@ BLOCKS: Mapping[str, Block] = {
     "llama": _PRE_NORM,
     "mistral": _PRE_NORM,
     "mixtral": Block("mlp", "o_proj", "w2"),
-    "qwen2": _PRE_NORM,
-    "qwen2_moe": _PRE_NORM,
-    "qwen3": _PRE_NORM,
+    "qwen2": _QWEN,
+    "qwen2_moe": _QWEN,
+    "qwen3": _QWEN,
     "qwen3_moe": _PRE_NORM,
     "phi3": _PRE_NORM,
     "gemma": _PRE_NORM,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from evomerge.errors import RecipeError, nearest
+from evomerge.errors import nearest
 from evomerge.located_yaml import Path, render
 from evomerge.recipe.filters import Expansion
 from evomerge.recipe.fingerprint import model_refs
 from evomerge.recipe.layout import Layout
+from evomerge.recipe.mergekit_path import sliced
 from evomerge.recipe.model import (
     COMPAT,
     Conditional,
@@ -22,7 +23,7 @@ from evomerge.recipe.model import (
     Source,
 )
 from evomerge.recipe.native import spelling, to_yaml
-from evomerge.recipe.vocabulary import METHODS, MethodWords
+from evomerge.recipe.vocabulary import METHODS, MethodWords, refusal
 
 # Under `models`, mergekit appends a base that is not listed; these methods would merge it in.
 _COUNTS_EVERY_INPUT = frozenset({"linear", "karcher", "passthrough"})
@@ -35,24 +36,29 @@ def dumps(recipe: Recipe, *, layout: Layout | None = None, dtype: DType | None =
 
     Args:
         recipe: native or in compat mode. A native one is written so that mergekit computes in
-            float32 and rounds once, as evomerge does.
-        layout: of the models; needed where a parameter depends on the layer by `layers`, or, in
-            a native recipe, is a gradient (mergekit gives the final norm and the head a
-            gradient's first value, evomerge its last).
+            float32 and rounds once, as evomerge does. A layer path becomes one slice a hop.
+        layout: of the models; needed for a layer path (of its first model then), where a
+            parameter depends on the layer by `layers`, or, in a native recipe, is a gradient
+            (mergekit gives the final norm and the head a gradient's first value, evomerge its
+            last).
         dtype: of the merged model, where a native recipe leaves it open.
 
     Raises:
         RecipeError: mergekit 0.1.5 cannot express the recipe; the message names the field.
     """
+    notes: list[str] = []
+    if recipe.path is not None:
+        out = recipe.out_dtype or recipe.dtype or dtype
+        recipe, notes = sliced(recipe, recipe.path, layout, out)
     writer = _Writer(recipe, layout)
     data = writer.recipe(dtype)
-    return "".join(f"# {line}\n" for line in writer.comments()) + to_yaml(data)
+    return "".join(f"# {line}\n" for line in [*writer.comments(), *notes]) + to_yaml(data)
 
 
 class _Writer:
     def __init__(self, recipe: Recipe, layout: Layout | None) -> None:
         if recipe.merge_method not in METHODS:
-            raise _refusal(
+            raise refusal(
                 "merge_method",
                 f"mergekit 0.1.5 has no '{recipe.merge_method}'",
                 nearest(recipe.merge_method, METHODS),
@@ -62,7 +68,7 @@ class _Writer:
         self._native = recipe.compat != COMPAT
         self._layout = layout
         if self._native and recipe.merge_method == "sce":
-            raise _refusal(
+            raise refusal(
                 "merge_method",
                 "mergekit 0.1.5 weighs sce's donors equally below 1e-6, evomerge does not",
                 f"set compat: {COMPAT} and evaluate the recipe again",
@@ -109,7 +115,7 @@ class _Writer:
             return {key: name for key, name in given.items() if name is not None}
         out = recipe.out_dtype or recipe.dtype or dtype
         if out is None:
-            raise _refusal(
+            raise refusal(
                 "out_dtype",
                 "without it mergekit computes in the dtype of the files, evomerge in float32",
                 "name the dtype of the merged model",
@@ -120,17 +126,17 @@ class _Writer:
         base, method = self._recipe.base_model, self._recipe.merge_method
         listed = base is None or any(one.model == base for one in models)
         if not listed and method in _COUNTS_EVERY_INPUT:
-            raise _refusal(
+            raise refusal(
                 "base_model",
                 f"mergekit's {method} merges a base that is not listed as one more input",
                 "remove base_model",
             )
         if not listed and method == "slerp":
-            raise _refusal("base_model", "slerp's base is one of its two models", "list it")
+            raise refusal("base_model", "slerp's base is one of its two models", "list it")
 
     def _check_slices(self, slices: tuple[Slice, ...]) -> None:
         if len(slices[-1].sources) > len(slices[0].sources):
-            raise _refusal(
+            raise refusal(
                 f"slices[{len(slices) - 1}].sources",
                 "with more sources than the first slice has, mergekit drops some of them from "
                 "the final norm and the head",
@@ -141,7 +147,7 @@ class _Writer:
         for index, one in enumerate(slices):
             base = one.base_model or self._recipe.base_model
             if base is not None and all(source.model != base for source in one.sources):
-                raise _refusal(
+                raise refusal(
                     f"slices[{index}].sources",
                     "mergekit wants the base among the sources of a slice",
                     f"list '{base}' with its layer_range",
@@ -168,7 +174,7 @@ class _Writer:
             place = (*path, "parameters")
             for name in one.parameters:
                 if name in self._words.shared:
-                    raise _refusal(
+                    raise refusal(
                         render((*place, name)),
                         "mergekit ignores this parameter beside an input",
                         "move it to the top-level parameters",
@@ -180,7 +186,7 @@ class _Writer:
         for name in parameters:
             if name not in self._words.all:
                 method = self._recipe.merge_method
-                raise _refusal(
+                raise refusal(
                     render((*path, name)),
                     f"mergekit's {method} has no such parameter",
                     nearest(name, self._words.all),
@@ -203,7 +209,7 @@ class _Writer:
         if not isinstance(value, tuple):
             return _scalar(name, value, where)
         if not value:
-            raise _refusal(where, "the list is empty", "give at least one value")
+            raise refusal(where, "the list is empty", "give at least one value")
         entries = tuple(one for one in value if isinstance(one, Conditional))
         gradient = tuple(one for one in value if not isinstance(one, Conditional))
         conditions = entries or (Conditional(value=gradient),)
@@ -212,7 +218,7 @@ class _Writer:
         if any(one.layers for one in conditions) or ends:
             if self._layout is None:
                 cause = "'layers'" if any(one.layers for one in conditions) else "a gradient"
-                raise _refusal(
+                raise refusal(
                     where,
                     f"{cause} can be written for mergekit only when the tensor names are known",
                     "pass the layout of the models",
@@ -249,7 +255,7 @@ def _scalar(name: str, value: Scalar, where: str) -> Scalar:
         return value
     if name == "rescale" and value in _RESCALE:
         return _RESCALE[value]
-    raise _refusal(
+    raise refusal(
         where,
         f"mergekit cannot express '{value}'",
         "use none or l1" if name == "rescale" else "use a number",
@@ -258,15 +264,13 @@ def _scalar(name: str, value: Scalar, where: str) -> Scalar:
 
 def _ref(model: ModelRef | Recipe, where: str) -> Any:
     if isinstance(model, Recipe):
-        raise _refusal(
-            where, "a nested recipe is not a model", "write its result to a folder first"
-        )
+        raise refusal(where, "a nested recipe is not a model", "write its result to a folder first")
     plain = model.model_copy(update={"sha256": None})
     text = spelling(plain)
     if text is not None:
         return text
     if plain.adapter_revision and not plain.adapter:
-        raise _refusal(where, "adapter_revision stands without an adapter", "remove it")
+        raise refusal(where, "adapter_revision stands without an adapter", "remove it")
     data: dict[str, Any] = {"model": {"path": plain.path}}
     if plain.revision:
         data["model"]["revision"] = plain.revision
@@ -275,7 +279,3 @@ def _ref(model: ModelRef | Recipe, where: str) -> Any:
         if plain.adapter_revision:
             data["lora"]["revision"] = plain.adapter_revision
     return data
-
-
-def _refusal(where: str, what: str, remedy: str) -> RecipeError:
-    return RecipeError(f"{where}: not expressible as mergekit YAML: {what}; {remedy}")

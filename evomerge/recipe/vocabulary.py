@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from evomerge.errors import RecipeError
+
 
 @dataclass(frozen=True, slots=True)
 class MethodWords:
@@ -59,3 +61,8 @@ METHODS: Mapping[str, MethodWords] = {
     "task_arithmetic": _words("weight density", _TASK),
     "ties": _words("weight density", _TASK),
 }
+
+
+def refusal(where: str, what: str, remedy: str) -> RecipeError:
+    """Return the error that says why a field of a recipe has no words in mergekit's YAML."""
+    return RecipeError(f"{where}: not expressible as mergekit YAML: {what}; {remedy}")

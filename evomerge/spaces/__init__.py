@@ -4,11 +4,13 @@ from evomerge.spaces.context import SpaceContext
 from evomerge.spaces.declared import DeclaredSpace
 from evomerge.spaces.domain import Condition, Domain, Gene, GeneKind, HopSequence, Seed, Space
 from evomerge.spaces.known import known_recipes, single_lambda
-from evomerge.spaces.load import SPACES, load_space, shipped_spaces
+from evomerge.spaces.load import SPACES, AnySpec, declaration, load_space, shipped_spaces
+from evomerge.spaces.paths import JointSpace, JointSpec, PathSpace, PathSpec, ThroughPath
 from evomerge.spaces.spec import GeneSpec, Origin, SpaceSpec
 
 __all__ = [
     "SPACES",
+    "AnySpec",
     "Condition",
     "DeclaredSpace",
     "Domain",
@@ -16,11 +18,17 @@ __all__ = [
     "GeneKind",
     "GeneSpec",
     "HopSequence",
+    "JointSpace",
+    "JointSpec",
     "Origin",
+    "PathSpace",
+    "PathSpec",
     "Seed",
     "Space",
     "SpaceContext",
     "SpaceSpec",
+    "ThroughPath",
+    "declaration",
     "known_recipes",
     "load_space",
     "shipped_spaces",

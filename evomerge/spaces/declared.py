@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evomerge.errors import InvalidGenotype, nearest
-from evomerge.recipe.model import ModelRef, Parameters, Recipe, Scalar, Source
+from evomerge.errors import nearest
+from evomerge.recipe.model import Node, Parameters, Recipe, Scalar, Source
 from evomerge.recipe.vocabulary import METHODS
 from evomerge.spaces.context import SpaceContext
 from evomerge.spaces.domain import Domain, Gene, Seed
@@ -82,11 +82,7 @@ class DeclaredSpace:
         Raises:
             InvalidGenotype: it has the wrong length, or a value outside its gene's bounds.
         """
-        if len(genotype) != len(self._genes):
-            raise InvalidGenotype(
-                f"the space has {len(self._genes)} genes, the genotype {len(genotype)} values"
-            )
-        values = tuple(map(self._read, self._genes, genotype))
+        values = tuple(map(self._read, self._genes, self._domain.checked(genotype)))
         own: dict[str, Parameters] = {name: {} for name in self._inputs}
         shared: Parameters = dict(self.spec.parameters)
         for block in self._blocks:
@@ -106,7 +102,7 @@ class DeclaredSpace:
             compat=self.spec.compat,
         )
 
-    def _base_model(self) -> ModelRef | None:
+    def _base_model(self) -> Node | None:
         if self._shape.family == "pair":
             return next(iter(self._inputs.values()))
         return None if self._role == "unused" else self._context.base
@@ -123,8 +119,9 @@ class DeclaredSpace:
             )
         return self.spec.base
 
-    def _read_inputs(self, shape: Shape) -> dict[str, ModelRef]:
+    def _read_inputs(self, shape: Shape) -> dict[str, Node]:
         donors = dict(self._context.donors)
+        self._check_depths()
         fewest, most = shape.n_donors
         if len(donors) < fewest or (most is not None and len(donors) > most):
             wanted = f"exactly {most}" if fewest == most else f"at least {fewest}"
@@ -139,6 +136,17 @@ class DeclaredSpace:
                 )
             donors[BASE_INPUT] = self._context.base
         return donors
+
+    def _check_depths(self) -> None:
+        layers = self._context.layout.n_layers
+        for name in self._context.donors:
+            depth = self._context.depth(name)
+            if depth != layers:
+                raise self._origin.error(
+                    ("merge_method",),
+                    f"donor '{name}' has {depth} layers and the base {layers}; weights of models "
+                    "of different depth cannot be mixed, their layers can: use a 'path:' space",
+                )
 
     def _owners(self, parameter: str, gene: GeneSpec) -> tuple[str | None, ...]:
         """Return the inputs that have genes of their own; (None,) for one set for all."""
@@ -206,20 +214,12 @@ class DeclaredSpace:
         return math.sqrt(low * high) if gene.scale == "log" else (low + high) / 2
 
     def _read(self, gene: Gene, value: GeneValue) -> Scalar:
-        """Check one value and bring it to what a recipe holds."""
-        if gene.kind == "categorical":
-            if value not in gene.choices:
-                raise InvalidGenotype(f"gene '{gene.name}': {value!r} is none of {gene.choices}")
-            parameter = gene.name.partition("[")[0].partition(".")[0]
-            choices = self.spec.genes[parameter].choices or ()
-            return choices[gene.choices.index(str(value))]
-        if isinstance(value, str) or not gene.low <= value <= gene.high:
-            raise InvalidGenotype(
-                f"gene '{gene.name}': {value!r} is outside [{gene.low:g}, {gene.high:g}]"
-            )
-        if gene.kind == "integer" and value % 1:
-            raise InvalidGenotype(f"gene '{gene.name}': {value!r} is not a whole number")
-        return int(value) if gene.kind == "integer" else float(value)
+        """Bring one value to what a recipe holds."""
+        if gene.kind != "categorical":
+            return value
+        parameter = gene.name.partition("[")[0].partition(".")[0]
+        choices = self.spec.genes[parameter].choices or ()
+        return choices[gene.choices.index(str(value))]
 
     def _seeds(self) -> list[Seed]:
         seeds: dict[Genotype, Seed] = {}

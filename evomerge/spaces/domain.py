@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from evomerge.errors import InvalidGenotype
 from evomerge.recipe.model import Recipe
 from evomerge.types import GeneValue, Genotype
 
@@ -78,6 +79,24 @@ class Gene:
             value = self.low + unit * (self.high - self.low)
         return min(max(value, self.low), self.high)
 
+    def checked(self, value: GeneValue) -> GeneValue:
+        """Return a value of this gene as the plain Python type of its kind.
+
+        Raises:
+            InvalidGenotype: it is no choice, out of bounds, or not a whole number.
+        """
+        if self.kind == "categorical":
+            if value not in self.choices:
+                raise InvalidGenotype(f"gene '{self.name}': {value!r} is none of {self.choices}")
+            return str(value)
+        if isinstance(value, str) or not self.low <= value <= self.high:
+            raise InvalidGenotype(
+                f"gene '{self.name}': {value!r} is outside [{self.low:g}, {self.high:g}]"
+            )
+        if self.kind == "integer" and value % 1:
+            raise InvalidGenotype(f"gene '{self.name}': {value!r} is not a whole number")
+        return int(value) if self.kind == "integer" else float(value)
+
     def draw(self, random: np.random.Generator) -> GeneValue:
         """Draw a value by `weights` or `spread`, uniformly where there is neither."""
         unit = float(random.random())
@@ -142,6 +161,18 @@ class Domain:
     def initial(self) -> Genotype:
         """The point a search starts from."""
         return tuple(gene.initial for gene in self.genes)
+
+    def checked(self, genotype: Genotype) -> Genotype:
+        """Return a genotype of plain Python values.
+
+        Raises:
+            InvalidGenotype: it has the wrong length, or a value its gene cannot have.
+        """
+        if len(genotype) != len(self.genes):
+            raise InvalidGenotype(
+                f"the space has {len(self.genes)} genes, the genotype {len(genotype)} values"
+            )
+        return tuple(gene.checked(value) for gene, value in zip(self.genes, genotype, strict=True))
 
     def to_unit(self, genotype: Genotype) -> list[float]:
         """Map a genotype to the unit cube."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, get_args
 
 from pydantic import ValidationError
 
@@ -15,7 +15,26 @@ from evomerge.registry import Registry
 from evomerge.spaces.context import SpaceContext
 from evomerge.spaces.declared import DeclaredSpace
 from evomerge.spaces.domain import Space
+from evomerge.spaces.paths import (
+    DepthwiseSpec,
+    JointSpace,
+    JointSpec,
+    PathSpace,
+    PathSpec,
+    SequenceSpec,
+    SlotsSpec,
+    ThroughPath,
+)
 from evomerge.spaces.spec import Origin, SpaceSpec
+
+AnySpec: TypeAlias = SpaceSpec | PathSpec | JointSpec
+"""The content of a space file: a merge space, a path space, or both at once."""
+
+_PATHS: dict[str, type[PathSpec]] = {
+    "slots": SlotsSpec,
+    "depthwise": DepthwiseSpec,
+    "sequence": SequenceSpec,
+}
 
 SPACES = Registry("space", {})
 """Spaces written in Python: callables SpaceContext -> Space."""
@@ -33,7 +52,7 @@ def shipped_spaces() -> dict[str, Path]:
 
 
 def load_space(
-    source: str | Path | Mapping[str, Any] | SpaceSpec,
+    source: str | Path | Mapping[str, Any] | AnySpec,
     context: SpaceContext,
     *,
     folder: Path | None = None,
@@ -53,11 +72,11 @@ def load_space(
         SpaceError: the space is malformed or does not fit the models.
         PluginError: a Python space cannot be imported.
     """
-    if isinstance(source, SpaceSpec):
-        return DeclaredSpace(source, context, origin or Origin())
+    if isinstance(source, get_args(AnySpec)):
+        return _of_spec(source, context, origin or Origin())
     if isinstance(source, Mapping):
         origin = origin or Origin()
-        return DeclaredSpace(_spec(dict(source), origin), context, origin)
+        return _of_spec(_spec(dict(source), origin), context, origin)
     name = str(source)
     if isinstance(source, Path) or name.endswith(_SUFFIXES):
         return _from_file(Path(folder or ".", name), context)
@@ -68,6 +87,17 @@ def load_space(
         hint = nearest(name, (*shipped, *SPACES.names()))
         raise SpaceError(f"space '{name}' is unknown; {hint} (or name a file ending in .yaml)")
     return _built(SPACES.load(name, folder), name, context)
+
+
+def declaration(space: Space) -> dict[str, Any] | None:
+    """Return the plain content of a space file that rebuilds a space; None for one in Python.
+
+    Of a merge space through a path it is the merge space's.
+    """
+    if not isinstance(space, DeclaredSpace | PathSpace | JointSpace | ThroughPath):
+        return None
+    content: dict[str, Any] = space.spec.model_dump(mode="json", exclude_defaults=True)
+    return content
 
 
 def _built(factory: Any, name: str, context: SpaceContext) -> Space:
@@ -100,13 +130,42 @@ def _from_file(path: Path, context: SpaceContext) -> Space:
         raise SpaceError(f"space file {path} cannot be read: {reason}{hint}") from None
     data, locate = load_located(text, str(path), SpaceError)
     origin = Origin(str(path), locate)
-    return DeclaredSpace(_spec(data, origin), context, origin)
+    return _of_spec(_spec(data, origin), context, origin)
 
 
-def _spec(data: Any, origin: Origin) -> SpaceSpec:
+def _of_spec(spec: AnySpec, context: SpaceContext, origin: Origin) -> Space:
+    if isinstance(spec, SpaceSpec):
+        return DeclaredSpace(spec, context, origin)
+    if isinstance(spec, JointSpec):
+        return JointSpace(spec, context, origin)
+    return PathSpace(spec, context, origin)
+
+
+def _spec(data: Any, origin: Origin) -> AnySpec:
+    model = _model(data, origin)
     try:
-        return SpaceSpec.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
         locate = origin.locate or Locator.of(data, origin.prefix)
-        lines = explain(error, locate, origin.source, SpaceSpec, origin.prefix)
+        lines = explain(error, locate, origin.source, model, origin.prefix)
         raise SpaceError("\n".join(lines)) from None
+
+
+def _model(data: Any, origin: Origin) -> type[AnySpec]:
+    """Tell by its keys what a space is."""
+    if isinstance(data, Mapping):
+        if "path" in data:
+            return _path_model(data["path"], origin, ("path",))
+        if "merge" in data or "layers" in data:
+            layers = data.get("layers")
+            if isinstance(layers, Mapping) and "path" in layers:
+                _path_model(layers["path"], origin, ("layers", "path"))
+            return JointSpec
+    return SpaceSpec
+
+
+def _path_model(kind: Any, origin: Origin, key: tuple[str, ...]) -> type[PathSpec]:
+    if not isinstance(kind, str) or kind not in _PATHS:
+        hint = nearest(str(kind), _PATHS)
+        raise origin.error(key, f"expected {', '.join(_PATHS)}, got {kind!r}; {hint}")
+    return _PATHS[kind]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import transformers
 from hypothesis import settings
 
 from evomerge.merging import MergeEngine
+from tests.merging.tiny_decoders import decoder, load
 from tests.merging.tiny_models import gpt2, llama, qwen2
 
 transformers.utils.logging.disable_progress_bar()
@@ -44,3 +46,22 @@ def family(tmp_path_factory):
 def engine():
     """Return an engine that has every tiny model open."""
     return MergeEngine()
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory):
+    """Return (kind, changes) -> folders of two random decoders and the loaded modules."""
+    built = {}
+
+    def build(kind: str, dtype=torch.float64, **changes):
+        key = (kind, dtype, json.dumps(changes))
+        if key not in built:
+            folder = tmp_path_factory.mktemp(kind)
+            paths = [
+                decoder(folder / name, kind, seed=seed, dtype=dtype, **changes)
+                for seed, name in enumerate("ab")
+            ]
+            built[key] = paths, [load(path) for path in paths]
+        return built[key]
+
+    return build

@@ -85,6 +85,22 @@ def test_the_union_loads_and_equals_the_resident_model(models, tmp_path):
     assert AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab()["left"] == 64
 
 
+def test_the_tokenizer_of_a_nested_union_is_handed_on(models, tmp_path):
+    union = recipe_of(models, "union")
+    hops = {"hops": [[0, 1, 0.5], [1, 0], [0, 0]]}
+    # The second model has fewer tokens, and lends a layer only.
+    inputs = [{"model": union}, {"model": models[2]}]
+    path = {"merge_method": "passthrough", "models": inputs, "path": hops}
+    engine = MergeEngine()
+    engine.write(Recipe.model_validate(path), tmp_path / "out")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.get_vocab()["left"] == 64
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").config.vocab_size == 66
+    scaled = {"merge_method": "passthrough", "models": [{"model": union}]}
+    engine.write(Recipe.model_validate(scaled), tmp_path / "scaled")
+    assert AutoTokenizer.from_pretrained(tmp_path / "scaled").get_vocab() == tokenizer.get_vocab()
+
+
 def test_equal_vocabularies_are_left_alone(family):
     base, donor, *_ = map(str, family("llama"))
     for source in ("base", "union", donor):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from evomerge.merging import MergeEngine
 from evomerge.merging.method import Group, load_method
 from evomerge.merging.random import Stream
+from evomerge.recipe import mergekit
 from evomerge.recipe.model import Recipe
 from tests.merging.tiny_models import llama
 
@@ -324,7 +327,7 @@ def test_one_tensor(method, shape):
         mine = {"weight": (0.1, *weights)}
         shared = {"weight": [0.1, *weights]}
     elif method == "passthrough":
-        mine, shared = {"scale": (0.5,)}, {"scale": [0.5]}
+        mine, shared = {"scale": (0.5,), "shift": (None,)}, {"scale": [0.5]}
     else:
         mine = {"weight": tuple(weights)}
         shared = {"weight": weights}
@@ -336,3 +339,52 @@ def test_one_tensor(method, shape):
     assert all(map(torch.equal, tensors, before)), "a kernel wrote to its inputs"
     expected = merge_tensors(tensors, method, parameters=shared, base_index=base_index)
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("scaling", ["delta", "full"])
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("out", ["float32", "bfloat16"])
+def test_layer_paths(out, tied, scaling, tmp_path):
+    """The YAML that an export writes, run by mergekit, to the last bit."""
+    a = llama(tmp_path / "a", seed=0, layers=3, tied=tied)
+    b = llama(tmp_path / "b", seed=1, layers=4, tied=tied)
+    hops = [[0, 0, 0.7], [1, 3, 1.3], [1, 1, 0.9], [1, 1, 1.1], [0, 1, 0.45], [0, 0]]
+    recipe = Recipe.model_validate(
+        {
+            "merge_method": "passthrough",
+            "models": [{"model": str(a)}, {"model": str(b)}],
+            "path": {"hops": hops, "scaling": scaling},
+            "out_dtype": out,
+        }
+    )
+    engine = MergeEngine()
+    layout = engine.check(recipe).reference.layout
+    text = mergekit.dumps(recipe, layout=layout)
+    mine = dict(engine.tensors(recipe))
+    other = theirs(yaml.safe_load(text), tmp_path / "out")
+    assert sorted(mine) == sorted(other)
+    assert all(torch.equal(mine[name], other[name]) for name in mine)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["num_hidden_layers"] == len(hops)
+    # The file itself, read back, is the same merge in our own engine.
+    again = dict(engine.tensors(mergekit.loads(text)))
+    assert all(torch.equal(mine[name], again[name]) for name in mine)
+
+
+@pytest.mark.parametrize("name", ["qwen2", "gpt2"])
+def test_layer_paths_of_other_families(name, family, tmp_path):
+    a, b, *_ = family(name)
+    # As many layers as before: upstream cannot write Qwen2's layer_types for another depth.
+    recipe = Recipe.model_validate(
+        {
+            "merge_method": "passthrough",
+            "models": [{"model": str(a)}, {"model": str(b)}],
+            "path": {"hops": [[0, 1, 0.6], [0, 0, 1.7]], "scaling": "delta"},
+        }
+    )
+    engine = MergeEngine()
+    layout = engine.check(recipe).reference.layout
+    text = mergekit.dumps(recipe, layout=layout, dtype="float32")
+    mine, other = dict(engine.tensors(recipe)), theirs(yaml.safe_load(text), tmp_path / "out")
+    assert sorted(mine) == sorted(other)
+    assert all(torch.equal(mine[name], other[name]) for name in mine)

@@ -7,7 +7,7 @@ from evomerge.located_yaml import load_located
 from evomerge.recipe import ModelRef, native
 from evomerge.spaces import Origin, SpaceContext, SpaceSpec, load_space, shipped_spaces
 from tests.recipe.layouts import gpt2, llama, qwen2
-from tests.spaces.models import context
+from tests.spaces.models import context, shipped_with
 
 SHIPPED = sorted(shipped_spaces())
 
@@ -17,7 +17,12 @@ def test_what_is_shipped():
         "attention_mlp",
         "dare_ties",
         "dare_ties_layerwise",
+        "depthwise",
+        "joint_dare_ties_depthwise",
+        "layer_sequence",
         "linear",
+        "sakana_dfs",
+        "sakana_dfs_matrix",
         "sakana_ps",
         "slerp_layerwise",
         "task_arithmetic",
@@ -29,8 +34,8 @@ def test_what_is_shipped():
 
 
 @pytest.mark.parametrize("layout", [llama, gpt2, qwen2])
-@pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_spaces_decode(name, layout):
+@pytest.mark.parametrize("name", shipped_with("merge_method"))
+def test_shipped_merge_spaces_decode(name, layout):
     for n_donors in range(2, 7):
         models = context(layout(5), n_donors, dtype="bfloat16", seed=9)
         if name.startswith("slerp") and n_donors > 2:

@@ -1,12 +1,16 @@
 """Seeds are the models they are named after: merged by mergekit, compared with the donors."""
 
+from dataclasses import replace
+
 import pytest
 
+from evomerge.errors import SpaceError
+from evomerge.recipe import fingerprint, native
 from evomerge.recipe.parameters import Place, resolve
 from evomerge.recipe.vocabulary import METHODS
-from evomerge.spaces import known_recipes, load_space, shipped_spaces, single_lambda
+from evomerge.spaces import known_recipes, load_space, single_lambda
 from tests.recipe.layouts import llama
-from tests.spaces.models import context
+from tests.spaces.models import context, shipped_with
 
 LAYOUT = llama(5)
 
@@ -47,8 +51,8 @@ def tensors(donors):
 NAMES = ("model.embed_tokens.weight", "model.layers.4.mlp.up_proj.weight", "lm_head.weight")
 
 
-@pytest.mark.parametrize("space", sorted(shipped_spaces()))
-def test_seeds_of_shipped_spaces(space):
+@pytest.mark.parametrize("space", shipped_with("merge_method"))
+def test_seeds_of_shipped_merge_spaces(space):
     models = context(LAYOUT, 2)
     built = load_space(space, models)
     seeds = {seed.name: built.decode(seed.genotype) for seed in built.domain.seeds}
@@ -136,3 +140,28 @@ def test_single_lambda():
     base = values["./base"]
     expected = base + 0.3 * sum(values[f"./{name}"] - base for name in models.donors)
     assert merged(recipes["lambda=0.3"], values, NAMES[0]).allclose(expected, atol=1e-6)
+
+
+def test_models_of_different_depth_are_known_as_they_are():
+    models = context(LAYOUT, 2, depths={"code": 7}, dtype="bfloat16")
+    recipes = known_recipes(models)
+    assert list(recipes) == ["base", "math", "code"]
+    for name, recipe in recipes.items():
+        assert (recipe.merge_method, recipe.dtype) == ("passthrough", "bfloat16")
+        assert [source.model.path for source in recipe.models] == [f"./{name}"]
+    assert single_lambda(models, (0.3, 1)) == {}
+    with pytest.raises(SpaceError, match="'code' has 7 layers and the base 5"):
+        load_space("ties", models)
+
+
+def test_a_donor_may_be_a_recipe():
+    models = context(LAYOUT, 2)
+    inner = load_space("dare_ties", models).decode((0.5, 0.6, 1.0, 0.9))
+    staged = replace(models, donors={"first": inner, "code": models.donors["code"]})
+    for name in shipped_with("merge_method"):
+        space = load_space(name, staged)
+        recipe = space.decode(space.domain.initial)
+        assert recipe.models[0].model == inner
+        assert fingerprint(native.loads(native.dumps(recipe))) == fingerprint(recipe)
+    assert load_space("slerp_layerwise", staged).decode((0.5,) * 2).base_model == inner
+    assert known_recipes(staged)["first"].models[0].model == inner

@@ -1,0 +1,192 @@
+"""Repair: from any list of hops to a path within the limits, as near to it as the rules say.
+
+In this order, each step leaving what the earlier ones reached:
+
+1. Ends. Where they are fixed, the first hop on the first donor's first layer moves to the front
+   and the last hop on its last layer to the end, with their scales; a missing one is added.
+2. Uses. A layer that is used too often loses its latest uses.
+3. Different layers. Too many of them: those of other donors go first, then the first donor's, of
+   each the one that enters the path last.
+4. Hops. Too many of them: repeated uses go first, then other donors' layers, then the first
+   donor's, of each the latest.
+5. Filling. Too few hops: layers of the first donor that the path lacks are put back, lowest
+   first, each behind the last hop on a lower layer of that donor.
+
+Fixed ends are never dropped. The result is a fixed point: repairing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evomerge.recipe.model import Hop, Scaling
+from evomerge.recipe.unroll import MAX_LOG2
+from evomerge.spaces.paths.pool import Step
+from evomerge.spaces.paths.spec import LimitsSpec
+from evomerge.spaces.spec import Origin
+
+_BOUND = 2.0**MAX_LOG2 * (1 - 1e-9)  # whoever multiplies in another order must still agree
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """The limits of a space, for the depth of its first donor.
+
+    Attributes:
+        depth: number of layers of the first donor.
+        fixed_ends: paths start and end with its end layers.
+        min_hops: fewest hops.
+        max_hops: most hops; None for any number, as below.
+        max_unique: most different layers.
+        max_uses: most uses of one layer.
+    """
+
+    depth: int
+    fixed_ends: bool = True
+    min_hops: int = 1
+    max_hops: int | None = None
+    max_unique: int | None = None
+    max_uses: int | None = None
+
+    @classmethod
+    def of(cls, limits: LimitsSpec, depth: int, origin: Origin, *, fixed_ends: bool) -> Guards:
+        """Read limits for a first donor of `depth` layers.
+
+        Raises:
+            SpaceError: no path can keep them.
+        """
+        fewest = max(limits.min_hops, 2 if fixed_ends else 1)
+        why = "two fixed ends" if fixed_ends and limits.min_hops < 2 else f"min_hops {fewest}"
+        if depth < fewest:
+            key = ("fixed_ends",) if fixed_ends and depth < 2 else ("limits", "min_hops")
+            raise origin.error(key, f"the first donor has {depth} layers, too few for {why}")
+        growth = limits.max_growth
+        most = {
+            "max_hops": limits.max_hops,
+            # the last digit of a product such as 1.1 * 30 must not cost a hop
+            "max_growth": None if growth is None else math.floor(growth * depth + 1e-9),
+            "max_unique_layers": limits.max_unique_layers,
+        }
+        for name, value in most.items():
+            if value is not None and value < fewest:
+                raise origin.error(
+                    ("limits", name), f"leaves room for {value} layers, too few for {why}"
+                )
+        hops = [most[name] for name in ("max_hops", "max_growth")]
+        return cls(
+            depth,
+            fixed_ends,
+            limits.min_hops,
+            min((one for one in hops if one is not None), default=None),
+            limits.max_unique_layers,
+            limits.max_uses,
+        )
+
+
+def repaired(hops: Sequence[Hop], guards: Guards) -> tuple[Hop, ...]:
+    """Return the path that a list of hops, empty or not, stands for.
+
+    Args:
+        hops: `model` counts through the pool, 0 is the first donor.
+        guards: what the path is held to.
+    """
+    path = list(hops)
+    if guards.fixed_ends:
+        path = _with_ends(path, guards.depth - 1)
+    if guards.max_uses is not None:
+        path = _without(path, _excess_uses(path, guards.max_uses, guards))
+    if guards.max_unique is not None:
+        path = _without(path, _excess_layers(path, guards.max_unique, guards))
+    if guards.max_hops is not None and len(path) > guards.max_hops:
+        path = _without(path, _excess_hops(path, len(path) - guards.max_hops, guards))
+    return tuple(_filled(path, guards))
+
+
+def with_valid_scales(
+    hops: Sequence[Hop], scaling: Scaling, *, scale_embedding: bool
+) -> tuple[Hop, ...]:
+    """Return the hops with scales that execute and fold.
+
+    The first hop's scale is 1 unless it is searched. Under 'full' a scale that would take the
+    product of the scales so far beyond 2^6 or below 2^-6 becomes the one that reaches it.
+    """
+    result: list[Hop] = []
+    product = 1.0
+    for position, hop in enumerate(hops):
+        scale = hop.scale if position or scale_embedding else 1.0
+        if scaling == "full":
+            scale = min(max(scale, 1 / _BOUND / product), _BOUND / product)
+            product *= scale
+        result.append(hop if scale == hop.scale else hop.model_copy(update={"scale": scale}))
+    return tuple(result)
+
+
+def layer_of(hop: Hop) -> Step:
+    """Return which layer a hop uses."""
+    return hop.model, hop.layer
+
+
+def _with_ends(path: list[Hop], last_layer: int) -> list[Hop]:
+    first, last = (0, 0), (0, last_layer)
+    at = next((i for i, hop in enumerate(path) if layer_of(hop) == first), None)
+    start = Hop(model=0, layer=0) if at is None else path.pop(at)
+    at = next((i for i in reversed(range(len(path))) if layer_of(path[i]) == last), None)
+    end = Hop(model=0, layer=last_layer) if at is None else path.pop(at)
+    return [start, *path, end]
+
+
+def _ends(path: list[Hop], guards: Guards) -> frozenset[int]:
+    return frozenset({0, len(path) - 1}) if guards.fixed_ends else frozenset()
+
+
+def _without(path: list[Hop], positions: set[int]) -> list[Hop]:
+    return [hop for position, hop in enumerate(path) if position not in positions]
+
+
+def _excess_uses(path: list[Hop], most: int, guards: Guards) -> set[int]:
+    excess = {layer: n - most for layer, n in Counter(map(layer_of, path)).items() if n > most}
+    ends = _ends(path, guards)
+    dropped: set[int] = set()
+    for position in reversed(range(len(path))):
+        layer = layer_of(path[position])
+        if excess.get(layer, 0) and position not in ends:
+            excess[layer] -= 1
+            dropped.add(position)
+    return dropped
+
+
+def _excess_layers(path: list[Hop], most: int, guards: Guards) -> set[int]:
+    entered: dict[Step, int] = {}
+    for position, hop in enumerate(path):
+        entered.setdefault(layer_of(hop), position)
+    kept = {layer_of(path[position]) for position in _ends(path, guards)}
+    order = sorted(entered.keys() - kept, key=lambda layer: (layer[0] == 0, -entered[layer]))
+    dropped = set(order[: max(0, len(entered) - most)])
+    return {position for position, hop in enumerate(path) if layer_of(hop) in dropped}
+
+
+def _excess_hops(path: list[Hop], excess: int, guards: Guards) -> set[int]:
+    ends = _ends(path, guards)
+    seen = {layer_of(path[position]) for position in ends}
+    order: list[tuple[int, int]] = []
+    for position, hop in enumerate(path):
+        if position not in ends:
+            rank = 0 if layer_of(hop) in seen else 1 if hop.model else 2
+            order.append((rank, -position))
+            seen.add(layer_of(hop))
+    return {-position for _, position in sorted(order)[:excess]}
+
+
+def _filled(path: list[Hop], guards: Guards) -> list[Hop]:
+    for layer in range(guards.depth):
+        if len(path) >= guards.min_hops:
+            break
+        if any(layer_of(hop) == (0, layer) for hop in path):
+            continue
+        lower = [i for i, hop in enumerate(path) if hop.model == 0 and hop.layer < layer]
+        at = lower[-1] + 1 if lower else 0
+        path.insert(at, Hop(model=0, layer=layer))
+    return path

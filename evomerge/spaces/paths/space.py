@@ -1,0 +1,130 @@
+"""A search space whose recipes are layer paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from evomerge.recipe.model import Hop, LayerPath, Recipe, Source
+from evomerge.spaces.context import SpaceContext
+from evomerge.spaces.domain import Domain, Gene, Seed
+from evomerge.spaces.paths.depthwise import DepthwiseGenome
+from evomerge.spaces.paths.genome import Genome
+from evomerge.spaces.paths.known import known_paths
+from evomerge.spaces.paths.pool import Pool
+from evomerge.spaces.paths.repair import Guards, layer_of, repaired, with_valid_scales
+from evomerge.spaces.paths.sequence import SequenceGenome
+from evomerge.spaces.paths.slots import SlotsGenome
+from evomerge.spaces.paths.spec import DepthwiseSpec, PathSpec, SlotsSpec
+from evomerge.spaces.spec import Origin
+from evomerge.types import Genotype
+
+
+class PathSpace:
+    """A `Space` built from a `PathSpec` for the donors of a study.
+
+    Every genotype of its domain means a path: what its genes spell is repaired, never refused.
+
+    Args:
+        spec: the declaration.
+        context: the models; the base is not in the pool.
+        origin: where the declaration stands, for messages.
+
+    Raises:
+        SpaceError: the declaration does not fit the models.
+    """
+
+    def __init__(self, spec: PathSpec, context: SpaceContext, origin: Origin) -> None:
+        self.spec = spec
+        self._context = context
+        self._pool = Pool.of(context, origin)
+        self._guards = Guards.of(
+            spec.limits, self._pool.depths[0], origin, fixed_ends=spec.fixed_ends
+        )
+        self._genome = self._read_genome(origin)
+        genes = self._genome.genes
+        if not genes:
+            raise origin.error(
+                ("path",),
+                f"nothing to search: donor '{self._pool.names[0]}' has {self._guards.depth} "
+                "layers, both are fixed ends and scales are 'none'",
+            )
+        if spec.start.at == "random":
+            genes = _drawn(genes, context.seed)
+        self._domain = Domain(genes, sequence=self._genome.sequence)
+        if spec.start.at == "first_donor":
+            self._domain = replace(self._domain, seeds=tuple(self._seeds()))
+
+    @property
+    def domain(self) -> Domain:
+        """Genes, bounds, initial point and seeds."""
+        return self._domain
+
+    def decode(self, genotype: Genotype) -> Recipe:
+        """Turn a genotype into a recipe; donors the path does not use are left out.
+
+        Raises:
+            InvalidGenotype: it has the wrong length, or a value outside its gene's bounds.
+        """
+        hops = self.path(genotype)
+        used = sorted({0, *(hop.model for hop in hops)})
+        place = {donor: position for position, donor in enumerate(used)}
+        return Recipe(
+            merge_method="passthrough",
+            models=tuple(Source(model=self._pool.nodes[donor]) for donor in used),
+            path=LayerPath(
+                hops=tuple(hop.model_copy(update={"model": place[hop.model]}) for hop in hops),
+                scaling=self.spec.scaling,
+            ),
+            dtype=self._context.dtype,
+            seed=self._context.seed,
+        )
+
+    def path(self, genotype: Genotype) -> tuple[Hop, ...]:
+        """Return the repaired path of a genotype, `model` counting through all donors.
+
+        Raises:
+            InvalidGenotype: as `decode`.
+        """
+        values = self._domain.checked(genotype)
+        path = repaired(self._genome.hops(values), self._guards)
+        return with_valid_scales(
+            self._genome.rescaled(path, values),
+            self.spec.scaling,
+            scale_embedding=self.spec.scale_embedding,
+        )
+
+    def _read_genome(self, origin: Origin) -> Genome:
+        spec, pool, guards = self.spec, self._pool, self._guards
+        if isinstance(spec, SlotsSpec):
+            return SlotsGenome(spec, pool)
+        if isinstance(spec, DepthwiseSpec):
+            return DepthwiseGenome(spec, pool)
+        if guards.max_hops is None:
+            raise origin.error(
+                ("limits",), "a sequence needs a longest path; add max_hops or max_growth"
+            )
+        own = repaired([Hop(model=d, layer=layer) for d, layer in pool.own], guards)
+        return SequenceGenome(spec, pool, guards.max_hops, tuple(map(layer_of, own)))
+
+    def _seeds(self) -> Iterator[Seed]:
+        """Yield the known paths that the space can express and the limits allow."""
+        seen: set[Genotype] = set()
+        for name, steps in known_paths(self._pool):
+            genotype = self._genome.spell(steps)
+            if genotype is None or genotype in seen:
+                continue
+            if tuple(map(layer_of, self.path(genotype))) == steps:
+                seen.add(genotype)
+                yield Seed(name, genotype)
+
+
+def _drawn(genes: tuple[Gene, ...], seed: int) -> tuple[Gene, ...]:
+    """Return the genes with a drawn choice as their initial one; scales start at 1 as ever."""
+    random = np.random.default_rng(seed)
+    return tuple(
+        replace(gene, initial=gene.draw(random)) if gene.kind == "categorical" else gene
+        for gene in genes
+    )
