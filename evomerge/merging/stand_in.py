@@ -32,15 +32,20 @@ class ConfigCheckpoint:
     constant = True
 
     def __init__(self, file: Path, label: str) -> None:
+        from huggingface_hub.errors import StrictDataclassError  # noqa: PLC0415 -- rarely needed
+
         from evomerge.merging.resident import build_module  # noqa: PLC0415 -- cycle
 
         self.label = label
         self.folder = file.parent
         self.config: Mapping[str, Any] = read_json(file, f"model '{label}'")
+        # files of older versions of transformers say torch_dtype
+        dtype = self.config.get("dtype") or self.config.get("torch_dtype") or "float32"
         try:
-            module = build_module(dict(self.config), "meta")
-        except (TypeError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{file}: no model can be built from it: {error}") from error
+            module = build_module({**self.config, "dtype": dtype}, "meta")
+        except (StrictDataclassError, TypeError, ValueError, KeyError, AttributeError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise CheckpointError(f"{file}: no model can be built from it: {reason}") from error
         self._tensors: dict[str, Tensor] = {name: p.data for name, p in module.named_parameters()}
 
     @cached_property

@@ -1,4 +1,4 @@
-"""One worker's whole job: merge a recipe into the resident model and score it."""
+"""One worker's whole job: merge a recipe into the resident model, or run its path, and score it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from evomerge.errors import (
     UserError,
 )
 from evomerge.fitness import BoundFitness, Item, MergedModel, build_fitness, load_items
-from evomerge.merging import MergeEngine, Resident, load_resident, resolve_device
-from evomerge.types import Completed, Failed, Outcome, Split
+from evomerge.merging import MergeEngine, PathExecutor, Resident, load_resident, resolve_device
+from evomerge.types import Completed, DeltaStatistics, Failed, Outcome, Split
 from evomerge.workers.protocol import Job, JobResult
 from evomerge.workers.spec import SPLITS, EvaluatorSpec, ObjectiveSpec, items_digest
 
@@ -29,6 +29,10 @@ _Score: TypeAlias = tuple[float, dict[str, float], dict[str, float]]
 
 class Evaluator:
     """Donors, resident model, fitnesses and items, built once and used for every candidate.
+
+    Candidates that mix weights are merged into one resident model. Candidates with a path run on
+    resident donors (see `PathExecutor`), which stay for the next path; the model for mixing is
+    given up when a path comes and built anew when it is needed again.
 
     Args:
         spec: what to build.
@@ -44,6 +48,7 @@ class Evaluator:
         self._name = name
         self._device = resolve_device(spec.device)
         self._engine = MergeEngine(device=self._device, allow_pickle=spec.allow_pickle)
+        self._paths = PathExecutor(self._engine, self._device, cache_bytes=spec.path_cache_bytes)
         self._resident: Resident | None = None
         self._config = self._engine.config(spec.template)
         self._fitness: list[BoundFitness] = []
@@ -58,6 +63,7 @@ class Evaluator:
     def evaluate(self, job: Job) -> JobResult:
         """Merge and score one recipe; whatever the candidate does wrong is in the outcome."""
         started = merged = time.perf_counter()
+        hops, reused = self._paths.count.called, self._paths.count.reused
         where = ""
         try:
             resident = self._merge(job)
@@ -75,7 +81,15 @@ class Evaluator:
             message = f"{where}{type(error).__name__}: {error}".strip()
             outcome = Failed("error", message, traceback.format_exc())
         finished = time.perf_counter()
-        return JobResult(job, outcome, merged - started, finished - merged, self._name)
+        return JobResult(
+            job,
+            outcome,
+            merged - started,
+            finished - merged,
+            self._name,
+            self._paths.count.called - hops,
+            self._paths.count.reused - reused,
+        )
 
     def _load(self, part: ObjectiveSpec, split: Split, fields: Sequence[str]) -> tuple[Item, ...]:
         source = part.source(split)
@@ -90,6 +104,9 @@ class Evaluator:
         return items
 
     def _merge(self, job: Job) -> Resident:
+        if job.recipe.path is not None:
+            self._resident = None  # its memory is for donors, hidden states and longer caches
+            return self._paths.load(job.recipe)
         config = self._engine.config(job.recipe)
         if self._resident is None or config != self._config:
             self._resident = None  # give the memory back before the next one is built
@@ -111,10 +128,18 @@ class Evaluator:
             items=tuple(islice(items, job.limit)),
             device=self._device,
             write=lambda folder: self._engine.write(job.recipe, folder),
-            delta=lambda: self._engine.delta_statistics(resident.module, self._spec.base),
+            delta=lambda: self._delta(job, resident),
         )
         with model:
             return fitness.score(model)
+
+    def _delta(self, job: Job, resident: Resident) -> DeltaStatistics:
+        if job.recipe.path is not None:
+            raise FitnessError(
+                "the distance from the base is not defined for a path, whose layers are those of "
+                "the donors in another order; measure it where weights are mixed"
+            )
+        return self._engine.delta_statistics(resident.module, self._spec.base)
 
 
 def _build(part: ObjectiveSpec, spec: EvaluatorSpec) -> BoundFitness:

@@ -62,6 +62,7 @@ class EvaluatorSpec:
         device: 'cpu', 'cuda', 'cuda:1', ...; 'auto' takes a GPU when there is one.
         threads: CPU threads of one worker.
         allow_pickle: accept pickle checkpoints (read with weights only).
+        path_cache_bytes: what hidden states of common path prefixes may take on the device.
     """
 
     template: Recipe
@@ -71,3 +72,4 @@ class EvaluatorSpec:
     device: str = "auto"
     threads: int = 1
     allow_pickle: bool = False
+    path_cache_bytes: int = 1 << 30

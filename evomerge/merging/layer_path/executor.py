@@ -11,7 +11,7 @@ from evomerge.errors import CheckpointError, RecipeError
 from evomerge.merging.checkpoint import is_adapter, resolve_folder
 from evomerge.merging.engine import MergeEngine
 from evomerge.merging.layer_path.prefix_cache import PrefixCache
-from evomerge.merging.layer_path.reuse import HopCount, PrefixReuse
+from evomerge.merging.layer_path.reuse import HopCount, PrefixReuse, weights_state
 from evomerge.merging.layer_path.shell import build_shell, factors
 from evomerge.merging.plan import Plan
 from evomerge.merging.resident import Resident, build_module, output_tokenizer
@@ -43,13 +43,22 @@ class _Wanted:
 
 @dataclass(slots=True, eq=False)
 class _Donor:
-    """A resident model whose layers are lent."""
+    """A resident model whose layers are lent.
+
+    Attributes:
+        plan: what its weights are made by.
+        config: what its module was built from.
+        module: of transformers.
+        nested: see `_Wanted`.
+        weights: `weights_state` as merged.
+        tokenizers: none or its own.
+    """
 
     plan: Plan
     config: dict[str, Any]
     module: Any
     nested: bool
-    versions: tuple[int, ...] = ()
+    weights: tuple[Any, ...] = ()
     tokenizers: list[Any] = field(default_factory=list)
 
     @property
@@ -58,6 +67,10 @@ class _Donor:
         if not self.tokenizers:
             self.tokenizers.append(output_tokenizer(self.plan.tokenizer))
         return self.tokenizers[0]
+
+    def is_changed(self) -> bool:
+        """Tell whether a fitness has written into its weights, or moved them."""
+        return self.weights != weights_state(self.module)
 
 
 class PathExecutor:
@@ -91,8 +104,8 @@ class PathExecutor:
     def load(self, recipe: Recipe) -> Resident:
         """Make the model of a recipe with a path.
 
-        Its weights are the donors': what is written into them in place is undone by the next
-        `load`, as long as it went through torch (not through `.data`).
+        Its weights are the donors': who writes into them changes every hop that uses them. The
+        next `load` notices, unless it was done through `.data`, and merges these donors anew.
 
         Raises:
             RecipeError: the recipe has no path, its scales do not fold into a checkpoint, or a
@@ -147,20 +160,17 @@ class PathExecutor:
         idle = [name for name, donor in self._donors.items() if donor.nested and name not in names]
         spares = [self._donors.pop(name) for name in idle]
         needed = [_config(one, plans[name]) for name, one in zip(names, wanted, strict=True)]
-        spares = [donor for donor in spares if donor.config in needed]
+        spares = [one for one in spares if one.config in needed and not one.is_changed()]
         for name, one in zip(names, wanted, strict=True):
+            if name in self._donors and self._donors[name].is_changed():
+                del self._donors[name]
             if name not in self._donors:
                 self._donors[name] = self._merge(one, plans[name], spares)
-        donors = [self._donors[name] for name in names]
-        for one, donor in zip(wanted, donors, strict=True):
-            if donor.versions != _versions(donor.module):  # a fitness has written into it
-                self._engine.apply(one.content, donor.module)
-                donor.versions = _versions(donor.module)
-        return donors
+        return [self._donors[name] for name in names]
 
     def _require_one_dtype(self, wanted: list[_Wanted], plans: list[Plan]) -> None:
         labels = [one.label for one in wanted]
-        dtypes = [_config(one, plan)["dtype"] for one, plan in zip(wanted, plans, strict=True)]
+        dtypes = [_config(one, plan).get("dtype") for one, plan in zip(wanted, plans, strict=True)]
         for label, dtype in zip(labels, dtypes, strict=True):
             if dtype != dtypes[0]:
                 raise CheckpointError(
@@ -177,15 +187,10 @@ class PathExecutor:
             spares.remove(spare)
             donor = _Donor(plan, config, spare.module, True, tokenizers=spare.tokenizers)
         self._engine.apply(one.content, donor.module)
-        donor.versions = _versions(donor.module)
+        donor.weights = weights_state(donor.module)
         return donor
 
 
 def _config(one: _Wanted, plan: Plan) -> dict[str, Any]:
     config = dict(plan.config)
     return {**config, "dtype": one.dtype} if one.dtype else config
-
-
-def _versions(module: Any) -> tuple[int, ...]:
-    """Count the writes into each weight."""
-    return tuple(parameter._version for parameter in module.parameters())

@@ -96,9 +96,8 @@ class PrefixReuse:
             return None
         caching = call.get("use_cache")
         caching = config.use_cache if caching is None else caching
-        root = hashlib.sha256(
-            f"{self._first} {config._attn_implementation} {bool(caching)} {past is None}".encode()
-        )
+        kernels = config._attn_implementation, getattr(config, "_experts_implementation", None)
+        root = hashlib.sha256(f"{self._first} {kernels} {bool(caching)} {past is None}".encode())
         for name in _BATCH:
             value = call.get(name)
             if value is None:
@@ -110,21 +109,20 @@ class PrefixReuse:
 
     def _hop(self, position: int, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run one layer, or take what it gave for the same prefix."""
-        call = self._layer_call.bind(*args, **kwargs)
-        hidden, past = call.arguments["hidden_states"], call.arguments.get("past_key_values")
+        hidden = args[0] if args else kwargs["hidden_states"]
         tokens = hidden.shape[0] * hidden.shape[1]
         self._count.called += tokens
         ongoing = self._pass
-        if ongoing is None:
+        if ongoing is None or not ongoing.keeping:
             return forward(*args, **kwargs)
+        call = self._layer_call.bind(*args, **kwargs)
+        past = call.arguments.get("past_key_values")
         if position < len(ongoing.known):
             state = ongoing.known[position]
             if past is not None and state.keys_values is not None:
                 past.update(*state.keys_values, position)
             self._count.reused += tokens
             return state.hidden
-        if not ongoing.keeping:
-            return forward(*args, **kwargs)
         recorder = None if past is None else _Recorder(past)
         if recorder is not None:
             call.arguments["past_key_values"] = recorder
@@ -181,4 +179,9 @@ def _state_of(shell: nn.Module) -> tuple[Any, ...]:
         (id(module), len(module._forward_hooks), len(module._forward_pre_hooks))
         for module in shell.modules()
     )
-    return modules, tuple((p._version, p.requires_grad) for p in shell.parameters())
+    return modules, weights_state(shell)
+
+
+def weights_state(module: nn.Module) -> tuple[Any, ...]:
+    """Return what changes when somebody writes into weights, replaces or trains them."""
+    return tuple((p._version, p.data_ptr(), p.requires_grad) for p in module.parameters())

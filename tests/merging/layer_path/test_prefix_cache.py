@@ -160,16 +160,19 @@ def test_hooks_gradients_and_questions_about_the_inside_are_computed(recipe_of):
     assert embeddings.grad.abs().sum() > 0
 
 
-def test_what_a_fitness_writes_into_weights_is_undone(recipe_of):
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_what_a_fitness_writes_into_weights_is_undone(mode, recipe_of):
     executor = PathExecutor(MergeEngine())
     recipe = recipe_of("llama", [(0, 0), (1, 1)])
     module = executor.load(recipe).module
-    with torch.inference_mode():
-        expected = module(**BATCHES[3]).logits.clone()
-    with torch.no_grad():
+    with mode():
+        expected = module(**BATCHES[3]).logits
         module.model.layers[1].mlp.down_proj.weight.mul_(3.0)
         assert not torch.allclose(module(**BATCHES[3]).logits, expected)
-        assert torch.equal(executor.load(recipe).module(**BATCHES[3]).logits, expected)
+        module = executor.load(recipe).module
+        assert torch.equal(module(**BATCHES[3]).logits, expected)
+        module.half()
+        assert executor.load(recipe).module.dtype == torch.float32
 
 
 def test_a_nested_recipe_merged_anew_is_not_taken_for_the_old_one(donors):

@@ -1,0 +1,127 @@
+"""A worker with real tiny models: candidates that mix weights and candidates with a path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import evomerge.zoo
+from evomerge.fitness import load_items
+from evomerge.recipe.model import ModelRef, Recipe
+from evomerge.types import Completed, Failed, Objective
+from evomerge.workers.inline import InlineExecutor
+from evomerge.workers.protocol import Job
+from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, items_digest
+
+ZOO = Path(evomerge.zoo.__file__).parent / "models"
+BASE, FLIP = str(ZOO / "base"), str(ZOO / "flip")
+SURPRISE = Objective("surprise", "minimize")
+ITEMS = '{"prompt": "flip 0110", "answer": "1001"}\n{"prompt": "flip 10", "answer": "01"}\n'
+
+
+def spec(folder, fitness="negative_log_likelihood", **changes):
+    (folder / "items.jsonl").write_text(ITEMS)
+    objective = ObjectiveSpec(SURPRISE, fitness)
+    if fitness == "negative_log_likelihood":
+        digest = items_digest(load_items("items.jsonl", folder=folder))
+        objective = ObjectiveSpec(
+            SURPRISE, fitness, search="items.jsonl", digests={"search": digest}
+        )
+    return EvaluatorSpec(
+        path([(0, 0)]), ModelRef(path=BASE), (objective,), folder, device="cpu", **changes
+    )
+
+
+def path(hops, models=(BASE, FLIP)):
+    return Recipe.model_validate(
+        {
+            "merge_method": "passthrough",
+            "models": [{"model": model} for model in models],
+            "path": {"hops": hops},
+            "dtype": "float32",
+        }
+    )
+
+
+def whole(model):
+    return Recipe.model_validate(
+        {"merge_method": "passthrough", "models": [{"model": model}], "dtype": "float32"}
+    )
+
+
+def run(executor, *recipes):
+    results = []
+    for number, recipe in enumerate(recipes):
+        executor.submit(Job(f"trial-{number:06d}", recipe))
+        results += executor.wait()
+    return results
+
+
+def test_paths_and_merges_take_turns(tmp_path):
+    of_flip = path([(1, layer) for layer in range(4)], (FLIP, FLIP))
+    mixed = path([(0, 0), (1, 1), (1, 2, 0.9), (0, 3)])
+    recipes = [whole(FLIP), of_flip, mixed, whole(BASE), mixed, whole(FLIP)]
+    results = run(InlineExecutor(spec(tmp_path)), *recipes)
+    scores = [result.outcome.metrics["surprise"] for result in results]
+    assert all(isinstance(result.outcome, Completed) for result in results)
+    assert scores[0] == scores[1] == scores[5]
+    assert scores[2] == scores[4]
+    assert len(set(scores)) == 3
+
+
+def test_results_say_how_many_hops_were_reused(tmp_path):
+    recipes = [path([(0, 0), (1, 1), (0, 3)]), path([(0, 0), (1, 1), (1, 2), (0, 3)]), whole(BASE)]
+    first, second, merged = run(InlineExecutor(spec(tmp_path)), *recipes)
+    tokens = first.hops // 3
+    assert tokens > 0
+    assert (first.hops, first.hops_reused) == (3 * tokens, 0)
+    assert (second.hops, second.hops_reused) == (4 * tokens, 2 * tokens)
+    assert second.timing["hops_reused"] == 2 * tokens
+    assert (merged.hops, merged.hops_reused) == (0, 0)
+    assert "hops" not in merged.timing
+    *_, again = run(InlineExecutor(spec(tmp_path, path_cache_bytes=0)), *recipes[:2])
+    assert again.outcome == second.outcome
+    assert again.hops_reused == 0
+
+
+@pytest.mark.parametrize("fitness", ["l1_distance", "l2_distance", "delta_sparsity"])
+def test_a_path_has_no_distance_from_the_base(fitness, tmp_path):
+    merged, candidate = run(InlineExecutor(spec(tmp_path, fitness)), whole(FLIP), path([(0, 0)]))
+    assert isinstance(merged.outcome, Completed)
+    assert isinstance(candidate.outcome, Failed)
+    assert candidate.outcome.kind == "error"
+    assert "'surprise': the distance from the base is not defined for a path" in str(
+        candidate.outcome.message
+    )
+
+
+def test_an_impossible_path_is_a_failed_trial(tmp_path):
+    executor = InlineExecutor(spec(tmp_path))
+    missing, possible = run(executor, path([(0, 0), (1, 9)]), path([(0, 0)]))
+    assert isinstance(missing.outcome, Failed)
+    assert "hop 1: model" in missing.outcome.message
+    assert "has no layer 9" in missing.outcome.message
+    assert isinstance(possible.outcome, Completed)
+
+
+WRITE = """
+import torch
+from transformers import AutoModelForCausalLM
+
+def surprise(model):
+    written = AutoModelForCausalLM.from_pretrained(model.path())
+    assert written.config.num_hidden_layers == len(model.module.model.layers)
+    ids = model.tokenizer(["flip 0110"], return_tensors="pt").input_ids
+    with torch.no_grad():
+        difference = written(ids).logits - model.module(ids).logits
+    return float(difference.abs().max())
+"""
+
+
+def test_a_fitness_may_ask_for_the_folded_checkpoint(tmp_path):
+    (tmp_path / "fitness.py").write_text(WRITE)
+    hops = [(0, 0, 1.1), (1, 1, 0.8), (1, 1, 1.0), (0, 3, 1.3)]
+    (result,) = run(InlineExecutor(spec(tmp_path, "./fitness.py:surprise")), path(hops))
+    assert isinstance(result.outcome, Completed), result.outcome
+    assert result.outcome.metrics["surprise"] < 1e-3
