@@ -71,13 +71,28 @@ def checked_domain(domain: Domain) -> Domain:
         if gene.kind == "categorical":
             if not gene.choices:
                 raise SpaceError(f"gene '{gene.name}': expected at least one choice, got none")
+            _check_weights(gene)
         elif not (math.isfinite(gene.low) and math.isfinite(gene.high)):
             raise SpaceError(f"gene '{gene.name}': bounds must be finite, {_bounds(gene)}")
         elif gene.low > gene.high or (gene.kind == "continuous" and gene.low == gene.high):
             raise SpaceError(f"gene '{gene.name}': low must be below high, {_bounds(gene)}")
         elif gene.log and gene.low <= 0:
             raise SpaceError(f"gene '{gene.name}': a log gene needs low > 0, {_bounds(gene)}")
+        elif gene.spread is not None and not 0 < gene.spread < math.inf:
+            raise SpaceError(f"gene '{gene.name}': spread must be above 0, got {gene.spread!r}")
     return domain
+
+
+def _check_weights(gene: Gene) -> None:
+    if gene.weights and (
+        len(gene.weights) != len(gene.choices)
+        or not all(0 <= weight < math.inf for weight in gene.weights)
+        or sum(gene.weights) == 0
+    ):
+        raise SpaceError(
+            f"gene '{gene.name}': expected {len(gene.choices)} weights >= 0, not all 0, "
+            f"got {list(gene.weights)}"
+        )
 
 
 def _bounds(gene: Gene) -> str:

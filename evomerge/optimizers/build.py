@@ -15,7 +15,10 @@ from evomerge.spaces.domain import Domain
 OPTIMIZERS = Registry(
     "optimizer",
     {
+        "cat_cma": "evomerge.optimizers.cat_cma:CatCma",
         "cma_es": "evomerge.optimizers.cma_es:CmaEs",
+        "cma_wm": "evomerge.optimizers.cma_wm:CmaWm",
+        "como_cat_cma": "evomerge.optimizers.como_cat_cma:ComoCatCma",
         "nsga2": "evomerge.optimizers.nsga2:Nsga2",
         "optuna": "evomerge.optimizers.optuna_sampler:OptunaSampler",
         "random": "evomerge.optimizers.random:RandomSearch",
@@ -100,17 +103,20 @@ def check_objectives(name: str, needs: Needs, n_objectives: int) -> None:
     Raises:
         ConfigError: naming what would take them.
     """
+    hint = ""
     if needs.objectives == "one" and n_objectives > 1:
-        raise ConfigError(
-            [
-                f"optimizer: '{name}' takes one objective and the study has "
-                f"{n_objectives}; use nsga2, or say how to combine them with 'scalarize: mean'"
-            ]
+        pair = ", or como_cat_cma for two" if n_objectives == 2 else ""
+        hint = (
+            f"takes one objective and the study has {n_objectives}; use nsga2{pair}, "
+            "or say how to combine them with 'scalarize: mean'"
         )
-    if needs.objectives == "many" and n_objectives < 2:
-        raise ConfigError(
-            [
-                f"optimizer: '{name}' needs two or more objectives and the study has "
-                f"{n_objectives}; use cma_es"
-            ]
+    elif needs.objectives in ("many", "two") and n_objectives < 2:
+        wanted = "two" if needs.objectives == "two" else "two or more"
+        hint = (
+            f"needs {wanted} objectives and the study has {n_objectives}; use cma_es, or cat_cma "
+            "where genes are categorical"
         )
+    elif needs.objectives == "two" and n_objectives > 2:
+        hint = f"takes exactly two objectives and the study has {n_objectives}; use nsga2"
+    if hint:
+        raise ConfigError([f"optimizer: '{name}' {hint}"])

@@ -13,6 +13,8 @@ Sources: Hansen, 2016, 'The CMA Evolution Strategy: A Tutorial', arXiv 1604.0077
 - Integer and two-way categorical genes are searched as bins of the unit interval. Their standard
   deviation is kept large enough that a bin's neighbour is still drawn about once a generation (the
   margin of Hamano et al., 2022, arXiv 2205.13482). More than two unordered choices are refused.
+- Genes may say where a search starts: a two-way gene with weights has its mean where its second
+  choice is as likely as they say, and a gene with a spread its own first standard deviation.
 - pycma does not support one variable: a single gene is joined by a second one without effect.
 - All randomness comes from a private generator, and no clock is read.
 """
@@ -36,8 +38,9 @@ from evomerge.optimizers.generation import Generation
 from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Needs, Proposal
+from evomerge.optimizers.starting import is_shaped, start_point, threshold_mean, unit_spread
 from evomerge.spaces.domain import Domain
-from evomerge.types import Trial
+from evomerge.types import Genotype, Trial
 
 FLAT_GENERATIONS = 10
 """Generations without a ranking before a run ends; pycma's default of 1 would end a run on the
@@ -76,7 +79,8 @@ class CmaEs:
         seed: source of all randomness.
         seeds: evaluate the domain's seeds and initial point first.
         start: 'best' starts at the best of those, 'initial' at the initial point.
-        sigma0: first standard deviation, as a share of each gene's range.
+        sigma0: first standard deviation, as a share of each gene's range, where a gene has no
+            spread of its own.
         population: candidates a generation; 4 + floor(3 ln n) by default.
         restarts: when a run has converged or stalled, 'ipop' starts another from a random point
             with twice the population; 'bipop' also spends as much on runs with small ones; 'none'
@@ -110,7 +114,7 @@ class CmaEs:
             if len(gene.choices) > 2:
                 raise SpaceError(
                     f"gene '{gene.name}' has {len(gene.choices)} unordered choices and cma_es "
-                    "handles two at most; use nsga2 or optuna"
+                    "handles two at most; use cat_cma, nsga2 or optuna"
                 )
         if n_objectives != 1:
             raise ConfigError([f"optimizer: cma_es takes 1 objective, got {n_objectives}"])
@@ -144,7 +148,7 @@ class CmaEs:
         if known:
             self._generation = Generation(known)
         else:
-            self._begin(domain.to_unit(domain.initial))
+            self._begin(domain.initial)
 
     @property
     def population(self) -> int:
@@ -155,7 +159,7 @@ class CmaEs:
     def mean(self) -> tuple[float, ...]:
         """Centre of the search distribution on the unit cube, (n_genes,)."""
         if self._run is None:
-            return tuple(self._domain.to_unit(self._domain.initial))
+            return tuple(self._unit(self._domain.initial, self._sigma0))
         strategy = self._run.strategy
         inside = strategy.boundary_handler.repair(strategy.mean.copy())
         return tuple(float(value) for value in inside[: len(self._domain)])
@@ -164,7 +168,8 @@ class CmaEs:
     def standard_deviations(self) -> tuple[float, ...]:
         """Width of the search distribution, as shares of the genes' ranges, (n_genes,)."""
         if self._run is None:
-            return (self._sigma0,) * len(self._domain)
+            spreads = [unit_spread(gene) for gene in self._domain.genes]
+            return tuple(self._sigma0 if spread is None else spread for spread in spreads)
         return tuple(float(value) for value in self._run.strategy.stds[: len(self._domain)])
 
     @property
@@ -199,7 +204,7 @@ class CmaEs:
             return
         trials = self._generation.trials()
         if self._run is None:
-            self._begin(self._start(trials))
+            self._begin(start_point(self._domain, trials, best=self._start_at_best))
         else:
             self._learn(self._run, trials)
 
@@ -207,17 +212,14 @@ class CmaEs:
         """Say why the last run ended and no other may follow, or None."""
         return self._stopped
 
-    def _start(self, trials: Sequence[Trial]) -> list[float]:
-        """Choose the first mean: the best known point, the earliest of equals."""
-        completed = [trial for trial in trials if trial.costs is not None]
-        if not completed or not self._start_at_best:
-            return self._domain.to_unit(self._domain.initial)
-        best = min(completed, key=lambda trial: trial.costs or ())
-        return self._domain.to_unit(best.genotype)
-
-    def _begin(self, unit: list[float]) -> None:
-        strategy = self._strategy(unit, self._sigma0, self._population)
-        self._run = _Run(strategy, index=0, small=False, limit=math.inf)
+    def _begin(self, point: Genotype) -> None:
+        unit = self._unit(point, self._sigma0)
+        self._run = _Run(
+            self._strategy(unit, self._sigma0, self._population),
+            index=0,
+            small=False,
+            limit=math.inf,
+        )
         self._draw(self._run)
 
     def _draw(self, run: _Run) -> None:
@@ -278,10 +280,20 @@ class CmaEs:
             self._n_large += 1
             population = self._population * 2**self._n_large
             sigma, limit = self._sigma0, math.inf
-        unit = self._restart_choices.random(len(self._domain)).tolist()
+        if is_shaped(self._domain):  # a uniform point would be far from where a search starts
+            unit = self._unit(self._domain.draw(self._restart_choices), sigma)
+        else:
+            unit = self._restart_choices.random(len(self._domain)).tolist()
         strategy = self._strategy(unit, sigma, population)
         self._run = _Run(strategy, index=last.index + 1, small=small, limit=limit)
         self._draw(self._run)
+
+    def _unit(self, point: Genotype, sigma: float) -> list[float]:
+        """Map a starting point to the unit cube; weighted two-way genes by their probability."""
+        return [
+            threshold_mean(gene, value, sigma) if len(gene.weights) == 2 else gene.to_unit(value)
+            for gene, value in zip(self._domain.genes, point, strict=True)
+        ]
 
     def _strategy(self, unit: Sequence[float], sigma: float, population: int) -> Any:
         """Set pycma up without its output, its signal file, its clock and its global generator."""
@@ -304,6 +316,11 @@ class CmaEs:
             "verb_disp": 0,
             "signals_filename": "",  # None would mean the default file
         }
+        spreads = [unit_spread(gene) for gene in self._domain.genes]
+        if any(spread is not None for spread in spreads):
+            # pycma's factors of sigma, one a variable
+            factors = [1.0 if spread is None else spread / self._sigma0 for spread in spreads]
+            options["CMA_stds"] = [*factors, 1.0][: self._dimension]
         return cma.CMAEvolutionStrategy(mean, sigma, options)
 
     def _margins(self, population: int) -> list[float]:

@@ -28,3 +28,17 @@ def ranked_costs(costs: Sequence[float | None]) -> list[float] | None:
     worst = max(known)
     failed = worst + max(worst - min(known), abs(worst) * _RESOLUTION)
     return [failed if cost is None else bounded(cost) for cost in costs]
+
+
+def ranks(costs: Sequence[float], tie_breaks: Sequence[float]) -> list[float] | None:
+    """Return the place of each cost from 0.0, the best, without ties; None if all costs are equal.
+
+    Equal costs are ordered by `tie_breaks`, smaller first, then as they stand.
+    """
+    if min(costs) == max(costs):
+        return None
+    order = sorted(range(len(costs)), key=lambda index: (costs[index], tie_breaks[index]))
+    places = [0.0] * len(costs)
+    for place, index in enumerate(order):
+        places[index] = float(place)
+    return places

@@ -9,7 +9,7 @@ from evomerge.types import GeneValue
 
 
 def known_points(domain: Domain) -> tuple[Proposal, ...]:
-    """List the domain's seeds in order, then its initial point, each genotype once.
+    """List the domain's seeds in order, then its initial point, each canonical genotype once.
 
     Raises:
         SpaceError: a known point lies outside the domain.
@@ -23,7 +23,8 @@ def known_points(domain: Domain) -> tuple[Proposal, ...]:
         plain = tuple(
             _plain(origin, gene, value) for gene, value in zip(domain.genes, genotype, strict=True)
         )
-        proposals.setdefault(plain, Proposal(plain, origin))
+        canonical = domain.canonical(plain)
+        proposals.setdefault(canonical, Proposal(canonical, origin))
     return tuple(proposals.values())
 
 

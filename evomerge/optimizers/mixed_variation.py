@@ -10,6 +10,7 @@ unordered ones, so:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,22 @@ Floats = npt.NDArray[np.float64]
 
 
 def snapped(points: Floats, domain: Domain) -> Floats:
-    """Move discrete coordinates to the middle of their bins; (n_points, n_genes), a copy."""
+    """Return points in their canonical form, (n_points, n_genes), a copy.
+
+    Discrete coordinates move to the middle of their bins, genes without effect to their initial
+    value.
+    """
     result = points.copy()
     for column, gene in enumerate(domain.genes):
         if gene.kind != "continuous":
             for row, unit in enumerate(points[:, column]):
                 result[row, column] = gene.to_unit(gene.from_unit(float(unit)))
+    if any(gene.condition is not None for gene in domain.genes):
+        initial = np.array(domain.to_unit(domain.initial))
+        for point in result:
+            values = (g.from_unit(float(u)) for g, u in zip(domain.genes, point, strict=True))
+            inactive = np.logical_not(domain.active(tuple(values)))
+            point[inactive] = initial[inactive]
     return result
 
 
@@ -48,14 +59,14 @@ def mutation(domain: Domain, probability: float, eta: float) -> PM:
 
 
 class Snap(Repair):  # type: ignore[misc]  # pymoo has no types
-    """pymoo's hook between mating and duplicate elimination."""
+    """pymoo's hook between mating and duplicate elimination: points to their canonical form."""
 
-    def __init__(self, domain: Domain) -> None:
+    def __init__(self, canonical: Callable[[Floats], Floats]) -> None:
         super().__init__()
-        self._domain = domain
+        self._canonical = canonical
 
     def _do(self, problem: Any, X: Floats, **kwargs: Any) -> Floats:  # noqa: ARG002
-        return snapped(X, self._domain)
+        return self._canonical(X)
 
 
 class _MixedCrossover(SBX):  # type: ignore[misc]  # pymoo has no types

@@ -2,12 +2,14 @@
 
 What is ours around it:
 
-- Generation 0 is the domain's seeds and initial point, filled up with uniform points; with more
-  known points than the population it is larger, and survival brings it down.
+- Generation 0 is the domain's seeds and initial point, filled up with uniform points or, where
+  genes have weights, spreads or conditions, with points drawn by those; with more known points than
+  the population it is larger, and survival brings it down.
 - A failed trial is infeasible: by Deb's constrained domination every completed candidate beats it
   and failures tie among themselves, in all later generations too. It needs no made-up cost.
-- Integer and categorical genes snap to the middle of their bins, so that pymoo's duplicate
-  elimination sees genotypes; `mixed_variation` mates them.
+- Integer and categorical genes snap to the middle of their bins and genes without effect to their
+  initial value, so that pymoo's duplicate elimination sees genotypes; `mixed_variation` mates them,
+  and `sequence_variation` where genes spell a sequence.
 - All randomness comes from pymoo's own generator; termination is left to the study.
 """
 
@@ -25,11 +27,14 @@ from evomerge.optimizers.arguments import checked_domain, flag, integer, number
 from evomerge.optimizers.costs import bounded
 from evomerge.optimizers.generation import Generation
 from evomerge.optimizers.known_points import known_points
-from evomerge.optimizers.mixed_variation import Snap, crossover, mutation, snapped
+from evomerge.optimizers.mixed_variation import Floats, Snap, crossover, mutation, snapped
 from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Needs, Proposal
+from evomerge.optimizers.sequence_variation import SequenceCrossover, SequenceMutation
+from evomerge.optimizers.sequences import Sequences
+from evomerge.optimizers.starting import is_shaped
 from evomerge.spaces.domain import Domain
-from evomerge.types import Trial
+from evomerge.types import Genotype, Trial
 
 
 class Nsga2:
@@ -67,6 +72,9 @@ class Nsga2:
         mutation_eta: float = 20.0,
     ) -> None:
         self._domain = checked_domain(domain)
+        self._shaped = is_shaped(domain)
+        self._initial = np.array(domain.to_unit(domain.initial))
+        self._sequences = Sequences(domain) if domain.sequence else None
         self._n_objectives = integer("n_objectives", n_objectives, 1)
         population = integer("population", population, 2)
         self._pending = PendingTrials(n_objectives)
@@ -75,23 +83,23 @@ class Nsga2:
         known = known_points(domain) if flag("seeds", seeds) else ()
         n_genes = len(domain)
         fill = np.random.default_rng([integer("seed", seed, 0), 0])
-        random_points = fill.random((max(population - len(known), 0), n_genes))
+        random_points = _drawn(domain, max(population - len(known), 0), fill)
         rows = np.array([domain.to_unit(point.genotype) for point in known]).reshape(-1, n_genes)
-        first = snapped(np.vstack([rows, random_points]), domain)
+        first = self._canonical(np.vstack([rows, random_points]))
         self._algorithm = NSGA2(
             pop_size=population,
             sampling=first,
-            crossover=crossover(
+            crossover=(SequenceCrossover if domain.sequence else crossover)(
                 domain,
                 number("crossover_probability", crossover_probability, 0, 1),
                 number("crossover_eta", crossover_eta, 0),
             ),
-            mutation=mutation(
+            mutation=(SequenceMutation if domain.sequence else mutation)(
                 domain,
                 number("mutation_probability", mutation_probability, 0, 1),
                 number("mutation_eta", mutation_eta, 0),
             ),
-            repair=Snap(domain),
+            repair=Snap(self._canonical),
             output=None,
             seed=seed,
         )
@@ -128,6 +136,23 @@ class Nsga2:
         """Say that mating finds no genotype outside the population, or None."""
         return self._stopped
 
+    def _canonical(self, points: Floats) -> Floats:
+        """Make equal genotypes equal points."""
+        packed = points if self._sequences is None else self._sequences.packed(points)
+        return snapped(packed, self._domain)
+
+    def _genotype(self, point: Floats) -> Genotype:
+        """Read a point; a scale that was never varied must be the initial one to the last bit."""
+        genotype = self._domain.from_unit(point.tolist())
+        if not self._shaped:
+            return genotype
+        return tuple(
+            float(gene.initial) if gene.kind == "continuous" and same else value
+            for gene, value, same in zip(
+                self._domain.genes, genotype, point == self._initial, strict=True
+            )
+        )
+
     def _learn(self, trials: Sequence[Trial]) -> None:
         """Select the survivors of population and offspring."""
         costs = np.zeros((len(trials), self._n_objectives))
@@ -151,5 +176,13 @@ class Nsga2:
         proposals = []
         for x in self._offspring.get("X"):
             exact = self._exact.get(x.tobytes()) if self._number == 1 else None
-            proposals.append(exact or Proposal(self._domain.from_unit(x), origin))
+            proposals.append(exact or Proposal(self._genotype(x), origin))
         self._generation = Generation(proposals)
+
+
+def _drawn(domain: Domain, count: int, random: np.random.Generator) -> Floats:
+    """Return points to fill generation 0 up with, (count, n_genes)."""
+    if not is_shaped(domain):
+        return random.random((count, len(domain)))
+    drawn = [domain.to_unit(domain.draw(random)) for _ in range(count)]
+    return np.array(drawn).reshape(count, len(domain))

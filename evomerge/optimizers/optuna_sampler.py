@@ -2,6 +2,11 @@
 
 The sampler works on an in-memory Optuna study that exists only inside this object: the journal
 stays the one record of a search. Genes keep their own units, logarithms and choices.
+
+In a domain with conditions a trial has only the parameters that have an effect, suggested one after
+the other; `sampler_options: {multivariate: true, group: true}` makes TPE model those that occur
+together jointly. Where genes say by weights, spreads or conditions where a search starts, the first
+ten points that are not known ones are drawn by those: samplers themselves start uniformly.
 """
 
 from __future__ import annotations
@@ -14,14 +19,17 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from evomerge.errors import ConfigError, MissingExtra, PluginError, nearest
 from evomerge.optimizers.arguments import checked_domain, flag, integer
 from evomerge.optimizers.costs import bounded
 from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Needs, Proposal
+from evomerge.optimizers.starting import is_shaped
 from evomerge.spaces.domain import Domain, Gene
-from evomerge.types import Trial
+from evomerge.types import GeneValue, Genotype, Trial
 
 SAMPLERS = {
     "cmaes": "CmaEsSampler",
@@ -39,6 +47,9 @@ _REFUSED = {
     "GridSampler": "it ends a study that Optuna itself runs",
     "PartialFixedSampler": "it wraps another sampler object",
 }
+
+DRAWS = 10
+"""Points drawn from where a search starts; TPE by default models none of its first ten trials."""
 
 
 class OptunaSampler:
@@ -79,6 +90,11 @@ class OptunaSampler:
         self._pending = PendingTrials(integer("n_objectives", n_objectives, 1))
         self._known = list(known_points(domain)) if flag("seeds", seeds) else []
         self._origin = f"optuna:{sampler}"
+        self._conditional = any(gene.condition is not None for gene in domain.genes)
+        if is_shaped(domain):
+            draws = np.random.default_rng([integer("seed", seed, 0), 0])
+            drawn = [domain.draw(draws) for _ in range(DRAWS)]
+            self._known += [Proposal(genotype, "optuna:start") for genotype in drawn]
         self._trials: dict[int, Any] = {}
         distributions = self._optuna.distributions
         self._distributions = {
@@ -97,19 +113,11 @@ class OptunaSampler:
         with self._quiet():
             if self._known:
                 proposal = self._known.pop(0)
-                names = (gene.name for gene in self._domain.genes)
-                self._study.enqueue_trial(dict(zip(names, proposal.genotype, strict=True)))
-                trial = self._study.ask(self._distributions)
+                self._study.enqueue_trial(self._effective(proposal.genotype))
+                trial, _ = self._suggest()
             else:
-                trial = self._study.ask(self._distributions)
-                values = [trial.params[gene.name] for gene in self._domain.genes]
-                proposal = Proposal(
-                    tuple(
-                        float(value) if gene.kind == "continuous" else value
-                        for gene, value in zip(self._domain.genes, values, strict=True)
-                    ),
-                    self._origin,
-                )
+                trial, genotype = self._suggest()
+                proposal = Proposal(genotype, self._origin)
         self._trials[trial_number] = trial
         self._pending.open(trial_number, proposal.genotype)
         return proposal
@@ -131,6 +139,34 @@ class OptunaSampler:
     def stop_reason(self) -> str | None:
         """Return None: these samplers have no end of their own."""
         return None
+
+    def _effective(self, genotype: Genotype) -> dict[str, GeneValue]:
+        """Return the values that have an effect, by the names of their genes."""
+        genes, active = self._domain.genes, self._domain.active(genotype)
+        return {
+            gene.name: value
+            for gene, value, effective in zip(genes, genotype, active, strict=True)
+            if effective
+        }
+
+    def _suggest(self) -> tuple[Any, Genotype]:
+        """Ask the study for a trial and its genotype; genes without effect stay initial."""
+        if not self._conditional:
+            trial = self._study.ask(self._distributions)
+            return trial, tuple(
+                _plain(gene, trial.params[gene.name]) for gene in self._domain.genes
+            )
+        trial = self._study.ask()
+        values: list[GeneValue] = []
+        active: list[bool] = []
+        for gene in self._domain.genes:
+            condition = gene.condition
+            effective = condition is None or (
+                active[condition.gene] and values[condition.gene] in condition.values
+            )
+            active.append(effective)
+            values.append(_suggested(trial, gene) if effective else gene.initial)
+        return trial, tuple(values)
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:
@@ -188,3 +224,17 @@ def _distribution(distributions: ModuleType, gene: Gene) -> Any:
     if gene.kind == "integer":
         return distributions.IntDistribution(int(gene.low), int(gene.high))
     return distributions.FloatDistribution(gene.low, gene.high, log=gene.log)
+
+
+def _suggested(trial: Any, gene: Gene) -> GeneValue:
+    """Let an Optuna trial choose the value of a gene."""
+    if gene.kind == "categorical":
+        return _plain(gene, trial.suggest_categorical(gene.name, gene.choices))
+    if gene.kind == "integer":
+        return _plain(gene, trial.suggest_int(gene.name, int(gene.low), int(gene.high)))
+    return _plain(gene, trial.suggest_float(gene.name, gene.low, gene.high, log=gene.log))
+
+
+def _plain(gene: Gene, value: Any) -> GeneValue:
+    chosen: GeneValue = float(value) if gene.kind == "continuous" else value
+    return chosen

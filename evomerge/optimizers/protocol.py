@@ -26,11 +26,12 @@ class Needs:
     """What an optimizer must be told; the study checks it before the first merge.
 
     Attributes:
-        objectives: 'one' takes a single cost, 'many' two or more, 'any' either.
+        objectives: 'one' takes a single cost, 'two' exactly two, 'many' two or more, 'any' any
+            number.
         examples: per-example scores are read from completed outcomes.
     """
 
-    objectives: Literal["one", "many", "any"] = "any"
+    objectives: Literal["one", "two", "many", "any"] = "any"
     examples: bool = False
 
 

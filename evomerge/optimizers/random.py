@@ -1,4 +1,4 @@
-"""Uniform random search: the baseline every other algorithm has to beat."""
+"""Random search: the baseline every other algorithm has to beat."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from evomerge.optimizers.arguments import checked_domain, flag, integer
 from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Needs, Proposal
+from evomerge.optimizers.starting import is_shaped
 from evomerge.spaces.domain import Domain
 from evomerge.types import Trial
 
 
 class RandomSearch:
     """Points drawn uniformly from the unit cube, after the known points.
+
+    In a domain whose genes have weights, spreads or conditions, points are drawn by those.
 
     The proposal for a trial is a function of the seed and the trial's number alone, so the order
     of asks and tells never matters.
@@ -29,6 +32,7 @@ class RandomSearch:
 
     def __init__(self, domain: Domain, n_objectives: int, seed: int, *, seeds: bool = True) -> None:
         self._domain = checked_domain(domain)
+        self._shaped = is_shaped(domain)
         self._seed = integer("seed", seed, 0)
         self._known = known_points(domain) if flag("seeds", seeds) else ()
         self._pending = PendingTrials(integer("n_objectives", n_objectives, 1))
@@ -40,8 +44,11 @@ class RandomSearch:
             proposal = self._known[trial_number]
         else:
             generator = np.random.default_rng([self._seed, trial_number])
-            unit = generator.random(len(self._domain))
-            proposal = Proposal(self._domain.from_unit(unit.tolist()), "random")
+            if self._shaped:
+                genotype = self._domain.draw(generator)
+            else:
+                genotype = self._domain.from_unit(generator.random(len(self._domain)).tolist())
+            proposal = Proposal(genotype, "random")
         self._pending.open(trial_number, proposal.genotype)
         return proposal
 

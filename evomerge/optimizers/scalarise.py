@@ -51,7 +51,7 @@ class Scalarised:
         weights: Sequence[float] | None = None,
         anchors: Sequence[Sequence[float]] | None = None,
     ) -> None:
-        if optimizer.needs.objectives == "many":
+        if optimizer.needs.objectives in ("many", "two"):
             raise ConfigError(["optimizer: this optimizer takes several objectives as they are"])
         if optimizer.needs.examples:
             raise ConfigError(["optimizer: this optimizer reads per-example scores, not one cost"])

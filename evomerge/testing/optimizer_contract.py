@@ -28,6 +28,7 @@ from evomerge.optimizers.protocol import Optimizer, Proposal
 from evomerge.spaces.domain import Domain, GeneKind
 from evomerge.testing.problems import (
     Problem,
+    conditional_domain,
     constant,
     continuous_domain,
     integer_domain,
@@ -50,6 +51,7 @@ class Subject:
         kinds: kinds of genes it can vary; without 'categorical' it is spared unordered choices.
         generational: it waits for whole generations, whose order of tells does not matter.
         n_objectives: numbers of objectives, subject to what the optimizer says it needs.
+        domains: further domains that it is tried with.
     """
 
     name: str
@@ -61,23 +63,25 @@ class Subject:
     )
     generational: bool = False
     n_objectives: tuple[int, ...] = (1, 2, 3)
+    domains: tuple[Domain, ...] = ()
 
     def problems(self) -> list[Problem]:
-        """List a problem for each number of objectives, and one with genes of every kind."""
+        """List a problem for each number of objectives, and those of the kinds of genes."""
         counts = self.supported_objectives()
         found = [sphere(continuous_domain(3), count) for count in counts]
         if "categorical" in self.kinds:
             found.append(sphere(mixed_domain(), counts[-1]))
+            found.append(sphere(conditional_domain(), counts[-1]))
         elif "integer" in self.kinds:
             found.append(sphere(integer_domain(-3, 4, 3), counts[-1]))
-        return found
+            found.append(sphere(conditional_domain("integer"), counts[-1]))
+        return found + [sphere(domain, counts[-1]) for domain in self.domains]
 
     def supported_objectives(self) -> list[int]:
         """List the numbers of objectives that the optimizer's needs allow."""
-        if self.n_objectives == (1,):
-            return [1]
         needs = self.build(continuous_domain(2), self.n_objectives[-1], 0).needs.objectives
-        return [count for count in self.n_objectives if needs == "any" or count > 1]
+        least, most = {"any": (1, 99), "one": (1, 1), "two": (2, 2), "many": (2, 99)}[needs]
+        return [count for count in self.n_objectives if least <= count <= most]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -121,7 +125,7 @@ def known_points_come_first(subject: Subject) -> None:
 
 
 def proposals_are_plain_and_inside(subject: Subject) -> None:
-    """Expect floats, ints and strings within bounds that survive JSON unchanged."""
+    """Expect floats, ints and strings within bounds, canonical, that survive JSON unchanged."""
     for problem in subject.problems():
         for proposal in proposals(
             drive(_builder(subject, problem)(5), problem, subject.n_trials, workers=3)
@@ -333,6 +337,10 @@ def _check_genotype(subject: Subject, domain: Domain, proposal: Proposal) -> Non
             _require(value in gene.choices, f"{where}: {gene.name} is no choice")
         else:
             _require(gene.low <= value <= gene.high, f"{where}: {gene.name} is out of bounds")
+    _require(
+        genotype == domain.canonical(genotype),
+        f"{where}: a gene without effect is not at its initial value",
+    )
     _require(tuple(json.loads(json.dumps(genotype))) == genotype, f"{where}: JSON changes it")
 
 

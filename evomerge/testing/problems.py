@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from evomerge.spaces.domain import Domain, Gene, Seed
-from evomerge.types import Completed, Failed, FailureKind, Genotype, Trial
+from evomerge.spaces.domain import Condition, Domain, Gene, GeneKind, HopSequence, Seed
+from evomerge.types import Completed, Failed, FailureKind, GeneValue, Genotype, Trial
 
 LOW, HIGH = -1.0, 2.0
 """Bounds of continuous genes here; not the unit interval, so that a mix-up shows."""
@@ -70,6 +70,53 @@ def mixed_domain() -> Domain:
     return Domain(genes, (Seed("base", (0.0, 1e-3, 0, "off", "a")),))
 
 
+def conditional_domain(switches: GeneKind = "categorical", n_switches: int = 4) -> Domain:
+    """Return switches that each decide whether a scale has an effect, and a condition on those.
+
+    Args:
+        switches: 'categorical' ('off' or 'on', by weights) or 'integer' (0 or 1).
+        n_switches: how many; the first half starts on.
+    """
+    on: GeneValue = "on" if switches == "categorical" else 1
+    off: GeneValue = "off" if switches == "categorical" else 0
+    genes: list[Gene] = []
+    for i in range(n_switches):
+        starts_on = 2 * i < n_switches
+        switch = Gene(f"switch{i}", switches, high=1, initial=on if starts_on else off)
+        if switches == "categorical":
+            weights = (0.1, 0.9) if starts_on else (0.9, 0.1)
+            switch = replace(switch, choices=("off", "on"), weights=weights)
+        condition = Condition(2 * i, (on,))
+        scale = Gene(f"scale{i}", low=0.4, high=1.6, initial=1.0, spread=0.1, condition=condition)
+        genes += [switch, scale]
+    repeats = Gene("repeats", "integer", low=1, high=3, initial=1, condition=Condition(0, (on,)))
+    last = Gene("last", low=LOW, high=HIGH, initial=0.5, condition=Condition(len(genes), (2, 3)))
+    domain = Domain((*genes, repeats, last))
+    every = tuple(value for _ in range(n_switches) for value in (on, 1.25))
+    none = tuple(value for _ in range(n_switches) for value in (off, 1.0))
+    return replace(domain, seeds=(Seed("all", (*every, 2, 1.0)), Seed("none", (*none, 1, 0.5))))
+
+
+def sequence_domain(n_positions: int = 6) -> Domain:
+    """Return a sequence of 'a', 'b' and 'c' with a scale each, and a gene beside it."""
+    genes: list[Gene] = []
+    for i in range(n_positions):
+        start = "abc"[i] if i < 3 else "-"
+        weights = tuple(0.7 if choice == start else 0.1 for choice in "-abc")
+        element = Gene(f"hop{i}", "categorical", initial=start, choices=tuple("-abc"))
+        element = replace(element, weights=weights)
+        condition = Condition(2 * i, ("a", "b", "c"))
+        scale = Gene(f"scale{i}", low=0.5, high=1.5, initial=1.0, spread=0.1, condition=condition)
+        genes += [element, scale]
+    genes.append(Gene("weight", low=LOW, high=HIGH, initial=0.5))
+    elements = tuple(range(0, 2 * n_positions, 2))
+    attributes = tuple((i + 1,) for i in elements)
+    twice = tuple(value for i in range(n_positions) for value in ("a" if i < 2 else "-", 1.0))
+    return Domain(
+        tuple(genes), (Seed("twice", (*twice, 1.0)),), HopSequence(elements, attributes, "-")
+    )
+
+
 def integer_domain(low: int, high: int, n_genes: int = 1) -> Domain:
     """Return integer genes that start at their low end."""
     return Domain(
@@ -121,6 +168,29 @@ def zdt1(n_genes: int) -> Problem:
         return (first, g * (1 - math.sqrt(first / g)))
 
     return Problem(f"zdt1-{n_genes}", domain, 2, costs)
+
+
+def switches(n_switches: int) -> Problem:
+    """Count switches that differ from off, on, on, off, on, on, ... and add 10 (scale - 1.2)^2.
+
+    Over the scales of switches that are on, so the optimum is 0 and unique.
+    """
+    genes: list[Gene] = []
+    for i in range(n_switches):
+        switch = Gene(f"switch{i}", "categorical", initial="off", choices=("off", "on"))
+        condition = Condition(2 * i, ("on",))
+        scale = Gene(f"scale{i}", low=0.4, high=1.6, initial=1.0, condition=condition)
+        genes += [switch, scale]
+
+    def costs(genotype: Genotype) -> tuple[float, ...]:
+        total = 0.0
+        for i in range(n_switches):
+            switch, scale = genotype[2 * i : 2 * i + 2]
+            total += switch != ("on" if i % 3 else "off")
+            total += 10 * (float(scale) - 1.2) ** 2 if switch == "on" else 0.0
+        return (total,)
+
+    return Problem(f"switches{n_switches}", Domain(tuple(genes)), 1, costs)
 
 
 def constant(domain: Domain, n_objectives: int = 1) -> Problem:

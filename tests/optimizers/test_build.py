@@ -17,11 +17,13 @@ from evomerge.testing.problems import continuous_domain, sphere
 from evomerge.testing.simulation import drive
 
 DOMAIN = continuous_domain(3)
+BUILT_IN = ("random", "sobol", "cma_es", "cat_cma", "cma_wm", "nsga2")
 
 
 def test_every_builtin_is_listed_and_loads():
-    assert {"cma_es", "nsga2", "optuna", "random", "sobol"} <= set(OPTIMIZERS.names())
-    for name in ("cma_es", "nsga2", "random", "sobol"):
+    others = {"como_cat_cma", "optuna"}
+    assert set(BUILT_IN) | others <= set(OPTIMIZERS.names())
+    for name in BUILT_IN:
         assert build_optimizer(name, DOMAIN, 1, 0, {}).ask(0).origin == "seed:corner"
 
 
@@ -36,7 +38,22 @@ def test_every_builtin_is_listed_and_loads():
         ),
         ("nsga2", 2, {"pop": 9, "population": 9}, "pop: optimizer 'nsga2' has no such option"),
         ("random", 1, {"domain": 1}, "domain: optimizer 'random' has no such option; "),
-        ("cma_es", 2, {}, "'cma_es' takes one objective and the study has 2; use nsga2"),
+        (
+            "cma_es",
+            2,
+            {},
+            "'cma_es' takes one objective and the study has 2; use nsga2, or como_cat_cma for two, "
+            "or say how to combine them with 'scalarize: mean'",
+        ),
+        ("cat_cma", 3, {}, "'cat_cma' takes one objective and the study has 3; use nsga2, or say"),
+        ("cma_wm", 2, {}, "'cma_wm' takes one objective and the study has 2; use nsga2"),
+        (
+            "como_cat_cma",
+            1,
+            {},
+            "'como_cat_cma' needs two objectives and the study has 1; use cma_es, or cat_cma",
+        ),
+        ("como_cat_cma", 3, {}, "takes exactly two objectives and the study has 3; use nsga2"),
     ],
 )
 def test_wrong_options_name_the_right_ones(name, n_objectives, options, message):
@@ -102,7 +119,7 @@ def test_faulty_plugins_are_refused(plugin, attribute, n_objectives, options, er
         build_optimizer(f"./mine.py:{attribute}", DOMAIN, n_objectives, 0, options, folder=plugin)
 
 
-@pytest.mark.parametrize("name", ["random", "sobol", "cma_es", "nsga2", "optuna"])
+@pytest.mark.parametrize("name", [*BUILT_IN, "optuna"])
 @pytest.mark.parametrize(
     ("genes", "message"),
     [
@@ -122,7 +139,7 @@ def test_domains_without_room_are_refused(name, genes, message):
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "7", None, True])
 def test_seeds_are_checked(seed):
-    for name in ("random", "sobol", "cma_es", "nsga2"):
+    for name in BUILT_IN:
         with pytest.raises(ConfigError, match="seed: expected an integer >= 0"):
             build_optimizer(name, DOMAIN, 1, seed, {})
 
@@ -165,7 +182,7 @@ def test_known_points_outside_the_domain_are_refused(genotype, message):
         known_points(Domain(GENES, (Seed("s", genotype),)))
 
 
-@pytest.mark.parametrize("name", ["random", "sobol", "cma_es", "nsga2"])
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_searching_prints_nothing_and_writes_nothing(name, capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     problem = sphere(DOMAIN)
@@ -179,7 +196,7 @@ def test_naming_optimizers_imports_no_library():
         import sys
         from evomerge.optimizers import OPTIMIZERS
         OPTIMIZERS.names()
-        heavy = {"cma", "pymoo", "scipy", "optuna", "torch", "transformers", "matplotlib"}
+        heavy = {"cma", "cmaes", "pymoo", "scipy", "optuna", "torch", "transformers", "matplotlib"}
         print(sorted(heavy & set(sys.modules)))
     """
     done = subprocess.run(

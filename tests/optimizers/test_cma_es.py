@@ -280,6 +280,36 @@ def test_separable_above_a_hundred_genes(n_genes, option, expected):
     assert (strategy.sm.covariance_matrix is None) is expected
 
 
+def test_the_published_dimension_runs():
+    # arXiv 2403.13187: 192 slots and a 64 x 64 matrix of scales, population 128
+    slots = [
+        Gene(
+            f"slot{i}",
+            "categorical",
+            initial="on" if i < 32 else "off",
+            choices=("off", "on"),
+            weights=(0.023, 0.977) if i < 32 else (0.977, 0.023),
+        )
+        for i in range(192)
+    ]
+    scales = [Gene(f"w{i}", low=0.4, high=1.6, initial=1.0, spread=0.1) for i in range(64 * 64)]
+    domain = Domain((*slots, *scales))
+    optimizer = CmaEs(domain, 1, 0, seeds=False, population=128)
+    assert optimizer.separable
+    assert optimizer.standard_deviations == pytest.approx([1 / 6] * 192 + [1 / 12] * 4096, rel=1e-3)
+    assert optimizer.mean[:1] + optimizer.mean[-1:] == pytest.approx(
+        (0.5 + 1.9954 / 6, 0.5), abs=1e-5
+    )
+    first = [optimizer.ask(number).genotype for number in range(128)]
+    assert optimizer.ask(128) is None
+    assert np.std([genotype[192:] for genotype in first]) == pytest.approx(0.1, abs=0.003)
+    for number, genotype in enumerate(first):
+        cost = math.fsum(genotype[192:])
+        optimizer.tell(Trial(number, genotype, Completed({"c": cost}), (cost,)))
+    assert optimizer.ask(128).origin == "cma:gen2"
+    assert statistics.mean(optimizer.mean[192:]) < 0.5
+
+
 def test_integer_genes_never_freeze():
     domain = integer_domain(0, 9, 5)
     optimum = (7, 2, 9, 0, 5)

@@ -8,6 +8,7 @@ import pytest
 
 from evomerge.optimizers import Scalarised, build_optimizer
 from evomerge.testing.optimizer_contract import CHECKS, Subject
+from evomerge.testing.problems import conditional_domain, sequence_domain
 
 
 def subject(name, label=None, **fields):
@@ -28,7 +29,13 @@ ORDERED = frozenset({"continuous", "integer"})
 SUBJECTS = [
     subject("random"),
     subject("sobol"),
-    subject("cma_es", generational=True, kinds=ORDERED, n_objectives=(1,)),
+    subject(
+        "cma_es",
+        generational=True,
+        kinds=ORDERED,
+        n_objectives=(1,),
+        domains=(conditional_domain(),),
+    ),
     subject(
         "cma_es",
         "cma_es-bipop-from-initial",
@@ -37,12 +44,37 @@ SUBJECTS = [
         kinds=ORDERED,
         n_objectives=(1,),
     ),
-    subject("nsga2", options={"population": 8}, generational=True),
+    subject("cat_cma", generational=True, n_objectives=(1,)),
+    subject(
+        "cat_cma",
+        "cat_cma-from-initial",
+        options={"start": "initial", "sigma0": 0.3, "population": 6},
+        generational=True,
+        dimensions=(1, 2),
+        n_objectives=(1,),
+    ),
+    subject(
+        "cma_wm",
+        generational=True,
+        kinds=ORDERED,
+        n_objectives=(1,),
+        domains=(conditional_domain(),),
+    ),
+    subject("como_cat_cma", options={"kernels": 3}, generational=True, n_objectives=(2,)),
+    subject("nsga2", options={"population": 8}, generational=True, domains=(sequence_domain(),)),
     Subject("scalarised", scalarised, generational=True, kinds=ORDERED, n_objectives=(2, 3)),
 ]
 if importlib.util.find_spec("optuna") is not None:
     SUBJECTS += [
         subject("optuna", "optuna-tpe", n_trials=16, dimensions=(1, 2, 10)),
+        subject(
+            "optuna",
+            "optuna-tpe-group",
+            options={"sampler_options": {"multivariate": True, "group": True}},
+            n_trials=16,
+            dimensions=(1,),
+            n_objectives=(1,),
+        ),
         subject(
             "optuna",
             "optuna-nsgaii",

@@ -59,6 +59,18 @@ class NumpyFloats(RandomSearch):
         return replace(proposal, genotype=genotype)
 
 
+class NotCanonical(RandomSearch):
+    def ask(self, trial_number):
+        proposal = super().ask(trial_number)
+        genes = self._domain.genes
+        genotype = tuple(
+            gene.low if gene.condition and gene.kind == "continuous" else value
+            for gene, value in zip(genes, proposal.genotype, strict=True)
+        )
+        self._pending.open(trial_number, genotype)
+        return replace(proposal, genotype=genotype)
+
+
 class Waits(RandomSearch):
     def ask(self, trial_number):
         return None if trial_number == 7 else super().ask(trial_number)
@@ -89,6 +101,7 @@ FAULTS = [
     (OutOfBounds, contract.proposals_are_plain_and_inside),
     (OutOfBounds, contract.every_dimension_runs),
     (NumpyFloats, contract.proposals_are_plain_and_inside),
+    (NotCanonical, contract.proposals_are_plain_and_inside),
     (Waits, contract.failures_are_survived),
     (Waits, contract.ties_are_survived),
     (CountsVainAsks, contract.asking_in_vain_changes_nothing),

@@ -10,7 +10,7 @@ from evomerge.errors import SpaceError
 from evomerge.optimizers.random import RandomSearch
 from evomerge.optimizers.sobol import SobolSearch
 from evomerge.spaces.domain import Domain, Gene
-from evomerge.testing.problems import continuous_domain
+from evomerge.testing.problems import conditional_domain, continuous_domain
 
 CUBE = Domain(tuple(Gene(f"g{i}", initial=0.5) for i in range(3)))
 
@@ -45,6 +45,17 @@ def test_random_is_uniform():
     # chi-squared with 9 degrees of freedom: 33.7 is exceeded once in 10,000
     assert all(((count - 200) ** 2 / 200).sum() < 33.7 for count in counts)
     assert abs(np.corrcoef(points.T)[np.triu_indices(3, 1)]).max() < 0.08
+
+
+@pytest.mark.parametrize("search", [RandomSearch, SobolSearch])
+def test_genes_without_effect_stay_initial(search):
+    domain = conditional_domain()
+    optimizer = search(domain, 1, 0, seeds=False)
+    genotypes = [optimizer.ask(number).genotype for number in range(128)]
+    off = [genotype for genotype in genotypes if genotype[0] == "off"]
+    assert {genotype[1] for genotype in off} == {1.0}
+    assert {genotype[-2:] for genotype in off} == {(1, 0.5)}  # and what depends on the switched off
+    assert len({genotype[1] for genotype in genotypes}) > 10
 
 
 def test_sobol_refuses_more_genes_than_it_covers():

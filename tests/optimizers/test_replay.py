@@ -14,7 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomerge.optimizers import Scalarised, build_optimizer
-from evomerge.testing.problems import Problem, continuous_domain, integer_domain, sphere
+from evomerge.testing.problems import (
+    Problem,
+    conditional_domain,
+    continuous_domain,
+    integer_domain,
+    sphere,
+)
 from evomerge.testing.simulation import Asked, Told, drive, proposals, replay
 from evomerge.types import Completed, Trial
 
@@ -23,6 +29,9 @@ CASES = {
     "sobol": {},
     "cma_es": {},
     "cma_es-bipop": {"restarts": "bipop", "population": 4},
+    "cat_cma": {},
+    "cma_wm": {},
+    "como_cat_cma": {"kernels": 3},
     "nsga2": {"population": 6},
     "optuna": {"sampler_options": {"n_startup_trials": 5}},
 }
@@ -32,7 +41,7 @@ def build(case, domain, n_objectives, seed=4):
     name = case.partition("-")[0]
     if name == "optuna":
         pytest.importorskip("optuna")
-    if name == "cma_es" and n_objectives > 1:
+    if name in ("cma_es", "cat_cma", "cma_wm") and n_objectives > 1:
         return Scalarised(build_optimizer(name, domain, 1, seed, CASES[case]), n_objectives)
     return build_optimizer(name, domain, n_objectives, seed, CASES[case])
 
@@ -115,11 +124,14 @@ DOMAINS = {
     "continuous": continuous_domain(2),
     "one gene": continuous_domain(1),
     "integers": integer_domain(-1, 3, 2),
+    "conditional": conditional_domain(n_switches=2),
 }
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-@pytest.mark.parametrize("case", ["cma_es-bipop", "nsga2", "random", "sobol"])
+@pytest.mark.parametrize(
+    "case", ["cma_es-bipop", "cat_cma", "cma_wm", "como_cat_cma", "nsga2", "random", "sobol"]
+)
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(steps=STEPS)
 def test_any_sequence_of_asks_and_tells_replays(case, domain, steps):

@@ -1,0 +1,65 @@
+"""What `check --estimate` prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from evomerge.errors import UserError
+
+if TYPE_CHECKING:
+    from evomerge.study import Prepared, StandIns
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateOptions:
+    """The options of `check` that belong to the estimate.
+
+    Attributes:
+        wanted: --estimate.
+        device: --device.
+        tflops: --device-tflops.
+        bandwidth: --bandwidth.
+        answer_tokens: --answer-tokens.
+    """
+
+    wanted: bool
+    device: str | None = None
+    tflops: float | None = None
+    bandwidth: float | None = None
+    answer_tokens: int | None = None
+
+    def check(self) -> None:
+        """Refuse what would do nothing.
+
+        Raises:
+            UserError: an option is given without --estimate, or is out of range.
+        """
+        given = {
+            "--device": self.device,
+            "--device-tflops": self.tflops,
+            "--bandwidth": self.bandwidth,
+            "--answer-tokens": self.answer_tokens,
+        }
+        for option, value in given.items():
+            if value is not None and not self.wanted:
+                raise UserError(f"{option} belongs to an estimate; add --estimate")
+        if self.answer_tokens is not None and self.answer_tokens < 1:
+            raise UserError(f"--answer-tokens {self.answer_tokens}: give a positive number")
+
+    def estimate(self, prepared: Prepared, stand_ins: StandIns, *, as_json: bool) -> Any:
+        """Estimate a checked study for the device the options name.
+
+        Returns:
+            JSON data, or text for people.
+
+        Raises:
+            UserError: the device is unknown, or a model's architecture has no known size.
+        """
+        from evomerge import cost  # noqa: PLC0415
+
+        device = cost.find_device(self.device, self.tflops, self.bandwidth)
+        found = cost.estimate_study(
+            prepared, device=device, answer_tokens=self.answer_tokens, stand_ins=stand_ins
+        )
+        return cost.as_json(found) if as_json else cost.as_text(found)

@@ -1,0 +1,17 @@
+"""What a search will cost: sizes, operations, memory and time, from configurations alone."""
+
+from evomerge.cost.devices import DEVICES, Device, find_device
+from evomerge.cost.study import Donor, StageEstimate, StudyEstimate, estimate_study
+from evomerge.cost.table import as_json, as_text
+
+__all__ = [
+    "DEVICES",
+    "Device",
+    "Donor",
+    "StageEstimate",
+    "StudyEstimate",
+    "as_json",
+    "as_text",
+    "estimate_study",
+    "find_device",
+]

@@ -1,0 +1,55 @@
+"""What an estimate rests on, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from evomerge.cost.devices import Device
+from evomerge.cost.estimate import FAST, GB, SLOW
+from evomerge.cost.workload import BYTES_PER_TOKEN, Asked, Tokens
+
+if TYPE_CHECKING:
+    from evomerge.cost.study import StageEstimate
+
+
+def assumptions(
+    asked: Sequence[Asked],
+    tokens: Tokens,
+    stages: Sequence[StageEstimate],
+    device: Device | None,
+) -> tuple[str, ...]:
+    """List what was taken to be so, one sentence each."""
+    lines = [line for one in asked for line in one.assumptions]
+    if tokens.estimated:
+        lines.append(
+            f"no tokenizer was seen: a token is taken to be {BYTES_PER_TOKEN} bytes of UTF-8 text"
+        )
+    paths = [stage for stage in stages if stage.first.path]
+    if paths:
+        lines.append(
+            "the low end has paths as long as the one the search starts from, the high end paths "
+            "of the most hops the space allows; what the cache of common prefixes saves is not "
+            "counted"
+        )
+    if len(stages) > 1:
+        lines.append("what a stage finds is taken to be as large as what it starts from")
+    lines.append(
+        "2 operations for each weight a token meets, 4 for each query number and token attended "
+        "to; prompts are padded to the longest of their batch"
+    )
+    if device is None:
+        return tuple(lines)
+    lines += [
+        f"reading reaches {FAST.arithmetic:.0%} to {SLOW.arithmetic:.0%} of the device's "
+        f"operations, writing {FAST.bandwidth:.0%} to {SLOW.bandwidth:.0%} of its bandwidth, and "
+        f"a layer takes at least {FAST.launch_s * 1e3:g} to {SLOW.launch_s * 1e3:g} ms of each "
+        "pass to launch",
+        "each step of writing reads all weights once and the key/value cache three times",
+    ]
+    if any(stage.first.written for stage in stages):
+        lines.append(
+            f"merging waits for its inputs to come from the host at {FAST.host / GB:g} to "
+            f"{SLOW.host / GB:g} GB/s; its arithmetic is not counted"
+        )
+    return tuple(lines)

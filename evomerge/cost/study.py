@@ -1,0 +1,274 @@
+"""What a checked study is going to cost, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from inspect import signature
+
+from evomerge.cost.assumptions import assumptions
+from evomerge.cost.candidate import Candidate, candidate, largest
+from evomerge.cost.devices import Device
+from evomerge.cost.estimate import (
+    Memory,
+    Span,
+    candidate_seconds,
+    scoring,
+    worker_memory,
+)
+from evomerge.cost.forward import Forward, Workload
+from evomerge.cost.hops import most_hops
+from evomerge.cost.shape import ModelShape, shape_of
+from evomerge.cost.workload import Asked, Tokens, asked
+from evomerge.fitness import check_fitness, load_items
+from evomerge.merging import MergeEngine, open_checkpoint
+from evomerge.merging.tokenizer import load_tokenizer
+from evomerge.recipe import ModelRef, Node, Recipe
+from evomerge.spaces import Space, SpaceContext
+from evomerge.spaces.paths import ThroughPath
+from evomerge.spaces.paths.spec import JointSpec
+from evomerge.study import Prepared, StandIns
+from evomerge.study.config import StageConfig
+from evomerge.study.stages import stage_context, stage_donors
+from evomerge.types import Split
+
+ENGINE_CACHE: int = signature(MergeEngine).parameters["cache_bytes"].default
+
+
+@dataclass(frozen=True, slots=True)
+class Donor:
+    """One model of a study.
+
+    Attributes:
+        name: in the study.
+        shape: its size.
+        seen: its files were read; otherwise a configuration stood in for it.
+    """
+
+    name: str
+    shape: ModelShape
+    seen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StageEstimate:
+    """What one search costs.
+
+    Attributes:
+        name: of the stage; '' in a study without stages.
+        optimizer: which searches.
+        trials: candidates; None where only time limits the search.
+        first: the candidate it starts from.
+        largest: the costliest candidate the space allows.
+        low: forward passes of the first candidate, with usual answers.
+        high: those of the largest, with answers that go on.
+        memory: of one worker with the largest candidate.
+        seconds: one candidate; None without a device.
+        search_seconds: all trials, one after the other.
+    """
+
+    name: str
+    optimizer: str
+    trials: int | None
+    first: Candidate
+    largest: Candidate
+    low: Forward
+    high: Forward
+    memory: Memory
+    seconds: Span | None
+    search_seconds: Span | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyEstimate:
+    """What a whole study costs.
+
+    Attributes:
+        name: of the study.
+        models: base and donors.
+        workloads: the forward passes that one candidate asks for, by objective.
+        stages: its searches.
+        device: what the times are for.
+        final_seconds: baselines and front scored when the searches are over.
+        hours: the time budget, if there is one.
+        workers: processes that share the trials.
+        assumptions: what the figures rest on.
+    """
+
+    name: str
+    models: tuple[Donor, ...]
+    workloads: tuple[Workload, ...]
+    stages: tuple[StageEstimate, ...]
+    device: Device | None
+    final_seconds: Span | None
+    hours: float | None
+    workers: int
+    assumptions: tuple[str, ...]
+
+    @property
+    def total_seconds(self) -> Span | None:
+        """All of it, one candidate after the other; None where a budget or a device is missing."""
+        total = self.final_seconds
+        for stage in self.stages:
+            if total is None or stage.search_seconds is None:
+                return None
+            total = total.plus(stage.search_seconds)
+        return total
+
+
+def estimate_study(
+    prepared: Prepared,
+    *,
+    device: Device | None = None,
+    answer_tokens: int | None = None,
+    stand_ins: StandIns | None = None,
+) -> StudyEstimate:
+    """Estimate a study from its models' configurations and its items; nothing is run.
+
+    Args:
+        prepared: the checked study.
+        device: what it would run on; without one there are no times.
+        answer_tokens: tokens of a usual answer; the most allowed by default.
+        stand_ins: what it was prepared with.
+
+    Raises:
+        CheckpointError: the size of an architecture is not known.
+    """
+    unseen = {} if stand_ins is None else stand_ins.used
+    refs = {"base": prepared.context.base, **_donor_refs(prepared.context)}
+    allow = prepared.config.models.allow_pickle
+    opened = {
+        name: unseen.get(name) or open_checkpoint(ref, allow_pickle=allow)
+        for name, ref in refs.items()
+    }
+    models = tuple(
+        Donor(name, shape_of(one.config, f"model '{name}'"), name not in unseen)
+        for name, one in opened.items()
+    )
+    shapes = {refs[model.name]: model.shape for model in models}
+    tokens = Tokens(None if "base" in unseen else load_tokenizer(opened["base"].folder))
+    searched = _asked(prepared, "search", tokens, answer_tokens)
+    workloads = _made(searched)
+    stages = tuple(
+        _stage(stage, first, most, workloads, device, prepared.evaluator.path_cache_bytes)
+        for stage, first, most in _candidates(prepared, shapes)
+    )
+    final = None
+    if device is not None:
+        held = _made(_asked(prepared, "holdout", tokens, answer_tokens))
+        final = _final(prepared, stages[-1], workloads, held, device)
+    return StudyEstimate(
+        name=prepared.config.name,
+        models=models,
+        workloads=tuple(workloads),
+        stages=stages,
+        device=device,
+        final_seconds=final,
+        hours=prepared.config.budget.hours,
+        workers=prepared.config.workers.count,
+        assumptions=assumptions(searched, tokens, stages, device),
+    )
+
+
+def _donor_refs(context: SpaceContext) -> dict[str, ModelRef]:
+    return {name: node for name, node in context.donors.items() if isinstance(node, ModelRef)}
+
+
+def _asked(prepared: Prepared, split: Split, tokens: Tokens, answer: int | None) -> list[Asked]:
+    found = []
+    for name, part in prepared.config.objectives.items():
+        fitness = check_fitness(
+            part.fitness, part.arguments, metric=part.metric, folder=prepared.folder
+        )
+        source = part.search if split == "search" else part.holdout
+        items = load_items(source, folder=prepared.folder, limit=part.limit) if source else ()
+        found.append(asked(name, fitness, items, tokens, answer_tokens=answer))
+    return found
+
+
+def _made(found: Sequence[Asked]) -> list[Workload]:
+    return [one.workload for one in found if one.workload is not None]
+
+
+def _candidates(
+    prepared: Prepared, shapes: Mapping[ModelRef, ModelShape]
+) -> Iterator[tuple[StageConfig, Candidate, Candidate]]:
+    """Yield each stage with its first and its costliest candidate.
+
+    What an earlier stage is going to find is sized like the recipe its search starts from.
+    """
+    starts: dict[str, Recipe] = {}
+    for stage, space in zip(prepared.config.plan, (prepared.space, *prepared.later), strict=True):
+        taken = {name: starts[pick.stage] for name, pick in stage.take.items()}
+        context = stage_context(prepared.context, stage_donors(prepared.context, stage, taken))
+        whole: Space = space
+        if stage.through is not None:
+            whole = ThroughPath(space, starts[stage.through.stage])  # type: ignore[arg-type]
+        recipe = whole.decode(whole.domain.initial)
+        size = partial(
+            candidate, shapes=shapes, constant=list(starts.values()), dtype=context.dtype
+        )
+        starts[stage.name] = recipe
+        first = size(recipe)
+        pool = [size(node).shape for node in _pool(recipe, whole, context)]
+        hops = most_hops(whole, [len(shape.layers) for shape in pool])
+        yield stage, first, largest(first, pool, hops)
+
+
+def _pool(recipe: Recipe, space: Space, context: SpaceContext) -> list[Node]:
+    """Return the models whose layers the paths of a space may use."""
+    spec = getattr(space, "spec", None)
+    if not isinstance(spec, JointSpec):
+        return list(context.donors.values())
+    merged = [source.model for source in (recipe.models or ())[:1]]
+    return [*merged, *(context.donors[name] for name in spec.donors or context.donors)]
+
+
+def _stage(
+    stage: StageConfig,
+    first: Candidate,
+    most: Candidate,
+    workloads: Sequence[Workload],
+    device: Device | None,
+    prefix_cache: int,
+) -> StageEstimate:
+    seconds = spent = None
+    if device is not None:
+        seconds = candidate_seconds(first, most, workloads, device, engine_cache=ENGINE_CACHE)
+        spent = None if stage.trials is None else seconds.times(stage.trials)
+    return StageEstimate(
+        name=stage.name,
+        optimizer=stage.search.optimizer,
+        trials=stage.trials,
+        first=first,
+        largest=most,
+        low=scoring(first, workloads, stragglers=False),
+        high=scoring(most, workloads, stragglers=True),
+        memory=worker_memory(most, workloads, engine_cache=ENGINE_CACHE, prefix_cache=prefix_cache),
+        seconds=seconds,
+        search_seconds=spent,
+    )
+
+
+def _final(
+    prepared: Prepared,
+    last: StageEstimate,
+    searched: Sequence[Workload],
+    held: Sequence[Workload],
+    device: Device,
+) -> Span:
+    """Time the baselines on both sets of items and the front's members on the hold-out items."""
+    front = prepared.config.front
+    baselines = sum(
+        len(prepared.context.donors) if name == "donors" else 1 for name in front.baselines
+    )
+    grid = len(front.lambdas) - 1 if "single_lambda" in front.baselines else 0
+    members = 1 if len(prepared.objectives) == 1 else min(front.size, last.trials or front.size)
+    total = Span(0.0, 0.0)
+    for workloads, count in ((searched, baselines + grid), (held, baselines + members)):
+        one = candidate_seconds(
+            last.first, last.largest, workloads, device, engine_cache=ENGINE_CACHE
+        )
+        total = total.plus(one.times(count if workloads else 0))
+    return total

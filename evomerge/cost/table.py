@@ -1,0 +1,228 @@
+"""An estimate as text and as JSON data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from evomerge.cost.candidate import Candidate
+from evomerge.cost.estimate import GB, Memory, Span
+from evomerge.cost.forward import Forward, Workload
+from evomerge.cost.study import Donor, StageEstimate, StudyEstimate
+
+_UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"))
+_COUNTS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+_FIELDS = ("weights", "engine_cache", "workspace", "kv_cache", "prefix_cache", "activations")
+
+
+def as_text(estimate: StudyEstimate) -> str:
+    """Write an estimate for people."""
+    lines = [f"estimate of study '{estimate.name}', nothing of it measured"]
+    lines += [_row("model", _model(donor)) for donor in estimate.models]
+    lines += [_row("scored on", _workload(work)) for work in estimate.workloads]
+    for stage in estimate.stages:
+        lines += _stage(stage, estimate)
+    lines += _totals(estimate)
+    lines += ["  this takes for granted that"]
+    lines += [f"    - {line}" for line in estimate.assumptions]
+    return "\n".join(lines)
+
+
+def as_json(estimate: StudyEstimate) -> dict[str, Any]:
+    """Return an estimate as JSON data: bytes, operations and seconds."""
+    device = estimate.device
+    return {
+        "study": estimate.name,
+        "models": {
+            donor.name: {
+                "parameters": donor.shape.parameters,
+                "layers": len(donor.shape.layers),
+                "bytes": donor.shape.bytes,
+                "dtype": donor.shape.dtype,
+                "seen": donor.seen,
+            }
+            for donor in estimate.models
+        },
+        "objectives": {
+            work.name: {
+                "rows": len(work.lengths),
+                "tokens_read": sum(work.lengths),
+                "tokens_written": work.usual * len(work.lengths),
+                "max_new_tokens": work.new_tokens,
+                "batch_size": work.batch_size,
+            }
+            for work in estimate.workloads
+        },
+        "stages": [
+            {
+                "name": stage.name,
+                "optimizer": stage.optimizer,
+                "trials": stage.trials,
+                "first": _candidate_json(stage.first, stage.low),
+                "largest": _candidate_json(stage.largest, stage.high),
+                "memory": {**asdict(stage.memory), "total": stage.memory.total},
+                "seconds_per_candidate": _span_json(stage.seconds),
+                "seconds": _span_json(stage.search_seconds),
+            }
+            for stage in estimate.stages
+        ],
+        "device": None if device is None else asdict(device),
+        "final_seconds": _span_json(estimate.final_seconds),
+        "total_seconds": _span_json(estimate.total_seconds),
+        "assumptions": list(estimate.assumptions),
+    }
+
+
+def _row(label: str, text: str) -> str:
+    return f"  {label:<11} {text}"
+
+
+def _model(donor: Donor) -> str:
+    shape = donor.shape
+    unseen = "" if donor.seen else "; not seen, a configuration stands in"
+    return (
+        f"{donor.name}: {_count(shape.parameters)} parameters, {len(shape.layers)} layers, "
+        f"{_bytes(shape.bytes)} in {shape.dtype}{unseen}"
+    )
+
+
+def _workload(work: Workload) -> str:
+    text = f"{work.name}: {len(work.lengths):,} rows of {_mean(work.lengths)} tokens"
+    if work.new_tokens:
+        text += f", answers of {work.usual:,} tokens, at most {work.new_tokens:,}"
+    return f"{text}, {work.batch_size} at a time"
+
+
+def _mean(lengths: tuple[int, ...]) -> str:
+    return f"{sum(lengths) / max(1, len(lengths)):.0f}"
+
+
+def _stage(stage: StageEstimate, estimate: StudyEstimate) -> list[str]:
+    trials = "trials until time is up" if stage.trials is None else f"{stage.trials:,} trials"
+    name = f"stage '{stage.name}': " if stage.name else ""
+    lines = [f"  {name}{trials}, {stage.optimizer}"]
+    lines += [_row("candidate", _candidate(stage.first, stage.largest))]
+    if stage.first.written:
+        lines.append(
+            _row(
+                "merging",
+                f"{_bytes(stage.first.read)} read and {_bytes(stage.first.written)} written for "
+                "each candidate",
+            )
+        )
+    work = f"{_flops(stage.low.reading.flops, stage.high.reading.flops)} reading"
+    if stage.low.writing.passes:
+        work += f", {_flops(stage.low.writing.flops, stage.high.writing.flops)} writing"
+    lines.append(_row("forward", f"{work}, for each candidate"))
+    lines.append(_row("memory", _memory(stage.memory, estimate)))
+    if stage.seconds is not None:
+        text = f"{_span(stage.seconds)} for a candidate"
+        if stage.search_seconds is not None:
+            text += f", {_span(stage.search_seconds)} for all"
+        lines.append(_row("time", text))
+    return lines
+
+
+def _candidate(first: Candidate, most: Candidate) -> str:
+    text = f"{_count(first.shape.parameters)} parameters, export of {_bytes(first.export_bytes)}"
+    if not first.path:
+        return text
+    text = f"{len(first.shape.layers)} hops, {text}"
+    if most.shape.layers == first.shape.layers:
+        return text
+    return (
+        f"{text}; at most {len(most.shape.layers)} hops, {_count(most.shape.parameters)} "
+        f"parameters, export of {_bytes(most.export_bytes)}"
+    )
+
+
+def _memory(memory: Memory, estimate: StudyEstimate) -> str:
+    parts = ", ".join(
+        f"{name.replace('_', ' ').replace('kv', 'KV')} {_bytes(value)}"
+        for name in _FIELDS
+        if (value := getattr(memory, name))
+    )
+    text = f"{_bytes(memory.total)} a worker: {parts}"
+    device = estimate.device
+    if device is not None and device.memory is not None and memory.total > device.memory * GB:
+        text += f"; MORE than the {device.memory:g} GB of {device.name}: lower batch_size"
+    return text
+
+
+def _totals(estimate: StudyEstimate) -> list[str]:
+    device = estimate.device
+    if device is None:
+        return ["  for times, name a device: --device h100, or --device-tflops and --bandwidth"]
+    lines = []
+    if estimate.final_seconds is not None:
+        lines.append(_row("at the end", f"{_span(estimate.final_seconds)} for baselines and front"))
+    total = estimate.total_seconds
+    if total is not None:
+        shared = f"; {estimate.workers} workers on devices of their own share it"
+        lines.append(
+            _row(
+                "in all",
+                f"{_span(total)} on one {device.name}{shared if estimate.workers > 1 else ''}",
+            )
+        )
+    if estimate.hours is not None:
+        lines.append(_row("budget", _hours(estimate.hours, estimate.stages)))
+    return lines
+
+
+def _hours(hours: float, stages: Sequence[StageEstimate]) -> str:
+    text = f"the search stops after {hours:g} hours in any case"
+    span = stages[0].seconds
+    if span is None or len(stages) > 1:
+        return text
+    fewest, most = (int(hours * 3600 / seconds) for seconds in (span.high, span.low))
+    return f"{text}: {fewest:,} to {most:,} candidates"
+
+
+def _candidate_json(one: Candidate, work: Forward) -> dict[str, Any]:
+    return {
+        "parameters": one.shape.parameters,
+        "hops": len(one.shape.layers) if one.path else None,
+        "export_bytes": one.export_bytes,
+        "merge_bytes_read": one.read,
+        "merge_bytes_written": one.written,
+        "flops_reading": work.reading.flops,
+        "flops_writing": work.writing.flops,
+        "bytes_writing": work.writing.bytes,
+    }
+
+
+def _span_json(span: Span | None) -> list[float] | None:
+    return None if span is None else [span.low, span.high]
+
+
+def _span(span: Span) -> str:
+    low, unit = _time(span.low)
+    high, other = _time(span.high)
+    return f"{low} to {high} {other}" if unit == other else f"{low} {unit} to {high} {other}"
+
+
+def _time(seconds: float) -> tuple[str, str]:
+    size, unit = next(((s, u) for s, u in _UNITS if seconds >= s), _UNITS[-1])
+    if unit == "days" and seconds < 2 * size:
+        size, unit = _UNITS[1]
+    return f"{seconds / size:.3g}", unit
+
+
+def _count(number: float) -> str:
+    size, unit = next(((s, u) for s, u in _COUNTS if number >= s), (1.0, ""))
+    return f"{number / size:.3g} {unit}".strip()
+
+
+def _bytes(number: float) -> str:
+    size, unit = next(
+        ((s, u) for s, u in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if number >= s), (1.0, "B")
+    )
+    return f"{number / size:.3g} {unit}"
+
+
+def _flops(low: float, high: float) -> str:
+    if low == high:
+        return f"{low:.2g} FLOPs"
+    return f"{low:.2g} to {high:.2g} FLOPs"

@@ -1,0 +1,70 @@
+"""Where a search starts: how likely a choice is and how far a number varies, gene by gene.
+
+Genes may say so by `weights` and `spread`. Around another point than the domain's initial one, a
+weighted gene exchanges two weights, so that the choice of that point becomes the most likely one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+from evomerge.spaces.domain import Domain, Gene
+from evomerge.types import GeneValue, Genotype, Trial
+
+_RAREST = 1e-12  # keeps quantiles finite
+
+
+def is_shaped(domain: Domain) -> bool:
+    """Say whether the domain tells where a search starts, beyond its initial point."""
+    return any(
+        gene.weights or gene.spread is not None or gene.condition is not None
+        for gene in domain.genes
+    )
+
+
+def start_point(domain: Domain, known: Sequence[Trial], *, best: bool) -> Genotype:
+    """Choose where to start: the best known point, the earliest of equals, or the initial one."""
+    completed = [trial for trial in known if trial.costs is not None]
+    if not completed or not best:
+        return domain.initial
+    return min(completed, key=lambda trial: trial.costs or ()).genotype
+
+
+def probabilities(gene: Gene, value: GeneValue) -> tuple[float, ...]:
+    """Return how likely each choice is where a search starts at `value`; they sum to 1.
+
+    A gene without weights starts with equal ones at its initial choice; at another choice, half of
+    the probability goes to that one.
+    """
+    chosen, initial = gene.choices.index(str(value)), gene.choices.index(str(gene.initial))
+    if gene.weights:
+        shares = [weight / math.fsum(gene.weights) for weight in gene.weights]
+        if chosen != initial:
+            likeliest = shares.index(max(shares))
+            shares[chosen], shares[likeliest] = shares[likeliest], shares[chosen]
+        return tuple(shares)
+    equal = 1 / len(gene.choices)
+    if chosen == initial:
+        return (equal,) * len(gene.choices)
+    return tuple(0.5 * equal + 0.5 * (index == chosen) for index in range(len(gene.choices)))
+
+
+def threshold_mean(gene: Gene, value: GeneValue, deviation: float) -> float:
+    """Return the mean of a normal variable that is above 1/2 as often as the second choice occurs.
+
+    Clipped to [0, 1]; 1/2 + deviation * quantile(P), the start of arXiv 2403.13187 with P = 0.977.
+    """
+    share = min(max(probabilities(gene, value)[1], _RAREST), 1 - _RAREST)
+    quantile = NormalDist().inv_cdf(share)
+    return min(max(0.5 + deviation * quantile, 0.0), 1.0)
+
+
+def unit_spread(gene: Gene) -> float | None:
+    """Return `spread` as a share of the gene's range; of its logarithm's at the initial value."""
+    if gene.spread is None:
+        return None
+    if gene.log:
+        return gene.spread / (float(gene.initial) * math.log(gene.high / gene.low))
+    return gene.spread / (gene.high - gene.low)

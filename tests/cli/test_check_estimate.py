@@ -1,0 +1,157 @@
+"""`evomerge check --estimate` and `--config`: what is printed, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from transformers import LlamaForCausalLM
+
+
+@pytest.fixture
+def config(models):
+    return models / "base" / "config.json"
+
+
+@pytest.fixture(autouse=True)
+def _written(world):
+    world.write()
+
+
+def estimated(world, *options):
+    code, out, _ = world("check", "study.yaml", "--estimate", "--json", *options)
+    assert code == 0
+    return json.loads(out)
+
+
+def test_the_estimate_counts_the_models_and_the_items(world, models):
+    found = estimated(world)["estimate"]
+    module = LlamaForCausalLM.from_pretrained(models / "base")
+    count = sum(p.numel() for p in module.parameters())
+    assert found["models"]["first"]["parameters"] == count
+    assert found["models"]["first"]["bytes"] == 4 * count
+    # '<bos>say 1:' and the answer, one token a character
+    assert found["objectives"]["likely"] == {
+        "rows": 6,
+        "tokens_read": 6 * 8,
+        "tokens_written": 0,
+        "max_new_tokens": 0,
+        "batch_size": 64,
+    }
+    (stage,) = found["stages"]
+    assert stage["first"]["merge_bytes_read"] == 3 * 4 * count
+    assert stage["trials"] == 12
+    assert found["total_seconds"] is None
+
+
+def test_times_need_a_device(world):
+    found = estimated(world, "--device", "a100")["estimate"]
+    low, high = found["total_seconds"]
+    assert 0 < low < high
+    per_candidate = found["stages"][0]["seconds_per_candidate"]
+    assert found["stages"][0]["seconds"] == [12 * end for end in per_candidate]
+
+
+def test_a_budget_of_hours_is_turned_into_candidates(world):
+    world.study["budget"] = {"hours": 2}
+    world.write()
+    low, high = estimated(world, "--device", "a100")["estimate"]["stages"][0][
+        "seconds_per_candidate"
+    ]
+    _, out, _ = world("check", "study.yaml", "--estimate", "--device", "a100")
+    assert f"stops after 2 hours in any case: {int(7200 / high):,} to {int(7200 / low):,}" in out
+
+
+def test_the_text_names_figures_and_assumptions(world):
+    code, out, _ = world(
+        "check", "study.yaml", "--estimate", "--device-tflops", "1", "--bandwidth", "50"
+    )
+    assert code == 0
+    assert "estimate of study 'tiny', nothing of it measured" in out
+    assert "12 trials, nsga2" in out
+    assert "for baselines and front" in out
+    assert "near: l2_distance reads weights only" in out
+
+
+def test_stages_are_estimated_one_by_one(world):
+    world.study.pop("space")
+    world.study.pop("search")
+    world.study["budget"] = {}
+    world.study["stages"] = [
+        {"name": "weights", "space": "task_arithmetic", "trials": 8},
+        {
+            "name": "layers",
+            "space": {"path": "slots", "repeats": 2},
+            "trials": 9,
+            "take": {"merged": {"stage": "weights"}},
+            "donors": ["merged", "first"],
+        },
+    ]
+    world.write()
+    weights, layers = estimated(world)["estimate"]["stages"]
+    assert (weights["first"]["hops"], layers["first"]["hops"]) == (None, 2)
+    assert layers["largest"]["hops"] == 8
+    assert layers["first"]["merge_bytes_read"] == 0
+    assert layers["memory"]["weights"] == 2 * weights["memory"]["weights"]
+
+
+def test_models_that_are_not_here_are_stood_in_for_and_named(world, config):
+    world.study["models"]["base"] = "./far/base"
+    world.study["models"]["donors"]["second"] = "./far/second"
+    world.write()
+    code, out, _ = world("check", "study.yaml", "--config", str(config))
+    assert code == 0
+    assert "study 'tiny' is sound as far as it can be seen" in out
+    assert "not seen    base, second: a configuration stands in" in out
+    found = estimated(world, "--config", f"base={config}", "--config", f"second={config}")
+    assert found["not_seen"] == ["base", "second"]
+    assert found["inputs"]["models.base"] == ""
+    assert found["inputs"]["models.donors.first"] != ""
+    assert found["estimate"]["models"]["second"]["seen"] is False
+
+
+def test_everything_else_is_checked_as_ever(world, config):
+    world.study["models"]["base"] = "./far/base"
+    world.study["search"]["population"] = 1
+    world.write()
+    code, _, err = world("check", "study.yaml", "--config", str(config))
+    assert code == 2
+    assert "population" in err
+
+
+def test_a_stand_in_of_another_shape_is_refused(world, config, tmp_path):
+    wide = json.loads(config.read_text())
+    wide["intermediate_size"] *= 2
+    (tmp_path / "wide.json").write_text(json.dumps(wide))
+    world.study["models"]["donors"]["second"] = "./far/second"
+    world.write()
+    code, _, err = world("check", "study.yaml", "--config", f"second={tmp_path / 'wide.json'}")
+    assert code == 2
+    assert "shape" in err
+
+
+def test_a_run_takes_no_stand_in(world, models):
+    shutil.copytree(models / "base", world.folder / "base")
+    (world.folder / "base" / "model.safetensors").unlink()
+    world.study["models"]["base"] = "./base"
+    world.write()
+    code, _, err = world("run", "study.yaml")
+    assert code == 2
+    assert "no weights" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--device", "h100"), "--device belongs to an estimate; add --estimate"),
+        (("--estimate", "--device", "h10"), "did you mean 'h100'"),
+        (("--estimate", "--answer-tokens", "0"), "--answer-tokens 0: give a positive number"),
+        (("--config", "missing.json"), "there is no file missing.json"),
+        (("--config", "third=study.yaml"), "no such model"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(world, options, message):
+    code, _, err = world("check", "study.yaml", *options)
+    assert code == 2
+    assert message in err
