@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from evomerge.cli.places import find_run
 from evomerge.errors import RunDirectoryError, UserError
 
 if TYPE_CHECKING:
+    from evomerge.journal import Event
     from evomerge.report import Front
 
 RunFolder = Annotated[
@@ -36,7 +38,7 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
     )
     budgets = [event.payload["budget"] for event in events if event.kind == "extended"]
     if events:
-        budgets.insert(0, events[0].payload["study"]["budget"])
+        budgets.insert(0, _first_budget(events[0].payload["study"]))
     stopped = [event.payload["reason"] for event in events if event.kind == "stopped"]
     last = sessions[-1].ended_because if sessions else None
     state = "running" if is_open(folder) else last or "killed"
@@ -56,6 +58,10 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         "sessions": len(sessions),
         "merge_s": sum(timing["merge_s"] for timing in merged),
         "score_s": sum(timing["score_s"] for timing in merged),
+        "repeated": sum("same_as" in event.payload for event in events if event.kind == "finished"),
+        "stages": _stages(events, budgets[-1] if budgets else {}),
+        "hops": sum(timing.get("hops", 0) for timing in merged),
+        "hops_reused": sum(timing.get("hops_reused", 0) for timing in merged),
     }
     if as_json:
         typer.echo(json.dumps(report, indent=2))
@@ -69,8 +75,18 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
     )
     for cause, count in failures.most_common(5):
         typer.echo(f"            {count} × {cause}")
+    if report["repeated"]:
+        typer.echo(f"            {report['repeated']} had a recipe that was scored before")
+    for number, stage in enumerate(report["stages"]):
+        typer.echo(
+            f"  {'' if number else 'stages':<9} {stage['stage']}: {stage['finished']} of "
+            f"{stage['trials']} trials finished"
+        )
     typer.echo(f"  scored    {report['scored']} (baselines, and the front on hold-out items)")
     typer.echo(f"  time      {report['merge_s']:.0f} s merging, {report['score_s']:.0f} s scoring")
+    if report["hops"]:
+        share = report["hops_reused"] / report["hops"]
+        typer.echo(f"  layers    {share:.0%} of all layer passes were answered by the prefix cache")
     typer.echo(f"  state     {state}, in session {report['sessions']}")
     if report["stopped"]:
         typer.echo(
@@ -78,6 +94,36 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         )
     elif state != "running":
         typer.echo(f"  continue  evomerge resume {folder}")
+
+
+def _first_budget(study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the budget a run was started with, over all stages."""
+    stages = study.get("stages")
+    trials = {"trials": sum(stage["trials"] for stage in stages)} if stages else {}
+    return {**study["budget"], **trials}
+
+
+def _stages(events: Sequence[Event], budget: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Count the finished trials of every stage that was begun; what was added is the last's."""
+    begun: list[dict[str, Any]] = []
+    asked_in: dict[int | None, dict[str, Any]] = {}
+    for event in events:
+        if event.kind == "staged":
+            content = event.payload
+            part = f" {content['part'] + 1}/{content['parts']}" if content["parts"] > 1 else ""
+            trials = content["trials"]
+            begun.append({"stage": content["stage"] + part, "trials": trials, "finished": 0})
+            study = events[0].payload["study"]
+            if (content["stage"], content["part"] + 1) == (
+                study["stages"][-1]["name"],
+                content["parts"],
+            ):
+                begun[-1]["trials"] += budget["trials"] - _first_budget(study)["trials"]
+        elif event.kind == "asked" and begun:
+            asked_in[event.trial] = begun[-1]
+        elif event.kind == "finished" and begun:
+            asked_in[event.trial]["finished"] += 1
+    return begun
 
 
 def front(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
@@ -148,11 +194,12 @@ def _export_trial(run: Path, number: int, out: Path) -> None:
     from evomerge.merging import MergeEngine  # noqa: PLC0415
     from evomerge.recipe.native import dumps  # noqa: PLC0415
     from evomerge.study import open_study  # noqa: PLC0415
+    from evomerge.study.course import Course  # noqa: PLC0415
 
     study, events = open_study(run)
     asked = {event.trial: event.payload for event in events if event.kind == "asked"}
     if number not in asked:
         raise UserError(f"{run}: there is no trial {number}; it has {len(asked)} trials, from 0")
-    recipe = study.space.decode(tuple(asked[number]["genotype"]))
+    recipe = Course.of(study, events).decode(number, tuple(asked[number]["genotype"]))
     engine = MergeEngine(allow_pickle=study.config.models.allow_pickle)
     engine.write(recipe, out, extra_files={"evomerge_recipe.yaml": dumps(recipe)})

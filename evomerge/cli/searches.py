@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from evomerge.errors import RunDirectoryError, UserError
 
 if TYPE_CHECKING:
     from evomerge.study import Ended, StudyConfig
+    from evomerge.study.config import PickConfig, StageConfig
 
 EXIT_INTERRUPTED = 130
 
@@ -87,33 +88,107 @@ def init(
     typer.echo(f"next: evomerge check {study} && evomerge run {study}")
 
 
-def check(study: StudyFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def check(
+    study: StudyFile,
+    overrides: Overrides = None,
+    configs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--config",
+            metavar="[NAME=]FILE",
+            help="A config.json for models (or one) that are not on this machine.",
+        ),
+    ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Estimate memory, operations and time.")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(help="Of the estimate: a100, h100, h200, l40s, rtx-4090.")
+    ] = None,
+    device_tflops: Annotated[
+        float | None, typer.Option(help="Peak 10^12 operations a second of the device.")
+    ] = None,
+    bandwidth: Annotated[
+        float | None, typer.Option(help="Memory bandwidth of the device in GB/s.")
+    ] = None,
+    answer_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of a usual answer; the most allowed by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check a study without running it: models, data, space, fitness; all errors at once."""
-    from evomerge.study import load_study, prepare  # noqa: PLC0415
+    from evomerge.cli.costs import EstimateOptions  # noqa: PLC0415
+    from evomerge.study import StandIns, load_study, prepare  # noqa: PLC0415
 
-    prepared = prepare(load_study(study, overrides or ()), study.parent)
+    options = EstimateOptions(estimate, device, device_tflops, bandwidth, answer_tokens)
+    options.check()
+    stand_ins = StandIns.read(configs or ())
+    prepared = prepare(load_study(study, overrides or ()), study.parent, stand_ins)
     config, genes = prepared.config, prepared.space.domain.genes
+    spaces = (prepared.space, *prepared.later)
     if as_json:
-        summary = {
+        summary: dict[str, Any] = {
             "study": config.name,
             "donors": list(config.models.donors),
             "genes": [gene.name for gene in genes],
             "objectives": {item.name: item.goal for item in prepared.objectives},
-            "budget": config.budget.model_dump(exclude_none=True),
+            "budget": config.limits.model_dump(exclude_none=True),
             "inputs": dict(prepared.inputs),
         }
+        if config.stages is not None:
+            summary["stages"] = [
+                {
+                    "stage": stage.name,
+                    "genes": len(space.domain),
+                    "optimizer": stage.search.optimizer,
+                    "trials": stage.trials,
+                }
+                for stage, space in zip(config.plan, spaces, strict=True)
+            ]
+        summary["not_seen"] = list(stand_ins.used)
+        if estimate:
+            summary["estimate"] = options.estimate(prepared, stand_ins, as_json=True)
         typer.echo(json.dumps(summary, indent=2))
         return
-    typer.echo(f"{study}: study '{config.name}' is sound")
+    sound = "is sound as far as it can be seen" if stand_ins.used else "is sound"
+    typer.echo(f"{study}: study '{config.name}' {sound}")
+    if stand_ins.used:
+        typer.echo(f"  not seen    {', '.join(stand_ins.used)}: a configuration stands in")
     typer.echo(f"  donors      {', '.join(config.models.donors)}")
     typer.echo(f"  genes       {len(genes)}: {genes[0].name}{', …' if len(genes) > 1 else ''}")
     goals = ", ".join(f"{item.name} ({item.goal})" for item in prepared.objectives)
     typer.echo(f"  objectives  {goals}")
     limits = ", ".join(
-        f"{value} {key}" for key, value in config.budget.model_dump(exclude_none=True).items()
+        f"{value} {key}" for key, value in config.limits.model_dump(exclude_none=True).items()
     )
-    typer.echo(f"  search      {config.search.optimizer}, {limits}")
-    typer.echo(f"next: evomerge run {study}")
+    if config.stages is None:
+        typer.echo(f"  search      {config.search.optimizer}, {limits}")
+    for number, (stage, space) in enumerate(zip(config.stages or (), spaces, strict=False)):
+        typer.echo(
+            f"  {'' if number else 'stages':<12}{stage.name}: {len(space.domain)} genes, "
+            f"{stage.search.optimizer}, {stage.trials} trials{_sources(stage)}"
+        )
+    if config.stages is not None:
+        typer.echo(f"  budget      {limits}")
+    if estimate:
+        typer.echo(options.estimate(prepared, stand_ins, as_json=False))
+    if stand_ins.used:
+        typer.echo(f"next: evomerge check {study}, where the models are")
+    else:
+        typer.echo(f"next: evomerge run {study}")
+
+
+def _sources(stage: StageConfig) -> str:
+    """Say what a stage takes from earlier ones."""
+    sources = [f"{name} = {_picked(pick)}" for name, pick in stage.take.items()]
+    if stage.through is not None:
+        sources.append(f"through {_picked(stage.through)}")
+    return f"; {', '.join(sources)}" if sources else ""
+
+
+def _picked(pick: PickConfig) -> str:
+    count = f" ({pick.count})" if pick.count else ""
+    return f"{pick.pick}{count} of {pick.stage}"
 
 
 def run(

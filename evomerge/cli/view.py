@@ -39,7 +39,7 @@ def watching(*, quiet: bool) -> Iterator[Observer]:
 
 
 class _Live:
-    """One bar a phase."""
+    """One bar a phase, in the search one a stage."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Bars(
@@ -61,10 +61,10 @@ class _Live:
         self._bars.stop()
 
     def __call__(self, step: Progress) -> None:
-        if step.phase not in self._tasks:
-            title = _TITLES[step.phase]
-            self._tasks[step.phase] = self._bars.add_task(title, total=step.total, scores="")
-        task = self._tasks[step.phase]
+        title = title_of(step)
+        if title not in self._tasks:
+            self._tasks[title] = self._bars.add_task(title, total=step.total, scores="")
+        task = self._tasks[title]
         self._bars.update(task, completed=step.done, total=step.total, scores=describe(step))
 
 
@@ -83,8 +83,13 @@ class _Plain:
         self._last = now
         total = f"/{step.total}" if step.total is not None else ""
         elapsed = f"{now - self._started:.0f} s"
-        line = f"{_TITLES[step.phase]} {step.done}{total} after {elapsed}  {describe(step)}"
+        line = f"{title_of(step)} {step.done}{total} after {elapsed}  {describe(step)}"
         print(line.rstrip(), file=sys.stderr, flush=True)
+
+
+def title_of(step: Progress) -> str:
+    """Say what is being done, and in which stage."""
+    return f"{_TITLES[step.phase]} {step.stage}".rstrip()
 
 
 def describe(step: Progress) -> str:

@@ -1,9 +1,11 @@
 """Events and their JSON.
 
     opened    the study as it was started: configuration, model digests, library versions
+    staged    stage, its donors in full, the trials they come from: before its first trial
     asked     trial, genotype, origin                 before the job is submitted
     retried   trial, the failed attempt               before the next attempt is submitted
-    finished  trial, outcome                          before the optimizer is told
+    finished  trial, outcome                          before the optimizer is told; `same_as` names
+                                                      the trial whose recipe and outcome these are
     scored    an evaluation beside the search (a baseline, or a front member on hold-out items)
     stopped   why the search ended
     extended  the budget as it is after an addition
@@ -23,7 +25,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from evomerge.types import Completed, Failed, Outcome
 
 EventKind: TypeAlias = Literal[
-    "opened", "asked", "retried", "finished", "scored", "stopped", "extended"
+    "opened", "staged", "asked", "retried", "finished", "scored", "stopped", "extended"
 ]
 KINDS: tuple[str, ...] = get_args(EventKind)
 

@@ -187,13 +187,13 @@ def read_events(folder: Path) -> list[Event]:
         JournalError: a row is damaged; its number is in the message.
     """
     with closing(_read_only(folder)) as connection:
-        return list(_load(connection, folder))
+        return [] if _is_unborn(folder) else list(_load(connection, folder))
 
 
 def read_sessions(folder: Path) -> list[Session]:
     """Read which processes worked on a run, in order."""
     with closing(_read_only(folder)) as connection, _reported(folder):
-        if not _has_tables(connection):
+        if _is_unborn(folder) or not _has_tables(connection):
             return []
         rows = connection.execute(
             "SELECT started_at, ended_at, ended_because, process FROM session ORDER BY id"
@@ -247,6 +247,15 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
     query = "SELECT count(*) FROM sqlite_master WHERE name IN ('event', 'session')"
     (count,) = connection.execute(query).fetchone()
     return bool(count == 2)
+
+
+def _is_unborn(folder: Path) -> bool:
+    """Say whether a process is making the database, or was killed at it, and recorded nothing.
+
+    A write-ahead log never has a rollback journal beside it, so this one is of the moment before
+    there was a log; a reader could not roll it back, the next writer does.
+    """
+    return (folder / f"{DATABASE}-journal").exists()
 
 
 def _make_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evomerge.errors import RunDirectoryError
@@ -11,7 +12,9 @@ from evomerge.journal.examples import read_examples
 from evomerge.recipe import Recipe, fingerprint
 from evomerge.report.front import Front, FrontRow
 from evomerge.study import Outline, open_study
-from evomerge.study.scoring import LAMBDA, baseline_recipes, best_lambda, front_trials
+from evomerge.study.course import Course
+from evomerge.study.picks import front_trials
+from evomerge.study.scoring import LAMBDA, baseline_recipes, best_lambda
 from evomerge.study.search import trial_id
 from evomerge.study.standing import Standing
 from evomerge.types import Completed, Failed, Outcome, Split, Trial
@@ -41,7 +44,8 @@ def collect_front(run: Path) -> Front:
         raise RunDirectoryError(f"{run}: no trial is completed yet{why}")
     scored = _Scored(run, events)
     members = front_trials(trials, study.config.front.size)
-    rows = [scored.member(study, trial) for trial in members]
+    course = Course.of(study, events)
+    rows = [scored.member(course, trial) for trial in members]
     return Front(
         study=study.config.name,
         objectives=study.objectives,
@@ -89,13 +93,13 @@ class _Scored:
             if event.payload.get("examples"):
                 self._files[key] = event.payload["examples"]
 
-    def member(self, study: Outline, trial: Trial) -> FrontRow:
+    def member(self, course: Course, trial: Trial) -> FrontRow:
         """Build the row of one member of the front."""
-        recipe = study.space.decode(trial.genotype)
+        recipe = course.decode(trial.number, trial.genotype)
         row = self._row(trial_id(trial.number), f"trial {trial.number}", recipe, trial.number)
         if row is None:
             raise RunDirectoryError(f"{self._run}: trial {trial.number} has no scores")
-        return row
+        return replace(row, stage=course.stage_of(trial.number))
 
     def baselines(self, study: Outline) -> list[FrontRow]:
         """Build the rows of the baselines that were scored, the best single λ among them."""

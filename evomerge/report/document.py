@@ -12,8 +12,9 @@
     notes        sentences
 
 A row is {name, kind, trial, fingerprint, recipe, search, holdout, mean {search, holdout}, gains,
-mean_gain, confirmed}. Scores are objective to {score, low, high, items}, gains objective to {over,
-gain, low, high, probability_better, within_noise}; positive gains are better whatever the goal.
+mean_gain, confirmed}; in a study of several stages it also has {stage}, null for a baseline.
+Scores are objective to {score, low, high, items}, gains objective to {over, gain, low, high,
+probability_better, within_noise}; positive gains are better whatever the goal.
 What is unknown is null. Numbers are not rounded.
 """
 
@@ -46,8 +47,8 @@ def document_of(analysis: Analysis) -> dict[str, Any]:
         "objectives": [{"name": item.name, "goal": item.goal} for item in front.objectives],
         "confidence": analysis.confidence,
         "split": analysis.split,
-        "front": [row_document(row) for row in analysis.members],
-        "baselines": [row_document(row) for row in analysis.baselines],
+        "front": [row_document(row, front.has_stages) for row in analysis.members],
+        "baselines": [row_document(row, front.has_stages) for row in analysis.baselines],
         "best": {name: list(rows) for name, rows in analysis.best.items()},
         "knee": analysis.knee,
         "hypervolume": _volumes(analysis.volumes),
@@ -56,10 +57,10 @@ def document_of(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def row_document(analysis: RowAnalysis) -> dict[str, Any]:
-    """Return one row as JSON."""
+def row_document(analysis: RowAnalysis, with_stage: bool = False) -> dict[str, Any]:
+    """Return one row as JSON, with the stage that found it where there are several."""
     row = analysis.row
-    return {
+    document = {
         "name": row.name,
         "kind": row.kind,
         "trial": row.trial,
@@ -75,6 +76,7 @@ def row_document(analysis: RowAnalysis) -> dict[str, Any]:
         "mean_gain": _gain(analysis.mean_gain),
         "confirmed": analysis.confirmed,
     }
+    return {**document, "stage": row.stage} if with_stage else document
 
 
 def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class FrontRow:
         holdout: the same on hold-out items; None when it was not scored there.
         search_examples: objective name to {item id: score}, for objectives scored item by item.
         holdout_examples: the same on hold-out items.
+        stage: name of the stage that found it; None in a study without stages.
     """
 
     name: str
@@ -43,6 +44,7 @@ class FrontRow:
     holdout: Mapping[str, float] | None = None
     search_examples: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     holdout_examples: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,11 @@ class Front:
         trials = [row.trial for row in self.members]
         if len(set(trials)) < len(trials):
             raise ValueError(f"a trial is on the front twice: {trials}")
+
+    @property
+    def has_stages(self) -> bool:
+        """Say whether the study had stages."""
+        return any(row.stage is not None for row in self.rows)
 
     @property
     def members(self) -> tuple[FrontRow, ...]:

@@ -271,6 +271,8 @@ def hover_text(row: RowAnalysis, analysis: Analysis) -> str:
         lines.append(line)
     if row.confirmed is False:
         lines.append("dominated on hold-out items")
+    if row.row.stage is not None:
+        lines.append(f"stage {escape(row.row.stage)}")
     lines.append(f"fingerprint {escape(row.row.fingerprint[:12])}")
     return "<br>".join(lines)
 

@@ -2,8 +2,8 @@
 
 Columns: name, kind, trial, fingerprint, confirmed; then for each objective and split
 `<objective>.<split>`, `.low`, `.high` and `.items`; then for each objective what it gains over the
-best baseline, `<objective>.gain`, `.gain_low`, `.gain_high`, `.gain_over`, `.within_noise`. What is
-unknown is empty.
+best baseline, `<objective>.gain`, `.gain_low`, `.gain_high`, `.gain_over`, `.within_noise`. A
+study of several stages has a last column `stage`. What is unknown is empty.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _header(analysis: Analysis) -> list[str]:
     for name in names:
         columns += [f"{name}.{part}" for part in ("gain", "gain_low", "gain_high", "gain_over")]
         columns.append(f"{name}.within_noise")
-    return columns
+    return [*columns, "stage"] if analysis.front.has_stages else columns
 
 
 def _cells(analysis: Analysis, row: RowAnalysis) -> Iterator[str]:
@@ -52,6 +52,8 @@ def _cells(analysis: Analysis, row: RowAnalysis) -> Iterator[str]:
             yield from _estimate(None if estimates is None else estimates[name])
     for name in names:
         yield from _gain(row.gains.get(name))
+    if analysis.front.has_stages:
+        yield row.row.stage or ""
 
 
 def _estimate(estimate: Estimate | None) -> tuple[str, ...]:

@@ -124,7 +124,7 @@ def _table(analysis: Analysis, objectives: list[Objective], *, with_mean: bool) 
 
 def _name(analysis: Analysis, row: RowAnalysis) -> Text:
     text = Text(row.row.name if len(row.row.name) <= 24 else row.row.name[:23] + "~")
-    marks = []
+    marks = [row.row.stage] if row.row.stage else []
     if row.row.name == analysis.knee:
         marks.append("knee")
     if row.confirmed is False:

@@ -6,6 +6,7 @@ from evomerge.study.outline import Outline, open_study
 from evomerge.study.preparation import Prepared, prepare
 from evomerge.study.progress import Observer, Progress
 from evomerge.study.run import Ended, resume_run, start_run
+from evomerge.study.unseen import StandIns
 
 __all__ = [
     "Ended",
@@ -13,6 +14,7 @@ __all__ = [
     "Outline",
     "Prepared",
     "Progress",
+    "StandIns",
     "StudyConfig",
     "load_study",
     "open_study",

@@ -9,17 +9,20 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationError,
     field_validator,
     model_validator,
 )
 
 from evomerge.recipe.model import DType
+from evomerge.study.stage_checks import study_problems
 from evomerge.types import Arguments, Goal
 
 Name: TypeAlias = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=80)
 ]
 Baseline: TypeAlias = Literal["base", "donors", "uniform", "single_lambda"]
+SpaceSource: TypeAlias = str | dict[str, Any]
 
 
 class Section(BaseModel):
@@ -116,18 +119,69 @@ class BudgetConfig(Section):
     """When the search stops, whichever comes first.
 
     Attributes:
-        trials: candidates asked for.
+        trials: candidates asked for; in a study of several stages each has its own.
         hours: wall-clock hours of searching, over all sessions of the run.
     """
 
     trials: int | None = Field(default=None, ge=1)
     hours: float | None = Field(default=None, gt=0)
 
+
+class PickConfig(Section):
+    """Which recipe of an earlier stage is taken.
+
+    Attributes:
+        stage: its name.
+        pick: 'best' has the lowest mean cost, each objective scaled to its range over the stage's
+            trials; where that stage says `scalarize`, the lowest of that cost instead. 'knee'
+            gives up least of the stage's front. 'front' takes several of its members, and the
+            stage that takes them runs once for each.
+        count: with 'front': at most so many, spread over it.
+    """
+
+    stage: Name
+    pick: Literal["best", "knee", "front"] = "best"
+    count: int | None = Field(default=None, ge=1)
+
     @model_validator(mode="after")
-    def _some_limit(self) -> Self:
-        if self.trials is None and self.hours is None:
-            raise ValueError("give trials or hours, or both")
+    def _count_goes_with_front(self) -> Self:
+        if (self.pick == "front") != (self.count is not None):
+            raise ValueError(
+                "give count, the members to take"
+                if self.pick == "front"
+                else f"pick '{self.pick}' takes one; remove count, or use pick: front"
+            )
         return self
+
+
+class StageConfig(Section):
+    """One of several searches of a study, each of which may start from what earlier ones found.
+
+    Attributes:
+        name: unique in the study.
+        space: what is searched.
+        search: how.
+        trials: candidates asked for; divided evenly where the stage runs once for each of
+            several front members.
+        take: names of further donors, and which found recipe each of them is.
+        donors: names of the donors in the order in which the space sees them, the first of them
+            is A of a layer path; the taken ones, then all of the study, by default.
+        through: a found layer path; the stage's merges take the place of its first model, so that
+            coefficients are searched by what comes out at the end of the path.
+    """
+
+    name: Name
+    space: SpaceSource
+    search: SearchConfig = SearchConfig()
+    trials: int | None = Field(default=None, ge=1)
+    take: dict[Name, PickConfig] = Field(default_factory=dict)
+    donors: tuple[str, ...] | None = None
+    through: PickConfig | None = None
+
+    @property
+    def picks(self) -> tuple[PickConfig, ...]:
+        """Everything it takes from earlier stages."""
+        return (*self.take.values(), *([self.through] if self.through else []))
 
 
 class WorkersConfig(Section):
@@ -140,6 +194,8 @@ class WorkersConfig(Section):
         threads: CPU threads of each worker; the cores divided by the workers by default.
         timeout_s: seconds one evaluation may take.
         retries: further attempts after an error, a lost worker or a time-out.
+        prefix_cache_mb: device memory of each worker for what layer paths with a common beginning
+            share: hidden states, keys and values; 0 keeps nothing. It changes no result.
     """
 
     backend: Literal["local", "inline"] = "local"
@@ -148,6 +204,7 @@ class WorkersConfig(Section):
     threads: int | None = Field(default=None, ge=1)
     timeout_s: float | None = Field(default=None, gt=0)
     retries: int = Field(default=1, ge=0)
+    prefix_cache_mb: int = Field(default=1024, ge=0)
 
     @model_validator(mode="after")
     def _inline_is_one(self) -> Self:
@@ -174,27 +231,53 @@ class FrontConfig(Section):
 
 
 class StudyConfig(Section):
-    """A whole study file."""
+    """A whole study file: one search (`space`, `search`, `budget`), or `stages` of several."""
 
     name: Name
     seed: int = Field(default=0, ge=0, lt=2**32)
     models: ModelsConfig
     dtype: DType | None = None
-    space: str | dict[str, Any]
+    space: SpaceSource | None = None
     objectives: dict[Name, ObjectiveConfig] = Field(min_length=1)
     search: SearchConfig = SearchConfig()
-    budget: BudgetConfig
+    stages: tuple[StageConfig, ...] | None = None
+    budget: BudgetConfig = BudgetConfig()
     workers: WorkersConfig = WorkersConfig()
     front: FrontConfig = FrontConfig()
 
+    @property
+    def plan(self) -> tuple[StageConfig, ...]:
+        """The searches of the study in order; a study without stages is one, without a name."""
+        if self.stages is not None:
+            return self.stages
+        return (
+            StageConfig.model_construct(
+                name="", space=self.space or "", search=self.search, trials=self.budget.trials
+            ),
+        )
+
+    @property
+    def limits(self) -> BudgetConfig:
+        """The budget over all stages."""
+        if self.stages is None:
+            return self.budget
+        trials = sum(stage.trials or 0 for stage in self.stages)
+        return BudgetConfig(trials=trials, hours=self.budget.hours)
+
     @model_validator(mode="after")
-    def _scalarize_names_objectives(self) -> Self:
-        scalarize = self.search.scalarize or ScalarizeConfig()
-        for key in ("weights", "anchors"):
-            names = getattr(scalarize, key)
-            if names is not None and set(names) != set(self.objectives):
-                raise ValueError(
-                    f"search.scalarize.{key}: give one for each objective: "
-                    f"{', '.join(self.objectives)}"
-                )
+    def _parts_fit_together(self) -> Self:
+        problems = study_problems(self)
+        if problems:
+            raise ValidationError.from_exception_data(
+                type(self).__name__,
+                [
+                    {
+                        "type": "value_error",
+                        "loc": path,
+                        "input": None,
+                        "ctx": {"error": ValueError(message)},
+                    }
+                    for path, message in problems
+                ],
+            )
         return self

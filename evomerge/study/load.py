@@ -49,7 +49,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
-    """Set one dotted key; YAML reads the value."""
+    """Set one dotted key, 'stages.0.trials' in a list; YAML reads the value."""
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ConfigError([f"--set {override}: write it as key=value, e.g. budget.trials=50"])
@@ -60,7 +60,19 @@ def _apply(data: dict[str, Any], override: str) -> None:
     *parents, last = key.split(".")
     node: Any = data
     for parent in parents:
-        node = node.setdefault(parent, {})
-        if not isinstance(node, dict):
+        if isinstance(node, list):
+            node = node[_index(parent, node, override)]
+        else:
+            node = node.setdefault(parent, {})
+        if not isinstance(node, dict | list):
             raise ConfigError([f"--set {override}: '{parent}' is not a mapping"])
-    node[last] = value
+    node[_index(last, node, override) if isinstance(node, list) else last] = value
+
+
+def _index(key: str, entries: list[Any], override: str) -> int:
+    if not key.isdecimal() or int(key) >= len(entries):
+        last = len(entries) - 1
+        raise ConfigError(
+            [f"--set {override}: '{key}' is no entry of the list, which has 0 to {last}"]
+        )
+    return int(key)

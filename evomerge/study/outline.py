@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from evomerge.errors import RunDirectoryError
 from evomerge.journal import Event, read_events
 from evomerge.merging import open_checkpoint
 from evomerge.recipe import ModelRef
-from evomerge.spaces import DeclaredSpace, Space, SpaceContext, load_space
+from evomerge.spaces import Space, SpaceContext, declaration
 from evomerge.study.config import StudyConfig
+from evomerge.study.stages import stage_context, stage_donors, stage_space
 from evomerge.types import Objective
 
 
@@ -24,8 +25,10 @@ class Outline:
         config: the study file.
         folder: where its relative paths start.
         context: models, layout, dtype and seed, as the space sees them.
-        space: what is searched.
+        space: what is searched; with several stages, what the first one searches.
         objectives: names and goals, in order.
+        later: the spaces of the stages after the first, built for stand-ins of what is going to
+            be found; only their declarations count.
     """
 
     config: StudyConfig
@@ -33,37 +36,52 @@ class Outline:
     context: SpaceContext
     space: Space
     objectives: tuple[Objective, ...]
+    later: tuple[Space, ...] = field(default=(), kw_only=True)
 
     def record(self) -> dict[str, Any]:
         """Return the outline as JSON data, for the first event of a journal.
 
         A space file is recorded by its content, so that editing it later changes no run.
         """
-        space = self.space
-        return {
-            "study": self.config.model_dump(mode="json"),
+        context, several = self.context, self.config.stages is not None
+        # what a study without stages records is what it recorded before there were any
+        study = self.config.model_dump(
+            mode="json", exclude={"space", "search"} if several else {"stages"}
+        )
+        opening: dict[str, Any] = {
+            "study": study,
             "folder": str(self.folder.resolve()),
             "models": {
-                "base": self.context.base.model_dump(mode="json", exclude_none=True),
+                "base": context.base.model_dump(mode="json", exclude_none=True),
                 "donors": {
                     name: ref.model_dump(mode="json", exclude_none=True)
-                    for name, ref in self.context.donors.items()
+                    for name, ref in context.donors.items()
                 },
             },
-            "dtype": self.context.dtype,
-            "space": space.spec.model_dump(mode="json", exclude_defaults=True)
-            if isinstance(space, DeclaredSpace)
-            else None,
-            "genes": [gene.name for gene in space.domain.genes],
+            "dtype": context.dtype,
+            "space": declaration(self.space),
+            "genes": [gene.name for gene in self.space.domain.genes],
             "objectives": {objective.name: objective.goal for objective in self.objectives},
         }
+        if several:
+            opening["later_spaces"] = [declaration(space) for space in self.later]
+        if context.depths:
+            opening["depths"] = dict(context.depths)
+        return opening
 
 
 def recorded_config(opening: Mapping[str, Any]) -> StudyConfig:
-    """Return the study file of a run, its space as it was when the run was started."""
+    """Return the study file of a run, its spaces as they were when the run was started."""
     study = dict(opening["study"])
-    if opening["space"] is not None:
-        study["space"] = opening["space"]
+    if "later_spaces" not in opening:
+        if opening["space"] is not None:
+            study["space"] = opening["space"]
+        return StudyConfig.model_validate(study)
+    contents = (opening["space"], *opening["later_spaces"])
+    study["stages"] = [
+        stage if content is None else {**stage, "space": content}
+        for stage, content in zip(study["stages"], contents, strict=True)
+    ]
     return StudyConfig.model_validate(study)
 
 
@@ -82,8 +100,12 @@ def read_outline(opening: Mapping[str, Any]) -> Outline:
         name: ModelRef.model_validate(ref) for name, ref in opening["models"]["donors"].items()
     }
     layout = open_checkpoint(base, allow_pickle=config.models.allow_pickle).layout
-    context = SpaceContext(base, donors, layout, opening["dtype"], config.seed)
-    space = load_space(config.space, context, folder=folder)
+    depths = opening.get("depths", {})
+    context = SpaceContext(base, donors, layout, opening["dtype"], config.seed, depths)
+    first = config.plan[0]
+    space = stage_space(
+        first.space, stage_context(context, stage_donors(context, first, {})), folder
+    )
     objectives = tuple(Objective(name, goal) for name, goal in opening["objectives"].items())
     return Outline(config, folder, context, space, objectives)
 

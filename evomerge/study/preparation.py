@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,14 +14,17 @@ from typing import Any
 from evomerge import zoo
 from evomerge.errors import ConfigError, nearest
 from evomerge.fitness import check_fitness
-from evomerge.merging import MergeEngine, open_checkpoint, resolve_device
+from evomerge.merging import MergeEngine, resolve_device
 from evomerge.optimizers import Optimizer, Scalarised, build_optimizer
 from evomerge.recipe.model import ModelRef, Recipe, Source
-from evomerge.spaces import DeclaredSpace, Space, SpaceContext, load_space
-from evomerge.study.config import StudyConfig
+from evomerge.spaces import Space, SpaceContext
+from evomerge.study.config import SearchConfig, StudyConfig
+from evomerge.study.course import Part
 from evomerge.study.items import read_items
 from evomerge.study.outline import Outline
 from evomerge.study.problems import Problems
+from evomerge.study.rehearsal import Rehearsal, Rehearsed
+from evomerge.study.unseen import StandIns
 from evomerge.types import Objective
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, items_digest
 
@@ -35,66 +38,94 @@ class Prepared(Outline):
     Attributes:
         evaluator: what workers build.
         inputs: digests of everything the results depend on, by its key in the study file.
+        paths: the layer path each stage starts from, by its name, where it searches paths; for
+            the dress rehearsal.
     """
 
     evaluator: EvaluatorSpec
     inputs: Mapping[str, str]
+    paths: Mapping[str, Recipe] = field(default_factory=dict, kw_only=True)
 
-    def optimizer(self) -> Optimizer:
-        """Build a fresh optimizer: same study, same proposals."""
-        return _optimizer(self.config, self.folder, self.space, self.objectives)
+    def optimizer(self, part: Part, position: int = 0) -> Optimizer:
+        """Build a fresh optimizer: same study, same part, same proposals.
+
+        Args:
+            part: what it is going to search.
+            position: of the part among all of the run; each draws numbers of its own.
+        """
+        seed = (self.config.seed + position) % 2**32
+        search = part.stage.search
+        return _optimizer(search, part.space, seed, self.objectives, self.folder)
 
 
-def prepare(config: StudyConfig, folder: Path) -> Prepared:
+def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None) -> Prepared:
     """Check a study against its models, data and plug-ins.
+
+    Args:
+        config: the study.
+        folder: where its relative paths start.
+        stand_ins: configurations for models that are not on this machine. What was prepared with
+            them can be read and not be run.
 
     Raises:
         ConfigError: with one line for each problem found.
     """
     problems = Problems()
     engine = MergeEngine(allow_pickle=config.models.allow_pickle)
+    stand_ins = stand_ins or StandIns()
+    stand_ins.require_known(("base", *config.models.donors))
 
-    base = problems.attempt("models.base", lambda: _pin(engine, config.models.base, folder))
+    pin = partial(_pin, engine, stand_ins, folder)
+    base = problems.attempt("models.base", lambda: pin("base", config.models.base))
     donors = {
-        name: problems.attempt(f"models.donors.{name}", partial(_pin, engine, path, folder, base))
+        name: problems.attempt(f"models.donors.{name}", partial(pin, name, path, base))
         for name, path in config.models.donors.items()
         if base is not None or not _is_adapter(path, folder)
     }
     parts, files = _objectives(config, folder, problems)
-    space: Space | None = None
-    context: SpaceContext | None = None
-    if base is not None and all(donors.values()):
-        found = {name: ref for name, ref in donors.items() if ref is not None}
-        layout = open_checkpoint(base, allow_pickle=config.models.allow_pickle).layout
-        dtype = config.dtype or engine.config(_unmerged(base))["dtype"]
-        context = SpaceContext(base, found, layout, dtype, config.seed)
-        source = _space_source(config.space, folder)
-        space = problems.attempt("space", lambda: load_space(source, context, folder=folder))
     objectives = tuple(part.objective for part in parts)
     problems.attempt("workers.device", partial(resolve_device, config.workers.device))
-    if space is not None and context is not None:
-        known = space
-        problems.attempt("space", lambda: engine.check(known.decode(known.domain.initial)))
-        problems.attempt("search", lambda: _optimizer(config, folder, known, objectives))
-    if problems.lines or space is None or context is None:
+    context: SpaceContext | None = None
+    stages: list[Rehearsed] = []
+    if base is not None and all(donors.values()):
+        found = {name: ref for name, ref in donors.items() if ref is not None}
+        context = _context(config, engine, base, found)
+        stages = Rehearsal(
+            config,
+            folder,
+            context,
+            lambda search, space: _optimizer(search, space, config.seed, objectives, folder),
+            problems,
+        ).run(engine)
+    if problems.lines or context is None:
         raise ConfigError(problems.lines)
 
     spec = EvaluatorSpec(
-        template=space.decode(space.domain.initial),
+        template=stages[0].recipe,
         base=context.base,
         objectives=tuple(parts),
         folder=folder,
         device=config.workers.device,
         threads=config.workers.threads or max(1, available_cores() // config.workers.count),
         allow_pickle=config.models.allow_pickle,
+        path_cache_bytes=config.workers.prefix_cache_mb * 2**20,
     )
     models = {"models.base": context.base} | {
-        f"models.donors.{name}": ref for name, ref in context.donors.items()
+        f"models.donors.{name}": ref for name, ref in donors.items() if ref is not None
     }
     inputs = {name: ref.sha256 or "" for name, ref in models.items()} | files
-    if not isinstance(space, DeclaredSpace):
-        inputs |= _python_file("space", str(config.space), folder)
-    return Prepared(config, folder, context, space, objectives, spec, inputs)
+    for stage in config.plan:
+        where = f"stages.{stage.name}.space" if stage.name else "space"
+        inputs |= _python_file(where, str(stage.space), folder)
+    first, *later = (stage.space for stage in stages)
+    paths = {
+        stage.name: tried.recipe
+        for stage, tried in zip(config.plan, stages, strict=True)
+        if tried.recipe.path is not None
+    }
+    return Prepared(
+        config, folder, context, first, objectives, spec, inputs, later=tuple(later), paths=paths
+    )
 
 
 def available_cores() -> int:
@@ -115,7 +146,14 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def _pin(engine: MergeEngine, text: str, folder: Path, base: ModelRef | None = None) -> ModelRef:
+def _pin(
+    engine: MergeEngine,
+    stand_ins: StandIns,
+    folder: Path,
+    name: str,
+    text: str,
+    base: ModelRef | None = None,
+) -> ModelRef:
     """Resolve a model of the study file and identify it by its content.
 
     A donor that is a bare adapter folder stands for the base with that adapter.
@@ -123,6 +161,10 @@ def _pin(engine: MergeEngine, text: str, folder: Path, base: ModelRef | None = N
     ref = _ref(text, folder)
     if base is not None and _is_adapter(text, folder):
         ref = base.model_copy(update={"adapter": ref.path, "sha256": None})
+    unseen = stand_ins.find(name, ref)
+    if unseen is not None:
+        engine.stand_in(ref, unseen)
+        return ref
     return ref.model_copy(update={"sha256": engine.digest(ref)})
 
 
@@ -150,6 +192,17 @@ def _unmerged(ref: ModelRef) -> Recipe:
     return Recipe(merge_method="passthrough", models=(Source(model=ref),))
 
 
+def _context(
+    config: StudyConfig, engine: MergeEngine, base: ModelRef, donors: Mapping[str, ModelRef]
+) -> SpaceContext:
+    """Describe the models to the spaces; only headers are read."""
+    layout = engine.open(base).layout
+    depths = {name: engine.open(ref).layout.n_layers for name, ref in donors.items()}
+    other = {name: depth for name, depth in depths.items() if depth != layout.n_layers}
+    dtype = config.dtype or engine.config(_unmerged(base))["dtype"]
+    return SpaceContext(base, donors, layout, dtype, config.seed, other)
+
+
 def _local(path: str | None, folder: Path) -> Any:
     """Make a path absolute when it names something on disk; else it is a hub id."""
     if path is None:
@@ -157,13 +210,6 @@ def _local(path: str | None, folder: Path) -> Any:
     candidate = folder / Path(path).expanduser()
     looks_local = path.startswith((".", "/", "~"))
     return str(candidate.resolve()) if looks_local or candidate.exists() else path
-
-
-def _space_source(space: str | dict[str, Any], folder: Path) -> Any:
-    """Prefer a file beside the study file over a shipped space of that name."""
-    if isinstance(space, str) and (folder / space).is_file():
-        return folder / space
-    return space
 
 
 def _objectives(
@@ -210,16 +256,19 @@ def _python_file(where: str, name: str, folder: Path) -> dict[str, str]:
 
 
 def _optimizer(
-    config: StudyConfig, folder: Path, space: Space, objectives: tuple[Objective, ...]
+    search: SearchConfig,
+    space: Space,
+    seed: int,
+    objectives: Sequence[Objective],
+    folder: Path,
 ) -> Optimizer:
-    search = config.search
     count = len(objectives)
     scalarize = search.scalarize
     optimizer = build_optimizer(
         search.optimizer,
         space.domain,
         1 if scalarize else count,
-        config.seed,
+        seed,
         search.arguments,
         folder,
     )

@@ -13,7 +13,7 @@ class Progress:
 
     Attributes:
         phase: searching for recipes, or scoring the front and the baselines.
-        done: trials finished (or evaluations of the scoring phase).
+        done: trials finished in this stage (or evaluations of the scoring phase).
         total: how many there will be; None when only time limits the search.
         failed: failed trials so far.
         best: objective name to the best metric so far.
@@ -21,6 +21,7 @@ class Progress:
         hypervolume: of the front so far, anchored at the base and the best donors; None until
             these are known.
         replayed: the step repeats what the journal holds.
+        stage: which stage it belongs to; '' in a study without stages, and when scoring.
     """
 
     phase: Literal["search", "score"]
@@ -31,6 +32,7 @@ class Progress:
     front: int = 0
     hypervolume: float | None = None
     replayed: bool = False
+    stage: str = ""
 
 
 Observer: TypeAlias = Callable[[Progress], None]

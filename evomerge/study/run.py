@@ -77,7 +77,7 @@ def start_run(
                 "opened",
                 {**study.record(), "inputs": study.inputs, "versions": library_versions()},
             )
-            search = Search(study, journal, config.budget, observe)
+            search = Search(study, journal, config.limits, observe)
             scoring = Scoring(study, search, journal, observe)
             return _carry_on(search, scoring, workers, interrupt, journal)
 
@@ -115,16 +115,22 @@ def resume_run(
 
 
 def rehearse(study: Prepared, workers: Executor) -> None:
-    """Score the base on a few items, so that a broken fitness is found now and not at night.
+    """Score a few items, so that a broken fitness is found now and not at night.
+
+    Scored are the base and, since some fitnesses have no meaning for them, the first layer path
+    of each stage that searches paths.
 
     Raises:
-        FitnessError: the base cannot be scored; the message says why.
+        FitnessError: one of them cannot be scored; the message says why.
     """
-    recipe = known_recipes(study.context)["base"]
-    workers.submit(Job("rehearsal", recipe, "search", limit=REHEARSAL_ITEMS))
-    outcome = workers.wait()[0].outcome
-    if isinstance(outcome, Failed):
-        raise FitnessError(f"the base model cannot be scored: {outcome.message}")
+    recipes = {"the base model": known_recipes(study.context)["base"]}
+    for stage, path in study.paths.items():
+        recipes[f"the first layer path{f' of stage {stage!r}' if stage else ''}"] = path
+    for name, recipe in recipes.items():
+        workers.submit(Job("rehearsal", recipe, "search", limit=REHEARSAL_ITEMS))
+        outcome = workers.wait()[0].outcome
+        if isinstance(outcome, Failed):
+            raise FitnessError(f"{name} cannot be scored: {outcome.message}")
 
 
 def _carry_on(
@@ -167,7 +173,7 @@ def _check_unchanged(study: Prepared, opening: Mapping[str, Any], out: Path) -> 
 
 def _budget(study: Prepared, journal: Journal, add: Mapping[str, float]) -> BudgetConfig:
     """Return the budget in force, recording what is added to it now."""
-    values: dict[str, Any] = study.config.budget.model_dump()
+    values: dict[str, Any] = study.config.limits.model_dump()
     for event in journal.events:
         if event.kind == "extended":
             values = dict(event.payload["budget"])

@@ -6,23 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evomerge.journal import Journal, outcome_from_json, outcome_to_json
-from evomerge.pareto import non_dominated, thin
 from evomerge.recipe import Recipe, fingerprint
 from evomerge.spaces import known_recipes, single_lambda
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.outline import Outline
+from evomerge.study.picks import front_trials, lowest_mean
 from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer, Progress, silent
-from evomerge.study.search import POLL_S, Search, trial_id
-from evomerge.study.standing import SEED
-from evomerge.types import Completed, Failed, Objective, Outcome, Split, Trial
+from evomerge.study.search import POLL_S, RESULT_KEYS, Search, trial_id
+from evomerge.types import Completed, Failed, Objective, Outcome, Split
 from evomerge.workers import Executor, Job, JobResult
 
 LAMBDA = "lambda="
-RESULT_KEYS = ("metrics", "notes", "examples")
 
 
 class Scoring:
@@ -72,7 +69,7 @@ class Scoring:
             while jobs or in_flight:
                 while jobs and in_flight < workers.capacity and not interrupt.requested:
                     job = jobs.pop(0)
-                    known = self._paid.get((fingerprint(job.recipe), job.split))
+                    known = self._known(job)
                     if known is not None:
                         self._append(job, known, {})
                         continue
@@ -101,10 +98,11 @@ class Scoring:
             Job(name, self._baselines[name], "holdout")
             for name in [*names, *([chosen] if chosen else [])]
         ]
-        decode = self._study.space.decode
+        decode = self._search.course.decode
         front = front_trials(self._search.trials, self._study.config.front.size)
         return jobs + [
-            Job(trial_id(trial.number), decode(trial.genotype), "holdout") for trial in front
+            Job(trial_id(trial.number), decode(trial.number, trial.genotype), "holdout")
+            for trial in front
         ]
 
     def _retry(self, result: JobResult) -> Job | None:
@@ -130,27 +128,29 @@ class Scoring:
             self._paid[fingerprint(job.recipe), job.split] = dict(result)
         self._observe(Progress("score", len(self._outcomes), self._total))
 
-    def _paid_for(self) -> dict[tuple[str, Split], dict[str, Any]]:
-        """Collect results by recipe: the search began with base and donors, and may end there.
+    def _known(self, job: Job) -> Mapping[str, Any] | None:
+        """Return the result of a recipe that was paid for on the same items.
 
-        An evaluation is a pure function of recipe and items, so none is paid for twice.
+        The search began with base and donors, and may end there.
         """
-        seeds = {
-            event.trial: fingerprint(self._study.space.decode(tuple(event.payload["genotype"])))
-            for event in self._journal.events
-            if event.kind == "asked" and event.payload["origin"].startswith(SEED)
-        }
+        known = self._paid.get((fingerprint(job.recipe), job.split))
+        trial = self._search.paid(job.recipe) if job.split == "search" else None
+        return known or (trial and _result(trial[1]))
+
+    def _paid_for(self) -> dict[tuple[str, Split], dict[str, Any]]:
+        """Collect the results of earlier sessions' baselines, by recipe."""
         paid: dict[tuple[str, Split], dict[str, Any]] = {}
         for event in self._journal.events:
-            result = {key: event.payload[key] for key in RESULT_KEYS if key in event.payload}
-            if "metrics" not in result:
-                continue
-            if event.kind == "finished" and event.trial in seeds:
-                paid[seeds[event.trial], "search"] = result
-            elif event.kind == "scored" and event.payload["name"] in self._baselines:
-                recipe = self._baselines[event.payload["name"]]
-                paid[fingerprint(recipe), event.payload["split"]] = result
+            if event.kind == "scored" and "metrics" in event.payload:
+                recipe = self._baselines.get(event.payload["name"])
+                if recipe is not None:
+                    paid[fingerprint(recipe), event.payload["split"]] = _result(event.payload)
         return paid
+
+
+def _result(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an evaluation found, without whose it was."""
+    return {key: payload[key] for key in RESULT_KEYS if key in payload}
 
 
 def _is_final(payload: Mapping[str, Any]) -> bool:
@@ -165,28 +165,11 @@ def has_holdout(study: Outline) -> bool:
     return bool(with_items) and all(part.holdout is not None for part in with_items)
 
 
-def front_trials(trials: Sequence[Trial], size: int) -> list[Trial]:
-    """Return the non-dominated trials in trial order, thinned to `size` when there are more.
-
-    The trial of the lowest mean cost stays in any case: it is what a user of one number takes.
-    """
-    completed = sorted(
-        (trial for trial in trials if trial.costs is not None), key=lambda trial: trial.number
-    )
-    if not completed:
-        return []
-    costs = np.array([trial.costs for trial in completed], dtype=np.float64)
-    indices = non_dominated(costs, dedupe=True)
-    if len(indices) > size:
-        best = indices[_lowest_mean(costs[indices])]
-        others = indices[indices != best]
-        kept = others[thin(costs[others], size - 1)] if size > 1 else []
-        indices = np.array([best, *kept])
-    return [completed[index] for index in sorted(int(index) for index in indices)]
-
-
 def baseline_recipes(study: Outline) -> dict[str, Recipe]:
-    """Return what the front is compared with, by name."""
+    """Return what the front is compared with, by name.
+
+    Donors of different depth have no average and no task vectors, so that none of these is there.
+    """
     front = study.config.front
     known = known_recipes(study.context)
     donors = {name: known[name] for name in study.context.donors}
@@ -195,7 +178,7 @@ def baseline_recipes(study: Outline) -> dict[str, Recipe]:
         recipes["base"] = known["base"]
     if "donors" in front.baselines:
         recipes |= {f"donor:{name}": recipe for name, recipe in donors.items()}
-    if "uniform" in front.baselines:
+    if "uniform" in front.baselines and "uniform" in known:
         recipes["uniform"] = known["uniform"]
     if "single_lambda" in front.baselines:
         recipes |= single_lambda(study.context, front.lambdas)
@@ -205,17 +188,10 @@ def baseline_recipes(study: Outline) -> dict[str, Recipe]:
 def best_lambda(
     outcomes: Mapping[tuple[str, Split], Outcome], objectives: Sequence[Objective]
 ) -> str | None:
-    """Return the λ whose mean cost on the search items is lowest, see `_lowest_mean`."""
+    """Return the λ whose mean cost on the search items is lowest, see `lowest_mean`."""
     grid = {
         name: [objective.cost(outcome.metrics[objective.name]) for objective in objectives]
         for (name, split), outcome in outcomes.items()
         if name.startswith(LAMBDA) and split == "search" and isinstance(outcome, Completed)
     }
-    return list(grid)[_lowest_mean(np.array(list(grid.values())))] if grid else None
-
-
-def _lowest_mean(costs: NDArray[np.float64]) -> int:
-    """Return the row of the lowest mean cost, each objective scaled to its range."""
-    spread = np.ptp(costs, axis=0)
-    scaled = (costs - costs.min(axis=0)) / np.where(spread > 0, spread, 1.0)
-    return int(np.argmin(scaled.mean(axis=1)))
+    return list(grid)[lowest_mean(np.array(list(grid.values())))] if grid else None

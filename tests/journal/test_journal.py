@@ -1,8 +1,10 @@
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -117,6 +119,25 @@ def test_a_database_without_a_schema_is_an_empty_journal(tmp_path):
     with Journal(tmp_path, create=True) as journal:
         journal.append("opened", {})
     assert len(read_events(tmp_path)) == 1
+
+
+def test_a_process_killed_while_it_makes_the_database_leaves_an_empty_journal(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    connection = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
+    connection.executescript("PRAGMA cache_size = 1; CREATE TABLE other (x); BEGIN")
+    connection.executemany("INSERT INTO other VALUES (?)", [("x" * 3000,)] * 50)
+    for name in ("journal.sqlite", "journal.sqlite-journal"):
+        shutil.copyfile(tmp_path / name, run / name)
+    connection.close()
+    reader = sqlite3.connect(f"file:{run}/journal.sqlite?mode=ro", uri=True)
+    with closing(reader), pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("SELECT * FROM other")
+    assert read_events(run) == []
+    assert read_sessions(run) == []
+    with Journal(run, create=True) as journal:
+        journal.append("opened", {})
+    assert len(read_events(run)) == 1
 
 
 def test_full_disk_loses_nothing(tmp_path):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -12,12 +15,16 @@ from evomerge.errors import InvalidGenotype
 from evomerge.recipe import Layout, ModelRef, Recipe
 from evomerge.spaces import SpaceContext
 from evomerge.spaces.domain import Domain, Gene, Seed
+from evomerge.study import outline
 from evomerge.study.config import StudyConfig
-from evomerge.study.preparation import Prepared
+from evomerge.study.preparation import Prepared, _optimizer
+from evomerge.study.problems import Problems
+from evomerge.study.rehearsal import Rehearsal
 from evomerge.types import Completed, Failed, Objective
 from evomerge.workers import EvaluatorSpec, Job, JobResult, ObjectiveSpec
 
 DONORS = {"a": ModelRef(path="/models/a"), "b": ModelRef(path="/models/b")}
+LAYOUT = Layout.of([f"model.layers.{layer}.mlp.weight" for layer in range(4)], "llama")
 OBJECTIVES = (Objective("one"), Objective("two", "minimize"))
 
 
@@ -52,10 +59,29 @@ class PlainSpace:
         )
 
 
+def plain_space(context):
+    """`PlainSpace` under a name a study file can give: 'tests.study.fakes:plain_space'."""
+    return PlainSpace()
+
+
+def weights_of(node) -> tuple[float, float]:
+    """How much of each donor is in a model; a path has the mean of what it passes through."""
+    if isinstance(node, ModelRef):
+        return float(node.path == "/models/a"), float(node.path == "/models/b")
+    inputs = np.array([weights_of(source.model) for source in node.models])
+    if node.path is None:
+        shares = [source.parameters.get("weight", 0.0) for source in node.models]
+    else:
+        shares = np.zeros(len(inputs))
+        for hop in node.path.hops:
+            shares[hop.model] += hop.scale / len(node.path.hops)
+    a, b = np.asarray(shares) @ inputs
+    return float(a), float(b)
+
+
 def score(recipe: Recipe):
     """A smooth conflict between two objectives, and a region where scoring fails."""
-    values = {source.model.path: source.parameters.get("weight", 0.0) for source in recipe.models}
-    a, b = values.get("/models/a", 0.0), values.get("/models/b", 0.0)
+    a, b = weights_of(recipe)
     if 0.6 < a < 0.75:
         return Failed("error", "ValueError: a bad region", "Traceback ...")
     metrics = {"one": 1 - (a - 0.9) ** 2 - 0.1 * b, "two": (b - 0.8) ** 2 + 0.2 * a}
@@ -88,6 +114,22 @@ class FakeExecutor:
         pass
 
 
+class Interrupting(FakeExecutor):
+    """Sends this process a signal, or fails, at the n-th evaluation."""
+
+    def __init__(self, at, times=1, **options):
+        super().__init__(**options)
+        self._at = at
+        self._times = times
+
+    def wait(self, timeout_s=None):
+        results = super().wait(timeout_s)
+        if len(self.evaluated) == self._at:
+            for _ in range(self._times):
+                os.kill(os.getpid(), signal.SIGINT)
+        return results
+
+
 def config(**changes) -> StudyConfig:
     """A study of 40 NSGA-II trials; any key may be changed."""
     values = {
@@ -106,15 +148,77 @@ def config(**changes) -> StudyConfig:
     return StudyConfig.model_validate(values | changes)
 
 
+STAGES = [
+    {
+        "name": "parameters",
+        "space": "tests.study.fakes:plain_space",
+        "search": {"optimizer": "nsga2", "population": 6},
+        "trials": 14,
+    },
+    {
+        "name": "layers",
+        "take": {"merged": {"stage": "parameters"}},
+        "donors": ["merged", "b"],
+        "space": {"path": "depthwise"},
+        "search": {"optimizer": "nsga2", "population": 6},
+        "trials": 12,
+    },
+    {
+        "name": "again",
+        "through": {"stage": "layers"},
+        "space": {
+            "merge_method": "task_arithmetic",
+            "parameters": {"normalize": False},
+            "genes": {"weight": {"range": [0.0, 1.0]}},
+        },
+        "search": {"optimizer": "nsga2", "population": 6},
+        "trials": 10,
+    },
+]
+
+
+def staged_config(*stages, **changes) -> StudyConfig:
+    """A study of the given stages (by default all of `STAGES`); any key may be changed."""
+    values = config().model_dump(mode="json", exclude={"space", "search", "budget", "stages"})
+    return StudyConfig.model_validate(values | {"stages": stages or STAGES} | changes)
+
+
+def rehearsed(study: StudyConfig, folder: Path, context: SpaceContext, problems: Problems):
+    """Try the stages of a study with an engine that finds nothing wrong."""
+
+    def optimizer(search, space):
+        return _optimizer(search, space, study.seed, OBJECTIVES, folder)
+
+    engine = SimpleNamespace(check=lambda recipe: recipe)
+    return Rehearsal(study, folder, context, optimizer, problems).run(engine)
+
+
+def without_models(monkeypatch, *modules):
+    """Let runs be prepared and read although no model is there."""
+    for module in modules:
+        monkeypatch.setattr(module, "prepare", prepared)
+    base = SimpleNamespace(layout=LAYOUT)
+    monkeypatch.setattr(outline, "open_checkpoint", lambda *_, **__: base)
+
+
+def context_of(study: StudyConfig) -> SpaceContext:
+    """What `prepare` would say of the models."""
+    return SpaceContext(ModelRef(path="/models/base"), DONORS, LAYOUT, None, study.seed)
+
+
 def prepared(study: StudyConfig | None = None, folder: Path = Path("/study")) -> Prepared:
     """What `prepare` would return for `config()`, had it real models to check."""
     study = study or config()
-    base = ModelRef(path="/models/base")
-    layout = Layout.of(["model.layers.0.mlp.weight", "model.layers.1.mlp.weight"])
-    context = SpaceContext(base, DONORS, layout, None, study.seed)
-    space = PlainSpace()
+    context = context_of(study)
+    space, later = PlainSpace(), ()
+    if study.stages is not None:
+        problems = Problems()
+        first, *others = rehearsed(study, folder, context, problems)
+        assert problems.lines == []
+        space, later = first.space, tuple(stage.space for stage in others)
     parts = tuple(
         ObjectiveSpec(objective, "fake", search="s", holdout="h") for objective in OBJECTIVES
     )
-    spec = EvaluatorSpec(space.decode((0.5, 0.5)), base, parts, folder)
-    return Prepared(study, folder, context, space, OBJECTIVES, spec, {"models.base": "0" * 64})
+    spec = EvaluatorSpec(space.decode(space.domain.initial), context.base, parts, folder)
+    inputs = {"models.base": "0" * 64}
+    return Prepared(study, folder, context, space, OBJECTIVES, spec, inputs, later=later)

@@ -1,6 +1,5 @@
 """Sessions of a run: interruptions, budgets that grow, nights in which nothing works."""
 
-import os
 import signal
 
 import pytest
@@ -11,23 +10,7 @@ from evomerge.study import resume_run, start_run
 from evomerge.study import run as run_module
 from evomerge.types import Failed
 from evomerge.workers import JobResult
-from tests.study.fakes import FakeExecutor, PlainSpace, config, prepared
-
-
-class Interrupting(FakeExecutor):
-    """Sends this process a signal, or fails, at the n-th evaluation."""
-
-    def __init__(self, at, times=1, **options):
-        super().__init__(**options)
-        self._at = at
-        self._times = times
-
-    def wait(self, timeout_s=None):
-        results = super().wait(timeout_s)
-        if len(self.evaluated) == self._at:
-            for _ in range(self._times):
-                os.kill(os.getpid(), signal.SIGINT)
-        return results
+from tests.study.fakes import FakeExecutor, Interrupting, PlainSpace, config, prepared
 
 
 class Broken(FakeExecutor):

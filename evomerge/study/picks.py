@@ -1,0 +1,72 @@
+"""Choosing from finished trials: the front, and what a later stage takes; pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evomerge.pareto import knee, non_dominated, thin
+from evomerge.study.config import PickConfig
+from evomerge.types import Trial
+
+Combine: TypeAlias = Callable[[Sequence[float]], float]
+"""Costs of a trial to the one cost its stage minimised."""
+
+
+def choose(trials: Sequence[Trial], pick: PickConfig, combine: Combine | None) -> list[Trial]:
+    """Return the trials a later stage takes, in trial order; none when none is completed.
+
+    The order in which the trials finished makes no difference, and of equals the earliest is
+    taken.
+
+    Args:
+        trials: the finished trials of the stage that is taken from.
+        pick: which of them, see `PickConfig`.
+        combine: the scalar cost the stage minimised; None where it minimised none.
+    """
+    if pick.pick == "front":
+        return front_trials(trials, pick.count or 1)
+    completed, costs = _completed(trials)
+    if not completed:
+        return []
+    if pick.pick == "knee":
+        front = non_dominated(costs, dedupe=True)
+        return [completed[front[knee(costs[front])]]]
+    if combine is not None:
+        return [min(completed, key=lambda trial: combine(trial.costs or ()))]
+    return [completed[lowest_mean(costs)]]
+
+
+def front_trials(trials: Sequence[Trial], size: int) -> list[Trial]:
+    """Return the non-dominated trials in trial order, thinned to `size` when there are more.
+
+    The trial of the lowest mean cost stays in any case: it is what a user of one number takes.
+    """
+    completed, costs = _completed(trials)
+    if not completed:
+        return []
+    indices = non_dominated(costs, dedupe=True)
+    if len(indices) > size:
+        best = indices[lowest_mean(costs[indices])]
+        others = indices[indices != best]
+        kept = others[thin(costs[others], size - 1)] if size > 1 else []
+        indices = np.array([best, *kept])
+    return [completed[index] for index in sorted(int(index) for index in indices)]
+
+
+def lowest_mean(costs: NDArray[np.float64]) -> int:
+    """Return the row of the lowest mean cost, each objective scaled to its range."""
+    spread = np.ptp(costs, axis=0)
+    scaled = (costs - costs.min(axis=0)) / np.where(spread > 0, spread, 1.0)
+    return int(np.argmin(scaled.mean(axis=1)))
+
+
+def _completed(trials: Sequence[Trial]) -> tuple[list[Trial], NDArray[np.float64]]:
+    """Return the completed trials in trial order, and their costs."""
+    completed = sorted(
+        (trial for trial in trials if trial.costs is not None), key=lambda trial: trial.number
+    )
+    return completed, np.array([trial.costs for trial in completed], dtype=np.float64)

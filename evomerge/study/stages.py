@@ -1,0 +1,114 @@
+"""What a stage searches: its donors in order, its space, where it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from evomerge.errors import SpaceError
+from evomerge.recipe import Node, Recipe
+from evomerge.spaces import (
+    DeclaredSpace,
+    Domain,
+    Seed,
+    Space,
+    SpaceContext,
+    ThroughPath,
+    load_space,
+)
+from evomerge.study.config import SpaceSource, StageConfig
+from evomerge.types import Genotype
+
+FOUND = "found"
+
+
+class StartingAt:
+    """A space whose search starts at a genotype that an earlier stage found."""
+
+    def __init__(self, space: Space, genotype: Genotype) -> None:
+        domain = space.domain
+        genes = tuple(
+            replace(gene, initial=value) for gene, value in zip(domain.genes, genotype, strict=True)
+        )
+        self._space = space
+        self._domain = replace(domain, genes=genes, seeds=(Seed(FOUND, genotype), *domain.seeds))
+
+    @property
+    def domain(self) -> Domain:
+        """The domain of the space, with another initial point and one more seed."""
+        return self._domain
+
+    def decode(self, genotype: Genotype) -> Recipe:
+        """Decode as the space does."""
+        return self._space.decode(genotype)
+
+
+def stage_donors(
+    context: SpaceContext, stage: StageConfig, taken: Mapping[str, Recipe]
+) -> dict[str, Node]:
+    """Return the donors of a stage in its order: by default the taken ones first."""
+    found: dict[str, Node] = {**taken, **context.donors}
+    return {name: found[name] for name in stage.donors or found}
+
+
+def stage_context(context: SpaceContext, donors: Mapping[str, Node]) -> SpaceContext:
+    """Return the context of a study with other donors, recipes among them."""
+    depths = {
+        name: depth_of(node, context) if isinstance(node, Recipe) else context.depth(name)
+        for name, node in donors.items()
+    }
+    other = {name: depth for name, depth in depths.items() if depth != context.layout.n_layers}
+    return replace(context, donors=dict(donors), depths=other)
+
+
+def depth_of(recipe: Recipe, context: SpaceContext) -> int:
+    """Return the number of layers of a recipe's model."""
+    if recipe.path is not None:
+        return len(recipe.path.hops)
+    if recipe.slices is not None:
+        ranges = [run.sources[0].layer_range or (0, 0) for run in recipe.slices]
+        return sum(end - first for first, end in ranges)
+    return context.layout.n_layers
+
+
+def stage_space(
+    source: SpaceSource,
+    context: SpaceContext,
+    folder: Path,
+    through: Recipe | None = None,
+    start: Genotype | None = None,
+) -> Space:
+    """Build what a stage searches.
+
+    Args:
+        source: the space as the study file names it; a file beside it comes before a shipped
+            space of that name.
+        context: of the stage.
+        folder: where relative paths start.
+        through: the layer path whose first model the space's merges become.
+        start: where the search starts, if not where the space says.
+
+    Raises:
+        SpaceError: the space is malformed, or does not fit the models or the path.
+        PluginError: a Python space cannot be imported.
+    """
+    beside = isinstance(source, str) and (folder / source).is_file()
+    space = load_space(folder / str(source) if beside else source, context, folder=folder)
+    if through is not None:
+        space = through_path(space, through)
+    return space if start is None else StartingAt(space, start)
+
+
+def through_path(space: Space, path: Recipe) -> ThroughPath:
+    """Return a merge space whose merges take the place of a path's first model.
+
+    Raises:
+        SpaceError: it is no declared space of merges.
+    """
+    if not isinstance(space, DeclaredSpace):
+        raise SpaceError(
+            "what is searched through a path are the coefficients of a merge: name a space that "
+            "has a merge_method"
+        )
+    return ThroughPath(space, path)
