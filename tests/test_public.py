@@ -13,6 +13,7 @@ import evomerge
 from evomerge import zoo
 from evomerge.fitness import check_fitness
 from evomerge.spaces import SpaceSpec
+from evomerge.spaces.paths.spec import DepthwiseSpec
 from evomerge.study import load_study
 from evomerge.study.config import StudyConfig
 
@@ -65,7 +66,8 @@ def test_the_studies_and_spaces_of_the_readme_are_valid():
     assert blocks
     for block in blocks:
         data = yaml.safe_load(block)
-        (SpaceSpec if "genes" in data else StudyConfig).model_validate(data)
+        schema = SpaceSpec if "genes" in data else DepthwiseSpec if "path" in data else StudyConfig
+        assert schema.model_validate(data).model_dump(exclude_unset=True).keys() == data.keys()
 
 
 def test_the_fitness_of_the_readme_is_bound_and_scores(tmp_path):

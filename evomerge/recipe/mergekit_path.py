@@ -27,6 +27,13 @@ def sliced(
     Raises:
         RecipeError: mergekit 0.1.5 cannot express the path, or its scales do not fold.
     """
+    for position, source in enumerate(recipe.models or ()):
+        if isinstance(source.model, Recipe):
+            raise refusal(
+                f"models[{position}]",
+                "a nested recipe is not a model",
+                "write its result to a folder first",
+            )
     block = BLOCKS.get(layout.model_type) if layout is not None else None
     if layout is None or block is None:
         found = f"architecture '{layout.model_type}'" if layout else "unknown tensor names"
