@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 Goal: TypeAlias = Literal["maximize", "minimize"]
-Split: TypeAlias = Literal["search", "holdout"]
+Split: TypeAlias = Literal["search", "validation", "holdout"]
+"""search: what candidates are proposed by; validation: what the best of each batch of search items
+are compared on; holdout: what the result is reported on."""
 
 GeneValue: TypeAlias = float | int | str
 Genotype: TypeAlias = tuple[GeneValue, ...]

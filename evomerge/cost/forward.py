@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evomerge.cost.shape import LayerShape, ModelShape
 
@@ -45,6 +45,13 @@ class Workload:
         if self.typical is None:
             return self.new_tokens
         return min(self.typical, self.new_tokens)
+
+    def portion(self, share: float) -> Workload:
+        """Return the workload of a share of the rows, short and long ones as in the whole."""
+        count = max(1, round(share * len(self.lengths)))
+        ordered = sorted(self.lengths)
+        rows = [ordered[(2 * row + 1) * len(ordered) // (2 * count)] for row in range(count)]
+        return replace(self, lengths=tuple(rows))
 
     def batches(self) -> Iterator[tuple[int, int]]:
         """Yield (rows, tokens of the longest) of each batch, as they are run."""

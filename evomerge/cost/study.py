@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,7 @@ from evomerge.study import Prepared, StandIns
 from evomerge.study.config import StageConfig
 from evomerge.study.stages import stage_context, stage_donors
 from evomerge.types import Split
+from evomerge.workers.spec import part_of, source_of
 
 ENGINE_CACHE: int = signature(MergeEngine).parameters["cache_bytes"].default
 
@@ -63,9 +65,11 @@ class StageEstimate:
         largest: the costliest candidate the space allows.
         low: forward passes of the first candidate, with usual answers.
         high: those of the largest, with answers that go on.
+        batch: search items that a candidate is scored on; None where it is all of them.
+        validated: how many candidates are scored on the validation items as well.
         memory: of one worker with the largest candidate.
         seconds: one candidate; None without a device.
-        search_seconds: all trials, one after the other.
+        search_seconds: all trials and validations, one after the other.
     """
 
     name: str
@@ -78,6 +82,8 @@ class StageEstimate:
     memory: Memory
     seconds: Span | None
     search_seconds: Span | None
+    batch: int | None = None
+    validated: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,8 @@ class StudyEstimate:
     Attributes:
         name: of the study.
         models: base and donors.
-        workloads: the forward passes that one candidate asks for, by objective.
+        workloads: the forward passes over all search items, by objective.
+        validation: those over the validation items; empty in a study without batches.
         stages: its searches.
         device: what the times are for.
         final_seconds: baselines and front scored when the searches are over.
@@ -105,6 +112,7 @@ class StudyEstimate:
     hours: float | None
     workers: int
     assumptions: tuple[str, ...]
+    validation: tuple[Workload, ...] = ()
 
     @property
     def total_seconds(self) -> Span | None:
@@ -150,14 +158,23 @@ def estimate_study(
     tokens = Tokens(None if "base" in unseen else load_tokenizer(opened["base"].folder))
     searched = _asked(prepared, "search", tokens, answer_tokens)
     workloads = _made(searched)
+    validation = _made(_asked(prepared, "validation", tokens, answer_tokens))
     stages = tuple(
-        _stage(stage, first, most, workloads, device, prepared.evaluator.path_cache_bytes)
+        _stage(
+            prepared,
+            stage,
+            (first, most),
+            _batch(stage, workloads, prepared.items),
+            validation,
+            device,
+        )
         for stage, first, most in _candidates(prepared, shapes)
     )
     final = None
     if device is not None:
         held = _made(_asked(prepared, "holdout", tokens, answer_tokens))
-        final = _final(prepared, stages[-1], workloads, held, device)
+        picked = validation or workloads
+        final = _final(prepared, stages[-1], picked, held, device)
     return StudyEstimate(
         name=prepared.config.name,
         models=models,
@@ -168,6 +185,7 @@ def estimate_study(
         hours=prepared.config.budget.hours,
         workers=prepared.config.workers.count,
         assumptions=assumptions(searched, tokens, stages, device),
+        validation=tuple(validation),
     )
 
 
@@ -181,8 +199,11 @@ def _asked(prepared: Prepared, split: Split, tokens: Tokens, answer: int | None)
         fitness = check_fitness(
             part.fitness, part.arguments, metric=part.metric, folder=prepared.folder
         )
-        source = part.search if split == "search" else part.holdout
+        source = source_of(split, part.search, part.validation, part.holdout)
+        if source is None and split == "validation":
+            continue
         items = load_items(source, folder=prepared.folder, limit=part.limit) if source else ()
+        items = part_of(items, split, part.validation)
         found.append(asked(name, fitness, items, tokens, answer_tokens=answer))
     return found
 
@@ -225,18 +246,49 @@ def _pool(recipe: Recipe, space: Space, context: SpaceContext) -> list[Node]:
     return [*merged, *(context.donors[name] for name in spec.donors or context.donors)]
 
 
+def _batch(
+    stage: StageConfig, workloads: Sequence[Workload], items: Mapping[str, int]
+) -> list[Workload]:
+    """Return what one candidate of a stage is scored on."""
+    size = None if stage.batches is None else stage.batches.items
+    return [
+        work if size is None or work.name not in items else work.portion(size / items[work.name])
+        for work in workloads
+    ]
+
+
+def _validated(prepared: Prepared, stage: StageConfig) -> int:
+    """Return how many candidates of a stage are scored on validation items, at most."""
+    if prepared.config.picked_on == "search" or stage.trials is None:
+        return 0
+    if stage.batches is not None:
+        return math.ceil(stage.trials / stage.batches.trials) * stage.batches.keep
+    return _members(prepared, stage.trials)
+
+
+def _members(prepared: Prepared, trials: int | None) -> int:
+    """Return how many members a front has, at most."""
+    size = prepared.config.front.size
+    return 1 if len(prepared.objectives) == 1 else min(size, trials or size)
+
+
 def _stage(
+    prepared: Prepared,
     stage: StageConfig,
-    first: Candidate,
-    most: Candidate,
+    candidates: tuple[Candidate, Candidate],
     workloads: Sequence[Workload],
+    validation: Sequence[Workload],
     device: Device | None,
-    prefix_cache: int,
 ) -> StageEstimate:
+    first, most = candidates
+    validated = _validated(prepared, stage)
     seconds = spent = None
     if device is not None:
         seconds = candidate_seconds(first, most, workloads, device, engine_cache=ENGINE_CACHE)
         spent = None if stage.trials is None else seconds.times(stage.trials)
+        if spent is not None and validated:
+            one = candidate_seconds(first, most, validation, device, engine_cache=ENGINE_CACHE)
+            spent = spent.plus(one.times(validated))
     return StageEstimate(
         name=stage.name,
         optimizer=stage.search.optimizer,
@@ -245,28 +297,35 @@ def _stage(
         largest=most,
         low=scoring(first, workloads, stragglers=False),
         high=scoring(most, workloads, stragglers=True),
-        memory=worker_memory(most, workloads, engine_cache=ENGINE_CACHE, prefix_cache=prefix_cache),
+        memory=worker_memory(
+            most,
+            [*workloads, *validation],
+            engine_cache=ENGINE_CACHE,
+            prefix_cache=prepared.evaluator.path_cache_bytes,
+        ),
         seconds=seconds,
         search_seconds=spent,
+        batch=None if stage.batches is None else stage.batches.items,
+        validated=validated,
     )
 
 
 def _final(
     prepared: Prepared,
     last: StageEstimate,
-    searched: Sequence[Workload],
+    picked: Sequence[Workload],
     held: Sequence[Workload],
     device: Device,
 ) -> Span:
-    """Time the baselines on both sets of items and the front's members on the hold-out items."""
+    """Time the baselines on what the front is picked on, and both on the hold-out items."""
     front = prepared.config.front
     baselines = sum(
         len(prepared.context.donors) if name == "donors" else 1 for name in front.baselines
     )
     grid = len(front.lambdas) - 1 if "single_lambda" in front.baselines else 0
-    members = 1 if len(prepared.objectives) == 1 else min(front.size, last.trials or front.size)
+    members = _members(prepared, last.trials)
     total = Span(0.0, 0.0)
-    for workloads, count in ((searched, baselines + grid), (held, baselines + members)):
+    for workloads, count in ((picked, baselines + grid), (held, baselines + members)):
         one = candidate_seconds(
             last.first, last.largest, workloads, device, engine_cache=ENGINE_CACHE
         )

@@ -21,6 +21,7 @@ def as_text(estimate: StudyEstimate) -> str:
     lines = [f"estimate of study '{estimate.name}', nothing of it measured"]
     lines += [_row("model", _model(donor)) for donor in estimate.models]
     lines += [_row("scored on", _workload(work)) for work in estimate.workloads]
+    lines += [_row("validated", _workload(work)) for work in estimate.validation]
     for stage in estimate.stages:
         lines += _stage(stage, estimate)
     lines += _totals(estimate)
@@ -44,21 +45,15 @@ def as_json(estimate: StudyEstimate) -> dict[str, Any]:
             }
             for donor in estimate.models
         },
-        "objectives": {
-            work.name: {
-                "rows": len(work.lengths),
-                "tokens_read": sum(work.lengths),
-                "tokens_written": work.usual * len(work.lengths),
-                "max_new_tokens": work.new_tokens,
-                "batch_size": work.batch_size,
-            }
-            for work in estimate.workloads
-        },
+        "objectives": {work.name: _workload_json(work) for work in estimate.workloads},
+        "validation": {work.name: _workload_json(work) for work in estimate.validation},
         "stages": [
             {
                 "name": stage.name,
                 "optimizer": stage.optimizer,
                 "trials": stage.trials,
+                "batch": stage.batch,
+                "validated": stage.validated,
                 "first": _candidate_json(stage.first, stage.low),
                 "largest": _candidate_json(stage.largest, stage.high),
                 "memory": {**asdict(stage.memory), "total": stage.memory.total},
@@ -71,6 +66,16 @@ def as_json(estimate: StudyEstimate) -> dict[str, Any]:
         "final_seconds": _span_json(estimate.final_seconds),
         "total_seconds": _span_json(estimate.total_seconds),
         "assumptions": list(estimate.assumptions),
+    }
+
+
+def _workload_json(work: Workload) -> dict[str, Any]:
+    return {
+        "rows": len(work.lengths),
+        "tokens_read": sum(work.lengths),
+        "tokens_written": work.usual * len(work.lengths),
+        "max_new_tokens": work.new_tokens,
+        "batch_size": work.batch_size,
     }
 
 
@@ -103,6 +108,10 @@ def _stage(stage: StageEstimate, estimate: StudyEstimate) -> list[str]:
     name = f"stage '{stage.name}': " if stage.name else ""
     lines = [f"  {name}{trials}, {stage.optimizer}"]
     lines += [_row("candidate", _candidate(stage.first, stage.largest))]
+    if stage.batch is not None:
+        lines.append(_row("batches", f"{stage.batch:,} search items for each candidate"))
+    if stage.validated:
+        lines.append(_row("validation", f"of the best {stage.validated:,}, on validation items"))
     if stage.first.written:
         lines.append(
             _row(

@@ -2,10 +2,13 @@
 
     opened    the study as it was started: configuration, model digests, library versions
     staged    stage, its donors in full, the trials they come from: before its first trial
-    asked     trial, genotype, origin                 before the job is submitted
+    asked     trial, genotype, origin                 before the job is submitted; `batch` numbers
+                                                      the batch of search items it is scored on,
+                                                      null scores the validation items
     retried   trial, the failed attempt               before the next attempt is submitted
     finished  trial, outcome                          before the optimizer is told; `same_as` names
                                                       the trial whose recipe and outcome these are
+    validated trial, outcome on the validation items  before anything is chosen by it
     scored    an evaluation beside the search (a baseline, or a front member on hold-out items)
     stopped   why the search ended
     extended  the budget as it is after an addition
@@ -25,7 +28,15 @@ from typing import Any, Literal, TypeAlias, get_args
 from evomerge.types import Completed, Failed, Outcome
 
 EventKind: TypeAlias = Literal[
-    "opened", "staged", "asked", "retried", "finished", "scored", "stopped", "extended"
+    "opened",
+    "staged",
+    "asked",
+    "retried",
+    "finished",
+    "validated",
+    "scored",
+    "stopped",
+    "extended",
 ]
 KINDS: tuple[str, ...] = get_args(EventKind)
 

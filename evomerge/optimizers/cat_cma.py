@@ -38,7 +38,7 @@ class CatCma(MarginSearch):
         SpaceError: no gene varies, or more continuous and integer ones than a covariance holds.
     """
 
-    needs = Needs(objectives="one")
+    needs = Needs(objectives="one", compares="generation")
 
     def __init__(
         self,

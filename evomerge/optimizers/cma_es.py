@@ -93,7 +93,7 @@ class CmaEs:
         SpaceError: a categorical gene has more than two choices.
     """
 
-    needs = Needs(objectives="one")
+    needs = Needs(objectives="one", compares="generation")
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ class CmaWm(MarginSearch):
             genes than a covariance holds.
     """
 
-    needs = Needs(objectives="one")
+    needs = Needs(objectives="one", compares="generation")
 
     def __init__(
         self,

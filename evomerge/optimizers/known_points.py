@@ -7,6 +7,9 @@ from evomerge.optimizers.protocol import Proposal
 from evomerge.spaces.domain import Domain, Gene
 from evomerge.types import GeneValue
 
+SEED = "seed:"
+INITIAL = "initial"
+
 
 def known_points(domain: Domain) -> tuple[Proposal, ...]:
     """List the domain's seeds in order, then its initial point, each canonical genotype once.
@@ -14,8 +17,8 @@ def known_points(domain: Domain) -> tuple[Proposal, ...]:
     Raises:
         SpaceError: a known point lies outside the domain.
     """
-    sources = [(f"seed:{seed.name}", seed.genotype) for seed in domain.seeds]
-    sources.append(("initial", domain.initial))
+    sources = [(f"{SEED}{seed.name}", seed.genotype) for seed in domain.seeds]
+    sources.append((INITIAL, domain.initial))
     proposals: dict[tuple[GeneValue, ...], Proposal] = {}
     for origin, genotype in sources:
         if len(genotype) != len(domain):
@@ -26,6 +29,11 @@ def known_points(domain: Domain) -> tuple[Proposal, ...]:
         canonical = domain.canonical(plain)
         proposals.setdefault(canonical, Proposal(canonical, origin))
     return tuple(proposals.values())
+
+
+def is_known_point(origin: str) -> bool:
+    """Say whether an origin names a known point."""
+    return origin == INITIAL or origin.startswith(SEED)
 
 
 def _plain(origin: str, gene: Gene, value: GeneValue) -> GeneValue:

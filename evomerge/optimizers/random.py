@@ -18,17 +18,16 @@ class RandomSearch:
 
     In a domain whose genes have weights, spreads or conditions, points are drawn by those.
 
-    The proposal for a trial is a function of the seed and the trial's number alone, so the order
-    of asks and tells never matters.
+    The n-th proposal is a function of the seed and n alone, whatever was told meanwhile.
 
     Args:
         domain: what to vary.
         n_objectives: any number.
         seed: source of randomness.
-        seeds: propose the domain's seeds and initial point as trials 0, 1, ...
+        seeds: propose the domain's seeds and initial point first.
     """
 
-    needs = Needs(objectives="any")
+    needs = Needs(objectives="any", compares="none")
 
     def __init__(self, domain: Domain, n_objectives: int, seed: int, *, seeds: bool = True) -> None:
         self._domain = checked_domain(domain)
@@ -36,19 +35,21 @@ class RandomSearch:
         self._seed = integer("seed", seed, 0)
         self._known = known_points(domain) if flag("seeds", seeds) else ()
         self._pending = PendingTrials(integer("n_objectives", n_objectives, 1))
+        self._asked = 0  # a later stage's trials do not begin at 0
 
     def ask(self, trial_number: int) -> Proposal | None:
-        """Propose the point that belongs to the trial's number; never waits."""
+        """Propose the next point; never waits."""
         self._pending.check_new(trial_number)
-        if trial_number < len(self._known):
-            proposal = self._known[trial_number]
+        if self._asked < len(self._known):
+            proposal = self._known[self._asked]
         else:
-            generator = np.random.default_rng([self._seed, trial_number])
+            generator = np.random.default_rng([self._seed, self._asked])
             if self._shaped:
                 genotype = self._domain.draw(generator)
             else:
                 genotype = self._domain.from_unit(generator.random(len(self._domain)).tolist())
             proposal = Proposal(genotype, "random")
+        self._asked += 1
         self._pending.open(trial_number, proposal.genotype)
         return proposal
 

@@ -17,17 +17,17 @@ from evomerge.types import Trial
 class SobolSearch:
     """The Owen-scrambled Sobol sequence over the unit cube, after the known points.
 
-    Trial t gets point t - n_known of the sequence: a function of the seed and the trial's number
-    alone. Balance is best when the number of points is a power of two (Owen, 1998).
+    The n-th ask gets point n - n_known of the sequence, whatever was told meanwhile. Balance is
+    best when the number of points is a power of two (Owen, 1998).
 
     Args:
         domain: what to vary, at most 21201 genes.
         n_objectives: any number.
         seed: source of the scrambling.
-        seeds: propose the domain's seeds and initial point as trials 0, 1, ...
+        seeds: propose the domain's seeds and initial point first.
     """
 
-    needs = Needs(objectives="any")
+    needs = Needs(objectives="any", compares="none")
 
     def __init__(self, domain: Domain, n_objectives: int, seed: int, *, seeds: bool = True) -> None:
         self._domain = checked_domain(domain)
@@ -40,15 +40,17 @@ class SobolSearch:
         self._pending = PendingTrials(integer("n_objectives", n_objectives, 1))
         generator = np.random.default_rng(integer("seed", seed, 0))
         self._engine = qmc.Sobol(len(domain), scramble=True, seed=generator)
+        self._asked = 0  # a later stage's trials do not begin at 0
 
     def ask(self, trial_number: int) -> Proposal | None:
-        """Propose the point that belongs to the trial's number; never waits."""
+        """Propose the next point; never waits."""
         self._pending.check_new(trial_number)
-        if trial_number < len(self._known):
-            proposal = self._known[trial_number]
+        if self._asked < len(self._known):
+            proposal = self._known[self._asked]
         else:
-            unit = self._point(trial_number - len(self._known))
+            unit = [float(value) for value in self._engine.random(1)[0]]
             proposal = Proposal(self._domain.from_unit(unit), "sobol")
+        self._asked += 1
         self._pending.open(trial_number, proposal.genotype)
         return proposal
 
@@ -63,10 +65,3 @@ class SobolSearch:
     def stop_reason(self) -> str | None:
         """Return None: the sequence is longer than any budget."""
         return None
-
-    def _point(self, index: int) -> list[float]:
-        if index < self._engine.num_generated:
-            self._engine.reset()  # back to the first point of the same scrambled sequence
-        if index > self._engine.num_generated:
-            self._engine.fast_forward(index - self._engine.num_generated)
-        return [float(value) for value in self._engine.random(1)[0]]

@@ -25,7 +25,7 @@ class RowAnalysis:
 
     Attributes:
         row: as given.
-        search: objective name to estimate on search items.
+        search: objective name to estimate on the items of `Front.picked_on`.
         holdout: the same on hold-out items; None when it was not scored there.
         search_mean: mean over the objectives; None where a mean means nothing.
         holdout_mean: the same on hold-out items.
@@ -47,11 +47,11 @@ class RowAnalysis:
 
     def on(self, split: Split) -> Mapping[str, Estimate] | None:
         """Return the estimates of a split."""
-        return self.search if split == "search" else self.holdout
+        return self.holdout if split == "holdout" else self.search
 
     def mean_on(self, split: Split) -> Estimate | None:
         """Return the mean of a split."""
-        return self.search_mean if split == "search" else self.holdout_mean
+        return self.holdout_mean if split == "holdout" else self.search_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Analysis:
     Attributes:
         front: as given.
         split: the items that gains, marks and order are about: hold-out where members were
-            scored there, otherwise search.
+            scored there, otherwise those of `Front.picked_on`.
         rows: one per row of the front, in its order.
         best: objective name to the rows with the best score on `split`, ties included.
         knee: name of the member that gives up least overall on `split`; None with fewer than
@@ -99,6 +99,11 @@ class Analysis:
     volumes: Volumes | None
     confidence: float
     notes: tuple[str, ...]
+
+    @property
+    def items(self) -> str:
+        """What users call the items of `split`."""
+        return "hold-out" if self.split == "holdout" else self.split
 
     @property
     def members(self) -> tuple[RowAnalysis, ...]:
@@ -135,10 +140,11 @@ def analyse(front: Front, n_resamples: int = 2000, confidence: float = 0.95) -> 
     Raises:
         ValueError: `confidence` or `n_resamples` is out of range.
     """
-    search = SplitEstimates(front, "search", n_resamples, confidence)
+    picked_on = front.picked_on
+    search = SplitEstimates(front, picked_on, n_resamples, confidence)
     holdout = SplitEstimates(front, "holdout", n_resamples, confidence)
     members = [row.name for row in front.members]
-    split: Split = "holdout" if any(name in holdout.scores for name in members) else "search"
+    split: Split = "holdout" if any(name in holdout.scores for name in members) else picked_on
     judged = holdout if split == "holdout" else search
     mean_means = _share_a_unit(front)
     baselines = [row.name for row in front.baselines if row.name in judged.scores]
@@ -283,14 +289,15 @@ def _notes(
     mean_means: bool,
 ) -> Iterable[str]:
     missing = [row.name for row in front.rows if row.name not in holdout.scores]
-    if split == "search":
+    if split != "holdout":
         yield (
             "No hold-out scores: the front was picked by these very scores, so its gains are "
             "optimistic (winner's curse) and their intervals do not account for it."
         )
     else:
         yield (
-            "Scores are on hold-out items, which the search never saw. Search scores are "
+            "Scores are on hold-out items, which the search never saw. "
+            f"{front.picked_on.capitalize()} scores are "
             "optimistic (winner's curse), and so, less so, is the best of several hold-out scores."
         )
         if missing:

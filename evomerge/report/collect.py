@@ -13,9 +13,9 @@ from evomerge.recipe import Recipe, fingerprint
 from evomerge.report.front import Front, FrontRow
 from evomerge.study import Outline, open_study
 from evomerge.study.course import Course
-from evomerge.study.picks import front_trials
+from evomerge.study.picks import costs_of, front_trials
+from evomerge.study.records import trial_id
 from evomerge.study.scoring import LAMBDA, baseline_recipes, best_lambda
-from evomerge.study.search import trial_id
 from evomerge.study.standing import Standing
 from evomerge.types import Completed, Failed, Outcome, Split, Trial
 
@@ -32,8 +32,9 @@ def collect_front(run: Path) -> Front:
     study, events = open_study(run)
     trials, origins = read_trials(study, events)
     standing = Standing(study.objectives, study.context.donors)
+    final = _final_trials(study, events, trials)
     history = []
-    for trial in sorted(trials, key=lambda one: one.number):  # whichever worker was faster
+    for trial in sorted(final, key=lambda one: one.number):  # whichever worker was faster
         standing.add(trial, origins[trial.number])
         volume = standing.hypervolume()
         if volume is not None:
@@ -41,9 +42,10 @@ def collect_front(run: Path) -> Front:
     if not standing.front:
         failures = [trial.outcome.message for trial in trials if isinstance(trial.outcome, Failed)]
         why = f"; the first failure: {failures[0]}" if failures else ""
-        raise RunDirectoryError(f"{run}: no trial is completed yet{why}")
-    scored = _Scored(run, events)
-    members = front_trials(trials, study.config.front.size)
+        what = "trial is completed" if study.config.picked_on == "search" else "trial is validated"
+        raise RunDirectoryError(f"{run}: no {what} yet{why}")
+    scored = _Scored(run, events, study)
+    members = front_trials(final, study.config.front.size)
     course = Course.of(study, events)
     rows = [scored.member(course, trial) for trial in members]
     return Front(
@@ -52,8 +54,9 @@ def collect_front(run: Path) -> Front:
         rows=(*rows, *scored.baselines(study)),
         seed=study.config.seed,
         n_trials=len(trials),
-        n_failed=standing.failed,
+        n_failed=sum(trial.costs is None for trial in trials),
         hypervolume=tuple(history),
+        picked_on=study.config.picked_on,
     )
 
 
@@ -65,28 +68,56 @@ def read_trials(study: Outline, events: Sequence[Event]) -> tuple[list[Trial], d
         if event.kind != "finished" or event.trial is None:
             continue
         outcome = outcome_from_json(event.payload)
-        costs = None
-        if isinstance(outcome, Completed):
-            costs = tuple(
-                objective.cost(outcome.metrics[objective.name]) for objective in study.objectives
-            )
+        costs = costs_of(outcome, study.objectives)
         trials.append(Trial(event.trial, tuple(asked[event.trial]["genotype"]), outcome, costs))
     origins = {number: payload["origin"] for number, payload in asked.items() if number is not None}
     return trials, origins
 
 
-class _Scored:
-    """The journal's outcomes beside the search, and their per-example scores."""
+def _final_trials(study: Outline, events: Sequence[Event], trials: Sequence[Trial]) -> list[Trial]:
+    """Return the completed trials that make up the front, as scored on the items it is picked on.
 
-    def __init__(self, run: Path, events: Sequence[Event]) -> None:
+    In a study with batches these are the known points and the trials that were validated.
+    """
+    if study.config.picked_on == "search":
+        return [trial for trial in trials if trial.costs is not None]
+    known = _known_points(events)
+    final = [trial for trial in trials if trial.number in known and trial.costs is not None]
+    searched = {trial.number: trial for trial in trials}
+    for event in events:
+        if event.kind == "validated" and event.trial is not None and "metrics" in event.payload:
+            outcome = outcome_from_json(event.payload)
+            costs = costs_of(outcome, study.objectives)
+            final.append(replace(searched[event.trial], outcome=outcome, costs=costs))
+    return final
+
+
+def _known_points(events: Sequence[Event]) -> set[int | None]:
+    """Return the trials that were scored on validation items in the first place."""
+    return {
+        event.trial
+        for event in events
+        if event.kind == "asked" and event.payload.get("batch", 0) is None
+    }
+
+
+class _Scored:
+    """The journal's outcomes on whole splits, and their per-example scores."""
+
+    def __init__(self, run: Path, events: Sequence[Event], study: Outline) -> None:
         self._run = run
+        self._picked_on = study.config.picked_on
         self._outcomes: dict[tuple[str, Split], Outcome] = {}
         self._files: dict[tuple[str, Split], str] = {}
+        known = _known_points(events)
         for event in events:
+            key: tuple[str, Split]
             if event.kind == "scored":
                 key = (event.payload["name"], event.payload["split"])
             elif event.kind == "finished" and event.trial is not None:
-                key = (trial_id(event.trial), "search")
+                key = (trial_id(event.trial), "validation" if event.trial in known else "search")
+            elif event.kind == "validated" and event.trial is not None:
+                key = (trial_id(event.trial), "validation")
             else:
                 continue
             self._outcomes[key] = outcome_from_json(event.payload)
@@ -103,7 +134,7 @@ class _Scored:
 
     def baselines(self, study: Outline) -> list[FrontRow]:
         """Build the rows of the baselines that were scored, the best single λ among them."""
-        chosen = best_lambda(self._outcomes, study.objectives)
+        chosen = best_lambda(self._outcomes, study)
         rows = []
         for name, recipe in baseline_recipes(study).items():
             if name.startswith(LAMBDA) and name != chosen:
@@ -115,7 +146,7 @@ class _Scored:
         return rows
 
     def _row(self, key: str, title: str, recipe: Recipe, trial: int | None) -> FrontRow | None:
-        search = self._outcomes.get((key, "search"))
+        search = self._outcomes.get((key, self._picked_on))
         holdout = self._outcomes.get((key, "holdout"))
         if not isinstance(search, Completed):
             return None
@@ -127,7 +158,7 @@ class _Scored:
             fingerprint=fingerprint(recipe),
             search=search.metrics,
             holdout=holdout.metrics if isinstance(holdout, Completed) else None,
-            search_examples=self._examples(key, "search"),
+            search_examples=self._examples(key, self._picked_on),
             holdout_examples=self._examples(key, "holdout"),
         )
 

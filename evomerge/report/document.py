@@ -2,7 +2,7 @@
 
     format       'evomerge-front/1'; the number rises when a key changes meaning or goes
     study, seed, trials {finished, failed}, objectives [{name, goal}], confidence
-    split        'holdout' or 'search': what gains, best, knee and order are about
+    split        'holdout', 'search' or 'validation': what gains, best, knee and order are about
     front        rows, best first; baselines likewise
     best         objective to the names of the rows with the best score
     knee         name of the member that gives up least, or null
@@ -15,6 +15,7 @@ A row is {name, kind, trial, fingerprint, recipe, search, holdout, mean {search,
 mean_gain, confirmed}; in a study of several stages it also has {stage}, null for a baseline.
 Scores are objective to {score, low, high, items}, gains objective to {over, gain, low, high,
 probability_better, within_noise}; positive gains are better whatever the goal.
+In a study with batches every key 'search' is 'validation': the items the front was picked on.
 What is unknown is null. Numbers are not rounded.
 """
 
@@ -27,6 +28,7 @@ from evomerge.pareto import REFERENCE
 from evomerge.report.analysis import Analysis, RowAnalysis, Volumes, analyse
 from evomerge.report.estimates import Estimate, Gain
 from evomerge.report.front import Front
+from evomerge.types import Split
 
 FORMAT = "evomerge-front/1"
 
@@ -47,36 +49,36 @@ def document_of(analysis: Analysis) -> dict[str, Any]:
         "objectives": [{"name": item.name, "goal": item.goal} for item in front.objectives],
         "confidence": analysis.confidence,
         "split": analysis.split,
-        "front": [row_document(row, front.has_stages) for row in analysis.members],
-        "baselines": [row_document(row, front.has_stages) for row in analysis.baselines],
+        "front": [row_document(row, front) for row in analysis.members],
+        "baselines": [row_document(row, front) for row in analysis.baselines],
         "best": {name: list(rows) for name, rows in analysis.best.items()},
         "knee": analysis.knee,
-        "hypervolume": _volumes(analysis.volumes),
+        "hypervolume": _volumes(analysis.volumes, front.picked_on),
         "history": [[trial, volume] for trial, volume in front.hypervolume],
         "notes": list(analysis.notes),
     }
 
 
-def row_document(analysis: RowAnalysis, with_stage: bool = False) -> dict[str, Any]:
-    """Return one row as JSON, with the stage that found it where there are several."""
-    row = analysis.row
+def row_document(analysis: RowAnalysis, front: Front) -> dict[str, Any]:
+    """Return one row of a front as JSON, with the stage that found it where there are several."""
+    row, picked_on = analysis.row, front.picked_on
     document = {
         "name": row.name,
         "kind": row.kind,
         "trial": row.trial,
         "fingerprint": row.fingerprint,
         "recipe": row.recipe.model_dump(mode="json", exclude_defaults=True),
-        "search": _estimates(analysis.search),
+        picked_on: _estimates(analysis.search),
         "holdout": None if analysis.holdout is None else _estimates(analysis.holdout),
         "mean": {
-            "search": _estimate(analysis.search_mean),
+            picked_on: _estimate(analysis.search_mean),
             "holdout": _estimate(analysis.holdout_mean),
         },
         "gains": {name: _gain(gain) for name, gain in analysis.gains.items()},
         "mean_gain": _gain(analysis.mean_gain),
         "confirmed": analysis.confirmed,
     }
-    return {**document, "stage": row.stage} if with_stage else document
+    return {**document, "stage": row.stage} if front.has_stages else document
 
 
 def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
@@ -107,12 +109,12 @@ def _gain(gain: Gain | None) -> dict[str, Any] | None:
     }
 
 
-def _volumes(volumes: Volumes | None) -> dict[str, Any] | None:
+def _volumes(volumes: Volumes | None, picked_on: Split) -> dict[str, Any] | None:
     if volumes is None:
         return None
     return {
         "reference": REFERENCE,
         "degenerate": list(volumes.degenerate),
-        "front": {"search": volumes.front_search, "holdout": volumes.front_holdout},
-        "baselines": {"search": volumes.baselines_search, "holdout": volumes.baselines_holdout},
+        "front": {picked_on: volumes.front_search, "holdout": volumes.front_holdout},
+        "baselines": {picked_on: volumes.baselines_search, "holdout": volumes.baselines_holdout},
     }

@@ -154,9 +154,9 @@ class SplitEstimates:
 def _of_split(
     row: FrontRow, split: Split
 ) -> tuple[Mapping[str, float] | None, Mapping[str, Mapping[str, float]]]:
-    if split == "search":
-        return row.search, row.search_examples
-    return row.holdout, row.holdout_examples
+    if split == "holdout":
+        return row.holdout, row.holdout_examples
+    return row.search, row.search_examples
 
 
 def _seed(seed: int, ids: tuple[str, ...]) -> int:

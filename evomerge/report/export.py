@@ -74,7 +74,7 @@ def _write(
         place = folder / folder_of(row)
         place.mkdir()
         _text(place / "recipe.yaml", native.dumps(row.row.recipe))
-        _text(place / "scores.json", _json(row_document(row, analysis.front.has_stages)))
+        _text(place / "scores.json", _json(row_document(row, analysis.front)))
         try:
             text = mergekit.dumps(row.row.recipe, layout=layout, dtype=dtype)
             _text(place / "mergekit.yaml", text)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from evomerge.recipe.model import Recipe
-from evomerge.types import Objective
+from evomerge.types import Objective, Split
 
 RowKind: TypeAlias = Literal["front", "baseline"]
 
@@ -28,7 +28,8 @@ class FrontRow:
         trial: number of the trial that found it; None for a baseline.
         recipe: rebuilds the model.
         fingerprint: of the recipe.
-        search: objective name to score on the search items, in the user's sign.
+        search: objective name to score on the items the front was picked on, see
+            `Front.picked_on`; in the user's sign.
         holdout: the same on hold-out items; None when it was not scored there.
         search_examples: objective name to {item id: score}, for objectives scored item by item.
         holdout_examples: the same on hold-out items.
@@ -58,8 +59,10 @@ class Front:
         seed: of the study; the bootstrap draws from it.
         n_trials: trials that were finished, failed ones included.
         n_failed: trials that failed.
-        hypervolume: (trial number, hypervolume of the front so far on search items), by trial, on
-            the scale of `evomerge.pareto.anchors`; empty if unknown.
+        hypervolume: (trial number, hypervolume of the front so far on the items it was picked
+            on), by trial, on the scale of `evomerge.pareto.anchors`; empty if unknown.
+        picked_on: the items of the rows' `search` scores, by which the members were picked: the
+            search items, or in a study with batches of them the validation items.
 
     Raises:
         ValueError: names or trials repeat, a member has no trial, or a row lacks the score of an
@@ -73,6 +76,7 @@ class Front:
     n_trials: int
     n_failed: int
     hypervolume: tuple[tuple[int, float], ...] = ()
+    picked_on: Split = "search"
 
     def __post_init__(self) -> None:
         if not self.objectives:
@@ -85,7 +89,7 @@ class Front:
             if row.kind == "front" and row.trial is None:
                 raise ValueError(f"'{row.name}' is on the front and has no trial number")
             for objective in self.objectives:
-                for split, scores in (("search", row.search), ("hold-out", row.holdout)):
+                for split, scores in ((self.picked_on, row.search), ("hold-out", row.holdout)):
                     if scores is not None and objective.name not in scores:
                         raise ValueError(f"{row.name} has no {split} score of '{objective.name}'")
         trials = [row.trial for row in self.members]

@@ -57,11 +57,10 @@ def save_html(front: Front, path: Path) -> None:
 def write_page(analysis: Analysis, path: Path) -> None:
     """Write an analysis as a self-contained page."""
     front = analysis.front
-    items = "hold-out" if analysis.split == "holdout" else "search"
     summary = (
         f"{len(front.members)} on the front after {front.n_trials} trials ({front.n_failed} "
-        f"failed); scores on {items} items, bars are {analysis.confidence:.0%} bootstrap intervals "
-        "where items were scored one by one. Click a name in the legend to hide it."
+        f"failed); scores on {analysis.items} items, bars are {analysis.confidence:.0%} bootstrap "
+        "intervals where items were scored one by one. Click a name in the legend to hide it."
     )
     page = _PAGE.format(
         policy=_POLICY,
@@ -176,11 +175,11 @@ def _seen(
         y=[row.search[y.name].score if y else label_of(row) for row in members],
         mode="markers",
         marker={"color": ROLES["front"].colour, "symbol": "circle-open", "size": 8},
-        name="front on search items",
+        name=f"front on {analysis.front.picked_on} items",
         legendgroup="seen",
         showlegend="seen" not in shown,
         customdata=[hover_text(row, analysis) for row in members],
-        hovertemplate="on search items<br>%{customdata}<extra></extra>",
+        hovertemplate=f"on {analysis.front.picked_on} items<br>%{{customdata}}<extra></extra>",
     )
     shown.add("seen")
     figure.add_trace(trace, **place)
@@ -253,7 +252,9 @@ def _progress(figure: Any, analysis: Analysis, place: dict[str, int]) -> None:
             **place,
         )
     figure.update_xaxes(title_text="trial", **place)
-    figure.update_yaxes(title_text="hypervolume on search items", rangemode="tozero", **place)
+    figure.update_yaxes(
+        title_text=f"hypervolume on {analysis.front.picked_on} items", rangemode="tozero", **place
+    )
 
 
 def hover_text(row: RowAnalysis, analysis: Analysis) -> str:
@@ -263,7 +264,7 @@ def hover_text(row: RowAnalysis, analysis: Analysis) -> str:
         name = objective.name
         line = f"{escape(name)}: {_interval(_of(row, analysis)[name])}"
         if analysis.split == "holdout":
-            line += f" (search {number(row.search[name].score)})"
+            line += f" ({analysis.front.picked_on} {number(row.search[name].score)})"
         if name in row.gains:
             gain = row.gains[name]
             noise = ", within noise" if gain.within_noise else ""

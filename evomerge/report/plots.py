@@ -160,7 +160,7 @@ def _shrinkage(axes: Axes, row: RowAnalysis, x: Objective, y: Objective) -> None
 
 def _seen(analysis: Analysis, x: Objective, y: Objective) -> list[tuple[float, float]]:
     """Return where `_shrinkage` draws."""
-    if analysis.split == "search":
+    if analysis.split != "holdout":
         return []
     return [(row.search[x.name].score, row.search[y.name].score) for row in analysis.members]
 
@@ -225,7 +225,9 @@ def _progress(axes: Axes, analysis: Analysis) -> None:
             fontsize=8,
             color=ROLES["baseline"].colour,
         )
-    axes.set_title("hypervolume on search items", fontsize=9, loc="left", color=_GREY)
+    axes.set_title(
+        f"hypervolume on {analysis.front.picked_on} items", fontsize=9, loc="left", color=_GREY
+    )
     axes.set_xlabel("trial")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.set_ylim(bottom=0)
@@ -233,11 +235,10 @@ def _progress(axes: Axes, analysis: Analysis) -> None:
 
 def _title(figure: Figure, analysis: Analysis) -> None:
     front = analysis.front
-    items = "hold-out" if analysis.split == "holdout" else "search"
     bars = f"; bars: {analysis.confidence:.0%} intervals" if _has_intervals(analysis) else ""
     figure.suptitle(
         f"{literal(front.study)}: {len(front.members)} on the front after {front.n_trials} trials "
-        f"(scores on {items} items{bars})",
+        f"(scores on {analysis.items} items{bars})",
         x=0.01,
         ha="left",
         fontsize=11,
@@ -258,7 +259,13 @@ def _title(figure: Figure, analysis: Analysis) -> None:
         colour = ROLES["front"].colour
         handles.append(
             Line2D(
-                [], [], ls=":", marker="o", mfc="white", color=colour, label="front on search items"
+                [],
+                [],
+                ls=":",
+                marker="o",
+                mfc="white",
+                color=colour,
+                label=f"front on {analysis.front.picked_on} items",
             )
         )
     figure.legend(handles=handles, loc="outside lower left", ncols=6, frameon=False, fontsize=8)

@@ -3,7 +3,8 @@
 Columns: name, kind, trial, fingerprint, confirmed; then for each objective and split
 `<objective>.<split>`, `.low`, `.high` and `.items`; then for each objective what it gains over the
 best baseline, `<objective>.gain`, `.gain_low`, `.gain_high`, `.gain_over`, `.within_noise`. A
-study of several stages has a last column `stage`. What is unknown is empty.
+study of several stages has a last column `stage`. Splits are search and holdout, in a study with
+batches of search items validation and holdout. What is unknown is empty.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ from evomerge.report.analysis import Analysis, RowAnalysis
 from evomerge.report.estimates import Estimate, Gain
 from evomerge.types import Split
 
-_SPLITS: tuple[Split, ...] = ("search", "holdout")
-
 
 def to_csv(analysis: Analysis) -> str:
     """Return an analysis as CSV text; reading its numbers back gives the same floats."""
@@ -29,11 +28,15 @@ def to_csv(analysis: Analysis) -> str:
     return out.getvalue()
 
 
+def _splits(analysis: Analysis) -> tuple[Split, Split]:
+    return analysis.front.picked_on, "holdout"
+
+
 def _header(analysis: Analysis) -> list[str]:
     columns = ["name", "kind", "trial", "fingerprint", "confirmed"]
     names = [objective.name for objective in analysis.front.objectives]
     for name in names:
-        for split in _SPLITS:
+        for split in _splits(analysis):
             column = f"{name}.{split}"
             columns += [column, f"{column}.low", f"{column}.high", f"{column}.items"]
     for name in names:
@@ -47,7 +50,7 @@ def _cells(analysis: Analysis, row: RowAnalysis) -> Iterator[str]:
     yield from (row.row.fingerprint, _flag(row.confirmed))
     names = [objective.name for objective in analysis.front.objectives]
     for name in names:
-        for split in _SPLITS:
+        for split in _splits(analysis):
             estimates = row.on(split)
             yield from _estimate(None if estimates is None else estimates[name])
     for name in names:

@@ -80,18 +80,20 @@ def _summary(analysis: Analysis) -> Text:
             style="not bold",
         )
     if volumes:
-        parts = [_volume("front", volumes.front_search, volumes.front_holdout)]
-        parts.append(_volume("baselines", volumes.baselines_search, volumes.baselines_holdout))
+        parts = [_volume("front", front, volumes.front_search, volumes.front_holdout)]
+        parts.append(
+            _volume("baselines", front, volumes.baselines_search, volumes.baselines_holdout)
+        )
         text.append(
             f"\nhypervolume (0 = base, 1 = best donor): {'; '.join(parts)}", style="not bold"
         )
     return text
 
 
-def _volume(name: str, search: float, holdout: float | None) -> str:
+def _volume(name: str, front: Front, picked: float, holdout: float | None) -> str:
     if holdout is None:
-        return f"{name} {number(search)} search"
-    return f"{name} {number(holdout)} hold-out ({number(search)} search)"
+        return f"{name} {number(picked)} {front.picked_on}"
+    return f"{name} {number(holdout)} hold-out ({number(picked)} {front.picked_on})"
 
 
 def _table(analysis: Analysis, objectives: list[Objective], *, with_mean: bool) -> Table:
@@ -173,11 +175,9 @@ def _gain(gain: Gain | None, *, with_interval: bool = True) -> Text:
 
 
 def _legend(analysis: Analysis) -> str:
-    items = (
-        "hold-out items, in brackets on search items"
-        if analysis.split == "holdout"
-        else ("search items")
-    )
+    items = f"{analysis.items} items"
+    if analysis.split == "holdout":
+        items += f", in brackets on {analysis.front.picked_on} items"
     lines = [f"Scores on {items}. * best of its column."]
     if any(
         estimate.low is not None

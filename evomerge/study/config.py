@@ -16,7 +16,7 @@ from pydantic import (
 
 from evomerge.recipe.model import DType
 from evomerge.study.stage_checks import study_problems
-from evomerge.types import Arguments, Goal
+from evomerge.types import Arguments, Goal, Split
 
 Name: TypeAlias = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=80)
@@ -72,6 +72,8 @@ class ObjectiveConfig(OpenSection):
         goal: the direction of improvement; the fitness's own by default, else maximize.
         metric: which metric counts when the fitness returns several.
         search: items the search scores: a JSONL or CSV file, a `datasets` mapping, a Python name.
+        validation: how many of the last search items are set apart for validation, or a source of
+            their own; goes with `batches`.
         holdout: items the result is reported on; never the search items.
         limit: use at most this many items of each.
     """
@@ -80,6 +82,7 @@ class ObjectiveConfig(OpenSection):
     goal: Goal | None = None
     metric: str | None = None
     search: str | dict[str, Any] | None = None
+    validation: Annotated[int, Field(ge=1)] | str | dict[str, Any] | None = None
     holdout: str | dict[str, Any] | None = None
     limit: int | None = Field(default=None, ge=1)
 
@@ -113,6 +116,31 @@ class SearchConfig(OpenSection):
     @classmethod
     def _method_alone(cls, value: Any) -> Any:
         return {"method": value} if isinstance(value, str) else value
+
+
+class BatchesConfig(Section):
+    """How many search items a candidate is scored on, and who is scored on validation items.
+
+    After Akiba et al. 2025 (arXiv 2403.13187): candidates are scored on batches of the search
+    items, and the result is the one of the highest validation score.
+
+    Attributes:
+        items: of a batch; every objective that reads items has batches of this size.
+        trials: candidates that share a batch, at least; those of one generation always do.
+        keep: how many of these, the best, are scored on the validation items.
+    """
+
+    items: int = Field(ge=1)
+    trials: int = Field(ge=1)
+    keep: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _keeps_some(self) -> Self:
+        if self.keep > self.trials:
+            raise ValueError(
+                f"keep {self.keep} of {self.trials} trials: keep at most as many as share a batch"
+            )
+        return self
 
 
 class BudgetConfig(Section):
@@ -163,6 +191,7 @@ class StageConfig(Section):
         search: how.
         trials: candidates asked for; divided evenly where the stage runs once for each of
             several front members.
+        batches: score candidates on batches of the search items; on all of them by default.
         take: names of further donors, and which found recipe each of them is.
         donors: names of the donors in the order in which the space sees them, the first of them
             is A of a layer path; the taken ones, then all of the study, by default.
@@ -174,6 +203,7 @@ class StageConfig(Section):
     space: SpaceSource
     search: SearchConfig = SearchConfig()
     trials: int | None = Field(default=None, ge=1)
+    batches: BatchesConfig | None = None
     take: dict[Name, PickConfig] = Field(default_factory=dict)
     donors: tuple[str, ...] | None = None
     through: PickConfig | None = None
@@ -240,6 +270,7 @@ class StudyConfig(Section):
     space: SpaceSource | None = None
     objectives: dict[Name, ObjectiveConfig] = Field(min_length=1)
     search: SearchConfig = SearchConfig()
+    batches: BatchesConfig | None = None
     stages: tuple[StageConfig, ...] | None = None
     budget: BudgetConfig = BudgetConfig()
     workers: WorkersConfig = WorkersConfig()
@@ -252,9 +283,19 @@ class StudyConfig(Section):
             return self.stages
         return (
             StageConfig.model_construct(
-                name="", space=self.space or "", search=self.search, trials=self.budget.trials
+                name="",
+                space=self.space or "",
+                search=self.search,
+                trials=self.budget.trials,
+                batches=self.batches,
             ),
         )
+
+    @property
+    def picked_on(self) -> Split:
+        """The split by whose scores the front is picked: validation where there are batches."""
+        batched = any(stage.batches is not None for stage in self.plan)
+        return "validation" if batched else "search"
 
     @property
     def limits(self) -> BudgetConfig:

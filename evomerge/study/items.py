@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+from evomerge.errors import DataError
 from evomerge.fitness import Item, load_items
-from evomerge.study.config import StudyConfig
+from evomerge.study.config import ObjectiveConfig, StudyConfig
 from evomerge.study.problems import Problems
 from evomerge.types import Split
+from evomerge.workers.spec import SPLITS, part_of, source_of
 
 ItemsBySplit: TypeAlias = dict[Split, tuple[Item, ...]]
 
@@ -19,32 +21,67 @@ ItemsBySplit: TypeAlias = dict[Split, tuple[Item, ...]]
 def read_items(config: StudyConfig, folder: Path, problems: Problems) -> dict[str, ItemsBySplit]:
     """Read every objective's items, by objective and split.
 
-    Hold-out items that any objective searches with are a problem, whichever objective it is.
+    Items that any objective searches with are none to validate or report on, whichever objective
+    it is, and those it validates on are none to report on: each is a problem.
     """
     found: dict[str, ItemsBySplit] = {}
     for name, part in config.objectives.items():
-        sources: tuple[tuple[Split, object], ...] = (
-            ("search", part.search),
-            ("holdout", part.holdout),
-        )
-        for split, source in sources:
-            if source is None:
-                continue
+        for split in SPLITS:
             items = problems.attempt(
-                f"objectives.{name}.{split}",
-                partial(load_items, source, folder=folder, limit=part.limit),  # type: ignore[arg-type]
+                f"objectives.{name}.{split}", partial(_own_items, part, split, folder)
             )
             if items is not None:
                 found.setdefault(name, {})[split] = items
-    searched = {_content(item) for splits in found.values() for item in splits.get("search", ())}
-    for name, splits in found.items():
-        shared = searched & {_content(item) for item in splits.get("holdout", ())}
-        if shared:
-            problems.lines.append(
-                f"objectives.{name}.holdout: {len(shared)} items are search items too; "
-                "scores would be optimistic: remove them from one of the two"
-            )
+    pairs: tuple[tuple[Split, Split], ...] = (
+        ("search", "validation"),
+        ("search", "holdout"),
+        ("validation", "holdout"),
+    )
+    for used, split in pairs:
+        known = {content for splits in found.values() for content in _contents(splits, used)}
+        for name, splits in found.items():
+            shared = known & _contents(splits, split)
+            if shared:
+                problems.lines.append(
+                    f"objectives.{name}.{split}: {len(shared)} items are {used} items too; "
+                    "scores would be optimistic: remove them from one of the two"
+                )
+    _check_batches(config, found, problems)
     return found
+
+
+def _own_items(part: ObjectiveConfig, split: Split, folder: Path) -> tuple[Item, ...] | None:
+    source = source_of(split, part.search, part.validation, part.holdout)
+    if source is None:
+        return None
+    items = load_items(source, folder=folder, limit=part.limit)
+    if isinstance(part.validation, int) and part.validation >= len(items) and split != "holdout":
+        if split == "search":
+            return None  # told once, for the validation items
+        raise DataError(
+            f"{part.validation} of {len(items)} search items leave none to search with; set apart "
+            "fewer"
+        )
+    return part_of(items, split, part.validation)
+
+
+def _check_batches(
+    config: StudyConfig, found: Mapping[str, ItemsBySplit], problems: Problems
+) -> None:
+    for position, stage in enumerate(config.plan):
+        if stage.batches is None:
+            continue
+        where = f"stages[{position}].batches.items" if stage.name else "batches.items"
+        for name, splits in found.items():
+            if "search" in splits and len(splits["search"]) < stage.batches.items:
+                problems.lines.append(
+                    f"{where}: {stage.batches.items} is more than the {len(splits['search'])} "
+                    f"search items of objective '{name}'; use smaller batches"
+                )
+
+
+def _contents(splits: ItemsBySplit, split: Split) -> set[str]:
+    return {_content(item) for item in splits.get(split, ())}
 
 
 def _content(item: Mapping[str, object]) -> str:

@@ -48,6 +48,10 @@ class Outline:
         study = self.config.model_dump(
             mode="json", exclude={"space", "search"} if several else {"stages"}
         )
+        if self.config.picked_on == "search":  # nor what one without batches recorded
+            for part in (study, *(study.get("stages") or ()), *study["objectives"].values()):
+                part.pop("batches", None)
+                part.pop("validation", None)
         opening: dict[str, Any] = {
             "study": study,
             "folder": str(self.folder.resolve()),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from evomerge.pareto import knee, non_dominated, thin
 from evomerge.study.config import PickConfig
-from evomerge.types import Trial
+from evomerge.types import Completed, Genotype, Objective, Outcome, Trial
 
 Combine: TypeAlias = Callable[[Sequence[float]], float]
 """Costs of a trial to the one cost its stage minimised."""
@@ -55,6 +55,37 @@ def front_trials(trials: Sequence[Trial], size: int) -> list[Trial]:
         kept = others[thin(costs[others], size - 1)] if size > 1 else []
         indices = np.array([best, *kept])
     return [completed[index] for index in sorted(int(index) for index in indices)]
+
+
+def best_of(trials: Sequence[Trial], count: int, combine: Combine | None) -> list[Trial]:
+    """Return the best trials, at most `count`, in trial order; of equal genotypes the earliest.
+
+    Args:
+        trials: finished trials whose costs compare.
+        count: how many.
+        combine: several costs to the one that counts; without it the best of several objectives
+            are the non-dominated ones.
+    """
+    first: dict[Genotype, Trial] = {}
+    for trial in _completed(trials)[0]:
+        first.setdefault(trial.genotype, trial)
+    distinct = list(first.values())
+    if combine is None and distinct and len(distinct[0].costs or ()) > 1:
+        return front_trials(distinct, count)
+
+    def cost(trial: Trial) -> float:
+        costs = trial.costs or ()
+        return costs[0] if combine is None else combine(costs)
+
+    best = sorted(distinct, key=cost)[:count]  # stable: the earlier of equals
+    return sorted(best, key=lambda trial: trial.number)
+
+
+def costs_of(outcome: Outcome, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+    """Return the minimised costs of an outcome; None when it failed."""
+    if not isinstance(outcome, Completed):
+        return None
+    return tuple(objective.cost(outcome.metrics[objective.name]) for objective in objectives)
 
 
 def lowest_mean(costs: NDArray[np.float64]) -> int:

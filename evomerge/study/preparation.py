@@ -20,7 +20,7 @@ from evomerge.recipe.model import ModelRef, Recipe, Source
 from evomerge.spaces import Space, SpaceContext
 from evomerge.study.config import SearchConfig, StudyConfig
 from evomerge.study.course import Part
-from evomerge.study.items import read_items
+from evomerge.study.items import ItemsBySplit, read_items
 from evomerge.study.outline import Outline
 from evomerge.study.problems import Problems
 from evomerge.study.rehearsal import Rehearsal, Rehearsed
@@ -38,12 +38,14 @@ class Prepared(Outline):
     Attributes:
         evaluator: what workers build.
         inputs: digests of everything the results depend on, by its key in the study file.
+        items: objective name to how many search items it has, where it reads items.
         paths: the layer path each stage starts from, by its name, where it searches paths; for
             the dress rehearsal.
     """
 
     evaluator: EvaluatorSpec
     inputs: Mapping[str, str]
+    items: Mapping[str, int] = field(default_factory=dict, kw_only=True)
     paths: Mapping[str, Recipe] = field(default_factory=dict, kw_only=True)
 
     def optimizer(self, part: Part, position: int = 0) -> Optimizer:
@@ -82,7 +84,8 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         for name, path in config.models.donors.items()
         if base is not None or not _is_adapter(path, folder)
     }
-    parts, files = _objectives(config, folder, problems)
+    found_items = read_items(config, folder, problems)
+    parts, files = _objectives(config, folder, problems, found_items)
     objectives = tuple(part.objective for part in parts)
     problems.attempt("workers.device", partial(resolve_device, config.workers.device))
     context: SpaceContext | None = None
@@ -124,7 +127,16 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         if tried.recipe.path is not None
     }
     return Prepared(
-        config, folder, context, first, objectives, spec, inputs, later=tuple(later), paths=paths
+        config,
+        folder,
+        context,
+        first,
+        objectives,
+        spec,
+        inputs,
+        later=tuple(later),
+        items={name: len(own["search"]) for name, own in found_items.items() if "search" in own},
+        paths=paths,
     )
 
 
@@ -213,11 +225,10 @@ def _local(path: str | None, folder: Path) -> Any:
 
 
 def _objectives(
-    config: StudyConfig, folder: Path, problems: Problems
+    config: StudyConfig, folder: Path, problems: Problems, items: Mapping[str, ItemsBySplit]
 ) -> tuple[list[ObjectiveSpec], dict[str, str]]:
     parts: list[ObjectiveSpec] = []
     files: dict[str, str] = {}
-    items = read_items(config, folder, problems)
     for name, part in config.objectives.items():
         where = f"objectives.{name}"
         fitness = problems.attempt(
@@ -242,6 +253,7 @@ def _objectives(
                 part.holdout,
                 part.limit,
                 digests,
+                part.validation,
             )
         )
     return parts, files

@@ -91,8 +91,19 @@ class Rehearsal:
             whole = passed
         recipe = whole.decode(whole.domain.initial)
         plan = attempt(f"{where}space", lambda: engine.check(recipe))
-        attempt(f"{where}search", lambda: self._optimizer(stage.search, whole))
+        optimizer = attempt(f"{where}search", lambda: self._optimizer(stage.search, whole))
+        if stage.batches is not None and optimizer is not None:
+            self._check_batches(stage.search.optimizer, optimizer, where)
         return None if plan is None else Rehearsed(space, recipe)
+
+    def _check_batches(self, name: str, optimizer: Optimizer, where: str) -> None:
+        """Refuse an optimizer that would compare scores on different items."""
+        if optimizer.needs.compares == "all":
+            self._problems.lines.append(
+                f"{where}batches: optimizer '{name}' compares candidates of different batches, "
+                "whose scores are on different items; use cat_cma, cma_wm or cma_es, which compare "
+                "within a generation (or random), or remove batches"
+            )
 
     def _fits(
         self,

@@ -7,23 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from evomerge.journal import Journal, outcome_from_json, outcome_to_json
+from evomerge.journal import Journal, outcome_from_json
 from evomerge.recipe import Recipe, fingerprint
 from evomerge.spaces import known_recipes, single_lambda
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.outline import Outline
-from evomerge.study.picks import front_trials, lowest_mean
+from evomerge.study.picks import costs_of, front_trials, lowest_mean
 from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer, Progress, silent
-from evomerge.study.search import POLL_S, RESULT_KEYS, Search, trial_id
-from evomerge.types import Completed, Failed, Objective, Outcome, Split
+from evomerge.study.records import recorded, result_of, trial_id
+from evomerge.study.search import POLL_S, Search
+from evomerge.types import Failed, Outcome, Split
 from evomerge.workers import Executor, Job, JobResult
 
 LAMBDA = "lambda="
 
 
 class Scoring:
-    """Scores baselines on search and hold-out items, and the front's members on hold-out items.
+    """Scores baselines on the items the front was picked on, and both on hold-out items.
 
     Only what the journal does not hold yet is scored, so it can be interrupted and resumed.
 
@@ -56,7 +57,8 @@ class Scoring:
 
     def pending(self) -> list[Job]:
         """List what must be scored next; the hold-out jobs follow once the λ grid is known."""
-        first = [Job(name, recipe, "search") for name, recipe in self._baselines.items()]
+        picked_on = self._study.config.picked_on
+        first = [Job(name, recipe, picked_on) for name, recipe in self._baselines.items()]
         waiting = self._unscored(first)
         return waiting or self._unscored(self._holdout())
 
@@ -93,13 +95,14 @@ class Scoring:
         if not has_holdout(self._study):
             return []
         names = [name for name in self._baselines if not name.startswith(LAMBDA)]
-        chosen = best_lambda(self._outcomes, self._study.objectives)
+        chosen = best_lambda(self._outcomes, self._study)
         jobs = [
             Job(name, self._baselines[name], "holdout")
             for name in [*names, *([chosen] if chosen else [])]
         ]
         decode = self._search.course.decode
-        front = front_trials(self._search.trials, self._study.config.front.size)
+        trials = self._search.validation.final(self._search.trials)
+        front = front_trials(trials, self._study.config.front.size)
         return jobs + [
             Job(trial_id(trial.number), decode(trial.number, trial.genotype), "holdout")
             for trial in front
@@ -114,11 +117,9 @@ class Scoring:
         return Job(job.id, job.recipe, job.split, job.attempt + 1)
 
     def _record(self, result: JobResult) -> None:
-        job, outcome = result.job, result.outcome
-        examples = outcome.examples if isinstance(outcome, Completed) else {}
-        file = self._journal.write_examples(f"{job.id.replace(':', '-')}.{job.split}", examples)
-        timing = result.timing
-        self._append(job, outcome_to_json(outcome, file), timing)
+        job = result.job
+        found = recorded(self._journal, job.id.replace(":", "-"), job.split, result.outcome)
+        self._append(job, found, result.timing)
 
     def _append(self, job: Job, result: Mapping[str, Any], timing: Mapping[str, float]) -> None:
         payload = {"name": job.id, "split": job.split, **result}
@@ -134,8 +135,8 @@ class Scoring:
         The search began with base and donors, and may end there.
         """
         known = self._paid.get((fingerprint(job.recipe), job.split))
-        trial = self._search.paid(job.recipe) if job.split == "search" else None
-        return known or (trial and _result(trial[1]))
+        trial = self._search.paid(job.recipe, job.split)
+        return known or (trial and result_of(trial[1]))
 
     def _paid_for(self) -> dict[tuple[str, Split], dict[str, Any]]:
         """Collect the results of earlier sessions' baselines, by recipe."""
@@ -144,13 +145,8 @@ class Scoring:
             if event.kind == "scored" and "metrics" in event.payload:
                 recipe = self._baselines.get(event.payload["name"])
                 if recipe is not None:
-                    paid[fingerprint(recipe), event.payload["split"]] = _result(event.payload)
+                    paid[fingerprint(recipe), event.payload["split"]] = result_of(event.payload)
         return paid
-
-
-def _result(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an evaluation found, without whose it was."""
-    return {key: payload[key] for key in RESULT_KEYS if key in payload}
 
 
 def _is_final(payload: Mapping[str, Any]) -> bool:
@@ -185,13 +181,13 @@ def baseline_recipes(study: Outline) -> dict[str, Recipe]:
     return recipes
 
 
-def best_lambda(
-    outcomes: Mapping[tuple[str, Split], Outcome], objectives: Sequence[Objective]
-) -> str | None:
-    """Return the λ whose mean cost on the search items is lowest, see `lowest_mean`."""
+def best_lambda(outcomes: Mapping[tuple[str, Split], Outcome], study: Outline) -> str | None:
+    """Return the λ of the lowest mean cost where the front is picked, see `lowest_mean`."""
     grid = {
-        name: [objective.cost(outcome.metrics[objective.name]) for objective in objectives]
+        name: costs
         for (name, split), outcome in outcomes.items()
-        if name.startswith(LAMBDA) and split == "search" and isinstance(outcome, Completed)
+        if name.startswith(LAMBDA)
+        and split == study.config.picked_on
+        and (costs := costs_of(outcome, study.objectives)) is not None
     }
     return list(grid)[lowest_mean(np.array(list(grid.values())))] if grid else None

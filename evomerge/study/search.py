@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from evomerge.errors import EvomergeError, InvalidGenotype, UserError
-from evomerge.journal import Event, Journal, outcome_from_json, outcome_to_json, read_sessions
+from evomerge.errors import InvalidGenotype, UserError
+from evomerge.journal import Event, Journal, outcome_from_json, outcome_to_json
 from evomerge.journal.events import canonical
 from evomerge.optimizers import Optimizer, Proposal, Scalarised
 from evomerge.recipe import Recipe
 from evomerge.study.config import BudgetConfig
 from evomerge.study.course import Course, Part
+from evomerge.study.failures import FailuresInARow
 from evomerge.study.interrupt import Interrupt
-from evomerge.study.picks import Combine
+from evomerge.study.picks import Combine, costs_of
 from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer, Progress, silent
+from evomerge.study.records import asked, number_of, recorded, shared, trial_id
 from evomerge.study.replay import other_choice, other_proposal
+from evomerge.study.spent import seconds_spent
 from evomerge.study.standing import Standing
 from evomerge.study.twins import Paid, Twins, key_of
-from evomerge.types import Completed, Failed, Genotype, Outcome, Trial
+from evomerge.study.validation import VALIDATED, Validation
+from evomerge.types import Completed, Failed, Outcome, Split, Trial
 from evomerge.workers import Executor, Job, JobResult
 
 POLL_S = 0.2
-MAX_FAILURES_IN_A_ROW = 25
-SEARCHING = frozenset({"staged", "asked", "retried", "finished", "stopped"})
 NOTHING_LEFT = "nothing left to ask"
-RESULT_KEYS = ("metrics", "notes", "examples")
+TRIAL_EVENTS = frozenset({"asked", "retried", "finished", "validated"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Search:
     Attributes:
         trials: finished trials, in the order they finished.
         course: the stages so far.
+        validation: what was compared on validation items; nothing in a study without batches.
         stopped: why the search is over; None while it is not.
 
     Raises:
@@ -74,17 +77,20 @@ class Search:
         self._observe = observe
         self._optimizers: list[Optimizer] = []
         self._combine: dict[int, Combine] = {}
+        self.validation = Validation(study, self.course, self._combine)
+        self._validating: set[int] = set()
+        self._origins: dict[int, str] = {}
         self._asked = 0
-        self._in_a_row = 0
+        self._failures = FailuresInARow(journal.folder)
         self._pending: dict[int, _Pending] = {}
         self._standing = Standing(study.objectives, study.context.donors)
         if self.course.parts:
             self._enter(self.course.parts[0])
         for event in journal.events:
             self._replay(event)
-        self._spent_s = _seconds_spent(journal)
+        self._spent_s = seconds_spent(journal)
         over = self._part_over() is not None and self.course.is_last
-        if self._pending or not (over or self._out_of_time(0.0)):
+        if self._pending or self.validation.due(ended=over) or not (over or self._out_of_time(0.0)):
             self.stopped = None
 
     def run(self, workers: Executor, interrupt: Interrupt) -> str | None:
@@ -96,6 +102,8 @@ class Search:
         for number, pending in sorted(self._pending.items()):
             in_flight += self._submit(workers, number, pending)
         while True:
+            if not interrupt.requested:
+                in_flight += self._validate(workers, workers.capacity - in_flight, ended=False)
             reason = self._exhausted(time.monotonic() - started)
             while reason is None and not interrupt.requested and in_flight < workers.capacity:
                 submitted = self._ask(workers)
@@ -103,8 +111,11 @@ class Search:
                     break
                 in_flight += submitted
                 reason = self._exhausted(time.monotonic() - started)
+            if in_flight == 0 and not interrupt.requested:
+                in_flight += self._validate(workers, workers.capacity, ended=True)
             if in_flight == 0:
-                more = reason is None or self._pending or not self.course.is_last
+                due = self.validation.due(ended=True)
+                more = reason is None or self._pending or due or not self.course.is_last
                 if interrupt.requested and more:
                     return None
                 late = self._out_of_time(time.monotonic() - started)
@@ -117,12 +128,13 @@ class Search:
             for result in workers.wait(POLL_S):
                 in_flight += self._receive(workers, result, interrupt) - 1
 
-    def paid(self, recipe: Recipe) -> Paid | None:
-        """Return the completed trial of a recipe."""
-        return self._twins.find(self._key(recipe))
+    def paid(self, recipe: Recipe, split: Split) -> Paid | None:
+        """Return the trial that scored a recipe on all items of a split; None without one."""
+        items = {"search": "", "validation": VALIDATED}.get(split)
+        return None if items is None else self._twins.find(self._key(recipe, items))
 
-    def _key(self, recipe: Recipe) -> str:
-        return key_of(recipe, self._study.context)
+    def _key(self, recipe: Recipe, items: str) -> str:
+        return key_of(recipe, self._study.context) + items
 
     @cached_property
     def _twins(self) -> Twins:
@@ -130,15 +142,17 @@ class Search:
         twins = Twins()
         genotypes = {trial.number: trial.genotype for trial in self.trials}
         for event in self._journal.events:
-            if event.kind != "finished" or event.trial is None or "metrics" not in event.payload:
+            number = event.trial
+            if number is None or "metrics" not in event.payload:
                 continue
-            recipe = self.course.decode(event.trial, genotypes[event.trial])
-            twins.complete(self._key(recipe), event.trial, event.payload)
+            items = VALIDATED if event.kind == "validated" else self.validation.items_of(number)
+            recipe = self.course.decode(number, genotypes[number])
+            twins.complete(self._key(recipe, items), number, event.payload)
         return twins
 
     def _begin_next(self) -> None:
         """Enter the next stage, from what the finished trials say."""
-        content = self.course.propose(self.trials, self._combine)
+        content = self.course.propose(self.validation.by_stage(self.trials), self._combine)
         if content is None:
             raise RuntimeError("the last stage was begun already")
         self._enter(self.course.begin(content, self._asked))
@@ -149,6 +163,7 @@ class Search:
         self._optimizers.append(optimizer)
         if isinstance(optimizer, Scalarised):
             self._combine[part.index] = optimizer.cost
+        self.validation.enter(part, whole_generations=optimizer.needs.compares == "generation")
 
     def _ask(self, workers: Executor) -> int | None:
         """Ask for one trial; None when the optimizer waits, else the number of jobs submitted."""
@@ -156,10 +171,15 @@ class Search:
         proposal = self._optimizers[-1].ask(number)
         if proposal is None:
             return None
-        self._journal.append("asked", _asked(proposal), trial=number)
-        self._asked += 1
-        self._pending[number] = _Pending(proposal, 0)
+        self._journal.append("asked", self._place(number, proposal), trial=number)
         return self._submit(workers, number, self._pending[number])
+
+    def _place(self, number: int, proposal: Proposal) -> dict[str, Any]:
+        """Make a proposal a trial; returns what its event says."""
+        self._asked = number + 1
+        self._pending[number] = _Pending(proposal, 0)
+        self._origins[number] = proposal.origin
+        return asked(proposal, self.validation.place(number, proposal.origin))
 
     def _submit(self, workers: Executor, number: int, pending: _Pending) -> int:
         """Submit a trial; returns the number of jobs.
@@ -172,23 +192,83 @@ class Search:
         except (InvalidGenotype, UserError, ValueError, ArithmeticError) as error:
             self._finish(number, Failed("invalid", str(error)), pending.attempt, {})
             return 0
-        key = self._key(recipe)
+        key = self._key(recipe, self.validation.items_of(number))
         known = self._twins.find(key)
         if known is not None:
             self._repeat(number, known)
             return 0
         if not self._twins.claim(key, number):
             return 0
-        workers.submit(Job(trial_id(number), recipe, "search", pending.attempt))
+        workers.submit(self.validation.job(trial_id(number), number, recipe, pending.attempt))
         return 1
+
+    def _validate(self, workers: Executor, room: int, *, ended: bool) -> int:
+        """Submit what is due for validation, at most `room` jobs; returns how many."""
+        submitted = 0
+        while submitted < room:
+            due = self.validation.due(ended=ended)
+            trial = next((one for one in due if one.number not in self._validating), None)
+            if trial is None:
+                break
+            recipe = self.course.decode(trial.number, trial.genotype)
+            known = self._twins.find(self._key(recipe, VALIDATED))
+            if known is not None:
+                self._validated(trial.number, shared(known), {})
+                continue
+            self._validating.add(trial.number)
+            workers.submit(Job(trial_id(trial.number), recipe, "validation"))
+            submitted += 1
+        return submitted
+
+    def _receive_validation(
+        self, workers: Executor, result: JobResult, interrupt: Interrupt
+    ) -> int:
+        """Record a trial's validation; returns how many jobs were submitted because of it."""
+        job, outcome = result.job, result.outcome
+        number = number_of(job.id)
+        if self._retries(result):
+            if not interrupt.requested:
+                workers.submit(replace(job, attempt=job.attempt + 1))
+                return 1
+            self._validating.discard(number)
+            return 0  # the next session repeats it
+        self._validating.discard(number)
+        payload = recorded(self._journal, job.id, "validation", outcome)
+        self._validated(number, payload, result.timing)
+        self._failures.count(outcome)
+        if isinstance(outcome, Completed):
+            for twin in self._twins.complete(self._key(job.recipe, VALIDATED), number, payload):
+                self._repeat(twin, (number, payload))
+        return 0
+
+    def _validated(
+        self, number: int, payload: Mapping[str, Any], timing: Mapping[str, float]
+    ) -> None:
+        self._journal.append("validated", payload, trial=number, timing=timing)
+        self._note_validated(number, payload)
+
+    def _note_validated(
+        self, number: int, payload: Mapping[str, Any], *, replayed: bool = False
+    ) -> None:
+        trial = self.validation.record(number, outcome_from_json(payload))
+        if trial.costs is not None:
+            self._standing.add(trial, self._origins[number])
+            self._report(replayed)
+
+    def _retries(self, result: JobResult) -> bool:
+        """Say whether a result is a failure that is tried again."""
+        outcome = result.outcome
+        retryable = isinstance(outcome, Failed) and outcome.kind != "invalid"
+        return retryable and result.job.attempt < self._study.config.workers.retries
 
     def _receive(self, workers: Executor, result: JobResult, interrupt: Interrupt) -> int:
         """Record a result; returns how many jobs were submitted because of it."""
-        number = int(result.job.id.removeprefix("trial-"))
+        number = number_of(result.job.id)
+        if number not in self._pending:
+            return self._receive_validation(workers, result, interrupt)
         outcome, attempt = result.outcome, result.job.attempt
-        retryable = isinstance(outcome, Failed) and outcome.kind != "invalid"
         timing = result.timing
-        if retryable and attempt < self._study.config.workers.retries:
+        if self._retries(result):
             payload = {"attempt": attempt, **outcome_to_json(outcome, None)}
             self._journal.append("retried", payload, trial=number, timing=timing)
             self._pending[number] = _Pending(self._pending[number].proposal, attempt + 1)
@@ -196,8 +276,8 @@ class Search:
                 return 0  # the next session repeats it
             return self._submit(workers, number, self._pending[number])
         payload = self._finish(number, outcome, attempt, timing)
-        self._count_failures(outcome)
-        key = self._key(result.job.recipe)
+        self._failures.count(outcome)
+        key = self._key(result.job.recipe, self.validation.items_of(number))
         if isinstance(outcome, Completed):
             for twin in self._twins.complete(key, number, payload):
                 self._repeat(twin, (number, payload))
@@ -207,34 +287,22 @@ class Search:
             0 if following is None else self._submit(workers, following, self._pending[following])
         )
 
-    def _count_failures(self, outcome: Outcome) -> None:
-        """Stop a night in which nothing works any more: a full disk, a broken device."""
-        if isinstance(outcome, Completed):
-            self._in_a_row = 0
-        elif outcome.kind != "invalid":
-            self._in_a_row += 1
-            if self._in_a_row >= MAX_FAILURES_IN_A_ROW:
-                raise EvomergeError(
-                    f"{self._in_a_row} trials failed in a row, the last with: {outcome.message}; "
-                    f"mend the cause, then 'evomerge resume {self._journal.folder}'"
-                )
-
     def _finish(
         self, number: int, outcome: Outcome, attempt: int, timing: Mapping[str, float]
     ) -> dict[str, Any]:
         """Record a final outcome and pass it on; returns what was recorded."""
-        examples = outcome.examples if isinstance(outcome, Completed) else {}
-        file = self._journal.write_examples(f"{trial_id(number)}.search", examples)
-        payload = {"attempt": attempt, **outcome_to_json(outcome, file)}
+        split = self.validation.split_of(number)
+        payload = {
+            "attempt": attempt,
+            **recorded(self._journal, trial_id(number), split, outcome),
+        }
         self._journal.append("finished", payload, trial=number, timing=timing)
         self._tell(number, outcome)
         return payload
 
     def _repeat(self, number: int, known: Paid) -> None:
         """Finish a trial with the outcome of the one that had its recipe before."""
-        trial, found = known
-        shared = {key: found[key] for key in RESULT_KEYS if key in found}
-        payload = {"attempt": self._pending[number].attempt, **shared, "same_as": trial}
+        payload = {"attempt": self._pending[number].attempt, **shared(known)}
         self._journal.append("finished", payload, trial=number)
         self._tell(number, self._read(payload))
 
@@ -247,16 +315,16 @@ class Search:
 
     def _tell(self, number: int, outcome: Outcome, *, replayed: bool = False) -> None:
         proposal = self._pending.pop(number).proposal
-        costs = None
-        if isinstance(outcome, Completed):
-            costs = tuple(
-                objective.cost(outcome.metrics[objective.name])
-                for objective in self._study.objectives
-            )
+        costs = costs_of(outcome, self._study.objectives)
         trial = Trial(number, proposal.genotype, outcome, costs)
         self._optimizers[-1].tell(trial)
         self.trials.append(trial)
-        self._standing.add(trial, proposal.origin)
+        comparable = self.validation.tell(trial)
+        if comparable or costs is None:
+            self._standing.add(trial, proposal.origin)
+        self._report(replayed)
+
+    def _report(self, replayed: bool) -> None:
         part = self.course.parts[-1]
         self._observe(
             Progress(
@@ -310,45 +378,23 @@ class Search:
             self.stopped = event.payload["reason"]
         elif event.kind == "staged":
             self._replay_stage(event)
-        if number is None or event.kind not in {"asked", "retried", "finished"}:
+        if number is None or event.kind not in TRIAL_EVENTS:
             return
         if event.kind == "asked":
             proposal = self._optimizers[-1].ask(number)
-            if proposal is None or _asked(proposal) != dict(event.payload):
+            if proposal is None or self._place(number, proposal) != dict(event.payload):
                 raise other_proposal(self._journal, event, proposal)
-            self._asked = number + 1
-            self._pending[number] = _Pending(proposal, 0)
         elif event.kind == "retried":
             attempt = event.payload["attempt"] + 1
             self._pending[number] = _Pending(self._pending[number].proposal, attempt)
+        elif event.kind == "validated":
+            self._note_validated(number, event.payload, replayed=True)
         else:
             self._tell(number, self._read(event.payload), replayed=True)
 
     def _replay_stage(self, event: Event) -> None:
         """Choose again what a stage starts from, and compare."""
-        content = self.course.propose(self.trials, self._combine)
+        content = self.course.propose(self.validation.by_stage(self.trials), self._combine)
         if content is None or canonical(content) != canonical(event.payload):
             raise other_choice(self._journal, event, content)
         self._enter(self.course.begin(event.payload, self._asked))
-
-
-def trial_id(number: int) -> str:
-    """Name a trial in jobs and files."""
-    return f"trial-{number:06d}"
-
-
-def _asked(proposal: Proposal) -> dict[str, list[float | int | str] | str]:
-    genotype: Genotype = proposal.genotype
-    return {"genotype": list(genotype), "origin": proposal.origin}
-
-
-def _seconds_spent(journal: Journal) -> float:
-    """Sum what earlier sessions searched for: up to the last event of the search in each."""
-    sessions = read_sessions(journal.folder)[:-1]
-    stamps = [event.at for event in journal.events if event.kind in SEARCHING]
-    total = 0.0
-    for index, session in enumerate(sessions):
-        following = sessions[index + 1].started_at if index + 1 < len(sessions) else float("inf")
-        inside = [at for at in stamps if session.started_at <= at < following]
-        total += max(inside, default=session.started_at) - session.started_at
-    return total

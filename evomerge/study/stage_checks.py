@@ -18,7 +18,7 @@ RESERVED = ("base", "uniform")
 
 def study_problems(study: StudyConfig) -> list[Problem]:
     """List what does not fit together."""
-    problems = list(_limits(study))
+    problems = [*_limits(study), *_batches(study)]
     for position, stage in enumerate(study.stages or ()):
         here = ("stages", position)
         problems += [((*here, *path), message) for path, message in _stage(study, position)]
@@ -38,11 +38,40 @@ def _limits(study: StudyConfig) -> Iterator[Problem]:
         return
     if not study.stages:
         yield ("stages",), "give at least one stage, or 'space' and 'budget' instead"
-    for key in ("space", "search"):
-        if key in study.model_fields_set:
+    given = study.model_fields_set - (set() if study.batches else {"batches"})
+    for key in ("space", "search", "batches"):
+        if key in given:
             yield (key,), f"each stage has its own {key}; move it into the stages"
     if study.budget.trials is not None:
         yield ("budget", "trials"), "with stages, trials belong to each stage; move them there"
+
+
+def _batches(study: StudyConfig) -> Iterator[Problem]:
+    wheres: list[tuple[str | int, ...]] = [
+        ("stages", position, "batches")
+        for position, stage in enumerate(study.stages or ())
+        if stage.batches is not None
+    ]
+    if study.stages is None and study.batches is not None:
+        wheres.append(("batches",))
+    reading = [name for name, part in study.objectives.items() if part.search is not None]
+    if wheres and not reading:
+        yield wheres[0], "no objective has 'search' items to make batches of; remove it"
+    for name, part in study.objectives.items():
+        if part.validation is None:
+            if wheres and part.search is not None:
+                yield (
+                    ("objectives", name),
+                    "batches need items on which their best compare; add 'validation: 200' for "
+                    "the last 200 search items, or a source",
+                )
+        elif part.search is None:
+            yield ("objectives", name, "validation"), "there are no 'search' items; remove it"
+        elif not wheres:
+            yield (
+                ("objectives", name, "validation"),
+                "validation items compare the best of several batches; add 'batches', or remove it",
+            )
 
 
 def _stage(study: StudyConfig, position: int) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ Paid: TypeAlias = tuple[int, Mapping[str, Any]]
 
 
 class Twins:
-    """Which recipes were completed or are being evaluated, by `key_of`.
+    """Which recipes were completed or are being evaluated, by `key_of` and what was scored.
 
     An evaluation is a function of recipe and items alone, so that none has to be paid for twice.
     A trial whose recipe is being evaluated for another waits for that one: which trial answers

@@ -22,7 +22,7 @@ from evomerge.fitness import BoundFitness, Item, MergedModel, build_fitness, loa
 from evomerge.merging import MergeEngine, PathExecutor, Resident, load_resident, resolve_device
 from evomerge.types import Completed, DeltaStatistics, Failed, Outcome, Split
 from evomerge.workers.protocol import Job, JobResult
-from evomerge.workers.spec import SPLITS, EvaluatorSpec, ObjectiveSpec, items_digest
+from evomerge.workers.spec import SPLITS, EvaluatorSpec, ObjectiveSpec, items_digest, part_of
 
 _Score: TypeAlias = tuple[float, dict[str, float], dict[str, float]]
 
@@ -95,7 +95,8 @@ class Evaluator:
         source = part.source(split)
         if source is None:
             return ()
-        items = load_items(source, folder=self._spec.folder, limit=part.limit, fields=fields)
+        found = load_items(source, folder=self._spec.folder, limit=part.limit, fields=fields)
+        items = part_of(found, split, part.validation)
         if part.digests.get(split, "") != items_digest(items):
             raise DataError(
                 f"objective '{part.objective.name}': the {split} items differ from those the "
@@ -120,6 +121,9 @@ class Evaluator:
         self, job: Job, resident: Resident, part: ObjectiveSpec, fitness: BoundFitness
     ) -> _Score:
         items = self._items[part.objective.name, job.split]
+        positions = (job.batch or {}).get(part.objective.name)
+        if positions is not None:
+            items = tuple(items[position] for position in positions)
         model = MergedModel(
             resident.module,
             resident.tokenizer,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,8 @@ class Job:
         split: which items to score.
         attempt: 0 for the first try.
         limit: score at most this many items of each objective (a rehearsal); None scores all.
+        batch: objective name to the positions of the items to score; an objective that is not
+            there is scored on all of them, and so are all when it is None.
     """
 
     id: str
@@ -27,6 +29,7 @@ class Job:
     split: Split = "search"
     attempt: int = 0
     limit: int | None = None
+    batch: Mapping[str, tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

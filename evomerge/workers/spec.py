@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from evomerge.recipe.model import ModelRef, Recipe
 from evomerge.types import Objective, Split
 
-SPLITS: tuple[Split, ...] = ("search", "holdout")
+SPLITS: tuple[Split, ...] = ("search", "validation", "holdout")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class ObjectiveSpec:
         args: its arguments, by name.
         metric: which of several returned metrics counts; None when there is only one.
         search: where the items of the search come from; None for a fitness without items.
+        validation: how many of the last search items are for validation, or where the validation
+            items come from; None when there are none.
         holdout: where the hold-out items come from; None when there are none.
         limit: use at most this many items of each.
         digests: `items_digest` of each split's items, which every worker must see too.
@@ -38,10 +42,33 @@ class ObjectiveSpec:
     holdout: Any = None
     limit: int | None = None
     digests: dict[Split, str] = field(default_factory=dict)
+    validation: Any = None
 
     def source(self, split: Split) -> Any:
-        """Return where the items of a split come from."""
-        return self.search if split == "search" else self.holdout
+        """Return where the items of a split come from; `part_of` says which of them are its own."""
+        return source_of(split, self.search, self.validation, self.holdout)
+
+
+def source_of(split: Split, search: Any, validation: Any, holdout: Any) -> Any:
+    """Return where the items of a split come from; None when it has none."""
+    if split == "validation":
+        return search if isinstance(validation, int) else validation
+    return search if split == "search" else holdout
+
+
+def part_of(items: Sequence[T], split: Split, validation: Any) -> tuple[T, ...]:
+    """Return a split's own items.
+
+    Args:
+        items: all of its source, in order.
+        split: which.
+        validation: as the objective says; the last n search items are for validation where it is
+            a number n, and no search items any more.
+    """
+    if isinstance(validation, int) and split != "holdout":
+        first = max(0, len(items) - validation)
+        return tuple(items[:first] if split == "search" else items[first:])
+    return tuple(items)
 
 
 def items_digest(items: Iterable[Mapping[str, Any]]) -> str:

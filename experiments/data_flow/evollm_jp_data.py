@@ -9,8 +9,7 @@ Without a network, give both as files: `--search`, a JSONL file whose rows have 
 either 'answer_number' or a worked 'answer' that ends in the number (after '####', if that stands
 there), and `--mgsm`, a TSV file with a question and its answer in each line.
 
-Files written: search.jsonl, all 1,069; validation.jsonl, the last 200 of them; rest.jsonl, the 869
-before those; holdout.jsonl. Each row has 'id', 'question' and 'answer_number'.
+Files written: search.jsonl and holdout.jsonl. Each row has 'id', 'question' and 'answer_number'.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ MGSM = "juletxara/mgsm"
 # the copy the hub makes of data sets that are defined by a script
 CONVERTED = "refs/convert/parquet"
 COUNTS = {"search": 1069, "holdout": 250}
-VALIDATION = 200
 _NUMBER = re.compile(r"-?\d[\d,，]*(?:\.\d+)?")
 
 Row = dict[str, Any]
@@ -58,7 +56,7 @@ def main() -> None:
 def prepare(
     search: Iterable[Mapping[str, Any]], mgsm: Iterable[Mapping[str, Any]]
 ) -> dict[str, list[Row]]:
-    """Bring both data sets to items and split them.
+    """Bring both data sets to items and check them.
 
     Raises:
         ValueError: a row has no question or number, a count is wrong, or a problem is in both.
@@ -71,8 +69,6 @@ def prepare(
     shared = [row["id"] for row in items["search"] if _bare(row["question"]) in held]
     if shared:
         raise ValueError(f"{len(shared)} search items are in MGSM too, {shared[0]} first")
-    items["validation"] = items["search"][-VALIDATION:]
-    items["rest"] = items["search"][:-VALIDATION]
     return items
 
 

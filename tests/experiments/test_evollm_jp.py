@@ -17,6 +17,7 @@ from evomerge.located_yaml import load_located
 from evomerge.merging import open_checkpoint
 from evomerge.recipe.model import ModelRef
 from evomerge.study import load_study
+from evomerge.study.config import BatchesConfig
 from tests.fitness.tiny import character_tokenizer, tiny_module
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "data_flow"
@@ -128,15 +129,14 @@ def sources(tmp_path):
     return read.read_jsonl(tmp_path / "s.jsonl"), read.read_tsv(tmp_path / "m.tsv")
 
 
-def test_the_data_are_split_as_in_the_paper(tmp_path):
+def test_the_data_are_those_of_the_paper(tmp_path):
     search, mgsm = sources(tmp_path)
     items = evollm_jp_data.prepare(search, mgsm)
     evollm_jp_data.write(items, tmp_path / "out")
     counts = {
         file.stem: len(file.read_text().splitlines()) for file in (tmp_path / "out").iterdir()
     }
-    assert counts == {"search": 1069, "rest": 869, "validation": 200, "holdout": 250}
-    assert items["rest"] + items["validation"] == items["search"]
+    assert counts == {"search": 1069, "holdout": 250}
     last = items["search"][-1]
     assert last == {"id": "gsm8k-1069", "question": "問1068", "answer_number": 1068}
 
@@ -178,7 +178,10 @@ def test_the_studies_hold_the_papers_figures(name):
         content, _ = load_located(shipped.read_text("utf-8"), str(shipped))
         theirs = {key: value for key, value in stage.space.items() if key != "limits"}
         assert theirs == {key: content[key] for key in theirs}
+        assert stage.batches == BatchesConfig(items=200, trials=128, keep=1)
     part = config.objectives["mgsm_ja"]
+    assert part.validation == (None if name == "evollm-jp-ps" else 200)
+    assert part.search == "./evollm-jp-data/search.jsonl"
     assert part.arguments["max_new_tokens"] == 1024
     assert part.holdout == "./evollm-jp-data/holdout.jsonl"
 

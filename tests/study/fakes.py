@@ -25,6 +25,7 @@ from evomerge.workers import EvaluatorSpec, Job, JobResult, ObjectiveSpec
 
 DONORS = {"a": ModelRef(path="/models/a"), "b": ModelRef(path="/models/b")}
 LAYOUT = Layout.of([f"model.layers.{layer}.mlp.weight" for layer in range(4)], "llama")
+ITEMS = {"one": 50, "two": 45}
 OBJECTIVES = (Objective("one"), Objective("two", "minimize"))
 
 
@@ -221,4 +222,6 @@ def prepared(study: StudyConfig | None = None, folder: Path = Path("/study")) ->
     )
     spec = EvaluatorSpec(space.decode(space.domain.initial), context.base, parts, folder)
     inputs = {"models.base": "0" * 64}
-    return Prepared(study, folder, context, space, OBJECTIVES, spec, inputs, later=later)
+    return Prepared(
+        study, folder, context, space, OBJECTIVES, spec, inputs, later=later, items=ITEMS
+    )
