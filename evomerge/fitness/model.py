@@ -28,7 +28,7 @@ class MergedModel:
             place by the next candidate: keep nothing of it.
         tokenizer: its tokenizer.
         recipe: what was merged.
-        split: 'search' or 'holdout'.
+        split: 'search', 'validation' or 'holdout'.
         items: the objective's items of this split; empty where the objective names no data.
         device: where the module lives.
 
