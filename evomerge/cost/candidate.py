@@ -88,6 +88,25 @@ def largest(first: Candidate, pool: Collection[ModelShape], hops: int | None) ->
     return replace(first, shape=shape, resident=resident)
 
 
+def folded(one: Candidate) -> Candidate:
+    """Return a layer path as it is exported, and scored on hold-out items: with a layer a hop.
+
+    Args:
+        one: sized without constant recipes, which are merged again for it.
+    """
+    if not one.path:
+        return one
+    size = one.shape.bytes
+    return replace(
+        one,
+        inputs=max(1, one.inputs),
+        read=one.read + size,
+        written=size,
+        resident=size,
+        path=False,
+    )
+
+
 def _cost(layer: LayerShape) -> tuple[int, int, float]:
     return layer.parameters, layer.cached, layer.window or float("inf")
 

@@ -25,7 +25,8 @@ def most_hops(space: Space, depths: Sequence[int]) -> int | None:
         spec = spec.layers
     if not isinstance(spec, SlotsSpec | DepthwiseSpec | SequenceSpec):
         return None
-    guards = Guards.of(spec.limits, depths[0], Origin(), fixed_ends=spec.fixed_ends)
+    limits = spec.limits.model_copy(update={"max_parameters": None})  # how many hops, not how big
+    guards = Guards.of(limits, depths[0], Origin(), fixed_ends=spec.fixed_ends)
     bounds = [guards.max_hops]
     if isinstance(spec, SlotsSpec):
         bounds.append(spec.repeats * sum(depths))

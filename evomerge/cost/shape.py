@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evomerge.errors import CheckpointError
-from evomerge.recipe.blocks import BLOCKS
+from evomerge.merging.settings import filled
+from evomerge.recipe.blocks import BLOCKS, is_dense
 
 DTYPE_BYTES: Mapping[str, int] = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
-_SANDWICH = frozenset({"gemma2", "gemma3_text"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def shape_of(config: Mapping[str, Any], label: str = "the model") -> ModelShape:
         raise CheckpointError(
             f"{label}: no cost model for model_type {kind!r}; known: {', '.join(BLOCKS)}"
         )
-    settings = _filled(kind, config, label)
+    settings = filled(config, label)
     hidden, vocabulary = settings.hidden_size, settings.vocab_size
     n_layers = settings.num_hidden_layers
     positions = settings.max_position_embeddings * hidden if kind == "gpt2" else 0
@@ -149,18 +149,6 @@ def shape_of(config: Mapping[str, Any], label: str = "the model") -> ModelShape:
     )
 
 
-def _filled(kind: str, config: Mapping[str, Any], label: str) -> Any:
-    """Return the configuration with transformers' defaults."""
-    from huggingface_hub.errors import StrictDataclassError  # noqa: PLC0415 -- as below
-    from transformers import CONFIG_MAPPING  # noqa: PLC0415 -- seconds to import
-
-    try:
-        return CONFIG_MAPPING[kind].from_dict(dict(config))
-    except (StrictDataclassError, TypeError, ValueError, KeyError, AttributeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CheckpointError(f"{label}: config.json cannot be read: {reason}") from error
-
-
 def _layer(kind: str, settings: Any, number: int) -> LayerShape:
     hidden, heads = settings.hidden_size, settings.num_attention_heads
     size = getattr(settings, "head_dim", None) or hidden // heads
@@ -168,7 +156,7 @@ def _layer(kind: str, settings: Any, number: int) -> LayerShape:
     cached = 2 * (getattr(settings, "num_key_value_heads", None) or heads) * size
     attention = hidden * (2 * query + cached)
     stored, active, inner = _FEED_FORWARD[kind](settings, number)
-    norms = (4 if kind in _SANDWICH else 2) * _norm(kind, hidden)
+    norms = BLOCKS[kind].norms * _norm(kind, hidden)
     return LayerShape(
         parameters=attention + _attention_extras(kind, settings, query, cached) + stored + norms,
         active=attention + active,
@@ -229,8 +217,7 @@ def _mixture(settings: Any, number: int) -> tuple[int, int, int]:  # noqa: ARG00
 
 def _sparse(settings: Any, number: int) -> tuple[int, int, int]:
     """Qwen's mixtures: some layers are dense, and a shared expert may serve every token."""
-    step = settings.decoder_sparse_step
-    if number in settings.mlp_only_layers or (number + 1) % step:
+    if is_dense(vars(settings), number):
         return _gated(settings, number)
     stored, active, inner = _experts(settings, settings.moe_intermediate_size)
     shared = getattr(settings, "shared_expert_intermediate_size", None)

@@ -9,7 +9,7 @@ from functools import partial
 from inspect import signature
 
 from evomerge.cost.assumptions import assumptions
-from evomerge.cost.candidate import Candidate, candidate, largest
+from evomerge.cost.candidate import Candidate, candidate, folded, largest
 from evomerge.cost.devices import Device
 from evomerge.cost.estimate import (
     Memory,
@@ -27,11 +27,11 @@ from evomerge.merging import MergeEngine, open_checkpoint
 from evomerge.merging.tokenizer import load_tokenizer
 from evomerge.recipe import ModelRef, Node, Recipe
 from evomerge.spaces import Space, SpaceContext
-from evomerge.spaces.paths import ThroughPath
 from evomerge.spaces.paths.spec import JointSpec
 from evomerge.study import Prepared, StandIns
 from evomerge.study.config import StageConfig
-from evomerge.study.stages import stage_context, stage_donors
+from evomerge.study.scoring import LAMBDA, baseline_recipes, has_holdout
+from evomerge.study.stages import stage_context, stage_donors, through_path
 from evomerge.types import Split
 from evomerge.workers.spec import part_of, source_of
 
@@ -63,6 +63,7 @@ class StageEstimate:
         trials: candidates; None where only time limits the search.
         first: the candidate it starts from.
         largest: the costliest candidate the space allows.
+        exported: both as they are exported.
         low: forward passes of the first candidate, with usual answers.
         high: those of the largest, with answers that go on.
         batch: search items that a candidate is scored on; None where it is all of them.
@@ -77,6 +78,7 @@ class StageEstimate:
     trials: int | None
     first: Candidate
     largest: Candidate
+    exported: tuple[Candidate, Candidate]
     low: Forward
     high: Forward
     memory: Memory
@@ -98,6 +100,8 @@ class StudyEstimate:
         stages: its searches.
         device: what the times are for.
         final_seconds: baselines and front scored when the searches are over.
+        final_memory: of one worker then, where the front may have layer paths: on hold-out items
+            these are scored with a layer of their own for each hop.
         hours: the time budget, if there is one.
         workers: processes that share the trials.
         assumptions: what the figures rest on.
@@ -109,6 +113,7 @@ class StudyEstimate:
     stages: tuple[StageEstimate, ...]
     device: Device | None
     final_seconds: Span | None
+    final_memory: Memory | None
     hours: float | None
     workers: int
     assumptions: tuple[str, ...]
@@ -163,18 +168,19 @@ def estimate_study(
         _stage(
             prepared,
             stage,
-            (first, most),
+            candidates,
             _batch(stage, workloads, prepared.items),
             validation,
             device,
         )
-        for stage, first, most in _candidates(prepared, shapes)
+        for stage, candidates in _candidates(prepared, shapes)
     )
+    held = []
+    if has_holdout(prepared):
+        held = _made(_asked(prepared, "holdout", tokens, answer_tokens))
     final = None
     if device is not None:
-        held = _made(_asked(prepared, "holdout", tokens, answer_tokens))
-        picked = validation or workloads
-        final = _final(prepared, stages[-1], picked, held, device)
+        final = _final(prepared, shapes, stages[-1], validation or workloads, held, device)
     return StudyEstimate(
         name=prepared.config.name,
         models=models,
@@ -182,6 +188,7 @@ def estimate_study(
         stages=stages,
         device=device,
         final_seconds=final,
+        final_memory=_final_memory(stages, held),
         hours=prepared.config.budget.hours,
         workers=prepared.config.workers.count,
         assumptions=assumptions(searched, tokens, stages, device),
@@ -212,10 +219,19 @@ def _made(found: Sequence[Asked]) -> list[Workload]:
     return [one.workload for one in found if one.workload is not None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """The first and the costliest candidate of a stage, as searched and as exported."""
+
+    first: Candidate
+    largest: Candidate
+    exported: tuple[Candidate, Candidate]
+
+
 def _candidates(
     prepared: Prepared, shapes: Mapping[ModelRef, ModelShape]
-) -> Iterator[tuple[StageConfig, Candidate, Candidate]]:
-    """Yield each stage with its first and its costliest candidate.
+) -> Iterator[tuple[StageConfig, _Candidates]]:
+    """Yield each stage with its candidates.
 
     What an earlier stage is going to find is sized like the recipe its search starts from.
     """
@@ -225,16 +241,16 @@ def _candidates(
         context = stage_context(prepared.context, stage_donors(prepared.context, stage, taken))
         whole: Space = space
         if stage.through is not None:
-            whole = ThroughPath(space, starts[stage.through.stage])  # type: ignore[arg-type]
+            whole = through_path(space, starts[stage.through.stage], prepared.context)
         recipe = whole.decode(whole.domain.initial)
-        size = partial(
-            candidate, shapes=shapes, constant=list(starts.values()), dtype=context.dtype
-        )
+        size = partial(candidate, shapes=shapes, dtype=context.dtype)
+        first = size(recipe, constant=list(starts.values()))
         starts[stage.name] = recipe
-        first = size(recipe)
         pool = [size(node).shape for node in _pool(recipe, whole, context)]
         hops = most_hops(whole, [len(shape.layers) for shape in pool])
-        yield stage, first, largest(first, pool, hops)
+        anew = size(recipe)
+        exported = folded(anew), folded(largest(anew, pool, hops))
+        yield stage, _Candidates(first, largest(first, pool, hops), exported)
 
 
 def _pool(recipe: Recipe, space: Space, context: SpaceContext) -> list[Node]:
@@ -275,12 +291,12 @@ def _members(prepared: Prepared, trials: int | None) -> int:
 def _stage(
     prepared: Prepared,
     stage: StageConfig,
-    candidates: tuple[Candidate, Candidate],
+    candidates: _Candidates,
     workloads: Sequence[Workload],
     validation: Sequence[Workload],
     device: Device | None,
 ) -> StageEstimate:
-    first, most = candidates
+    first, most = candidates.first, candidates.largest
     validated = _validated(prepared, stage)
     seconds = spent = None
     if device is not None:
@@ -295,6 +311,7 @@ def _stage(
         trials=stage.trials,
         first=first,
         largest=most,
+        exported=candidates.exported,
         low=scoring(first, workloads, stragglers=False),
         high=scoring(most, workloads, stragglers=True),
         memory=worker_memory(
@@ -312,22 +329,35 @@ def _stage(
 
 def _final(
     prepared: Prepared,
+    shapes: Mapping[ModelRef, ModelShape],
     last: StageEstimate,
     picked: Sequence[Workload],
     held: Sequence[Workload],
     device: Device,
 ) -> Span:
     """Time the baselines on what the front is picked on, and both on the hold-out items."""
-    front = prepared.config.front
-    baselines = sum(
-        len(prepared.context.donors) if name == "donors" else 1 for name in front.baselines
-    )
-    grid = len(front.lambdas) - 1 if "single_lambda" in front.baselines else 0
-    members = _members(prepared, last.trials)
-    total = Span(0.0, 0.0)
-    for workloads, count in ((picked, baselines + grid), (held, baselines + members)):
-        one = candidate_seconds(
-            last.first, last.largest, workloads, device, engine_cache=ENGINE_CACHE
-        )
-        total = total.plus(one.times(count if workloads else 0))
+
+    def seconds(first: Candidate, most: Candidate, workloads: Sequence[Workload]) -> Span:
+        if not workloads:
+            return Span(0.0, 0.0)
+        return candidate_seconds(first, most, workloads, device, engine_cache=ENGINE_CACHE)
+
+    total = seconds(*last.exported, held).times(_members(prepared, last.trials))
+    waiting = True  # of the grid of lambdas one is scored on hold-out items
+    for name, recipe in baseline_recipes(prepared).items():
+        one = candidate(recipe, shapes, dtype=prepared.context.dtype)
+        total = total.plus(seconds(one, one, picked))
+        if waiting or not name.startswith(LAMBDA):
+            total = total.plus(seconds(one, one, held))
+            waiting &= not name.startswith(LAMBDA)
     return total
+
+
+def _final_memory(stages: Sequence[StageEstimate], held: Sequence[Workload]) -> Memory | None:
+    """Return what a worker holds that scores the largest layer path on hold-out items."""
+    needed = [
+        worker_memory(stage.exported[1], held, engine_cache=ENGINE_CACHE)
+        for stage in stages
+        if stage.first.path and held
+    ]
+    return max(needed, key=lambda memory: memory.total, default=None)

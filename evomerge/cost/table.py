@@ -24,6 +24,9 @@ def as_text(estimate: StudyEstimate) -> str:
     lines += [_row("validated", _workload(work)) for work in estimate.validation]
     for stage in estimate.stages:
         lines += _stage(stage, estimate)
+    if estimate.final_memory is not None:
+        memory = _memory(estimate.final_memory, estimate)
+        lines.append(_row("at the end", f"{memory}; the front's paths as exported"))
     lines += _totals(estimate)
     lines += ["  this takes for granted that"]
     lines += [f"    - {line}" for line in estimate.assumptions]
@@ -32,7 +35,7 @@ def as_text(estimate: StudyEstimate) -> str:
 
 def as_json(estimate: StudyEstimate) -> dict[str, Any]:
     """Return an estimate as JSON data: bytes, operations and seconds."""
-    device = estimate.device
+    device, final = estimate.device, estimate.final_memory
     return {
         "study": estimate.name,
         "models": {
@@ -64,6 +67,7 @@ def as_json(estimate: StudyEstimate) -> dict[str, Any]:
         ],
         "device": None if device is None else asdict(device),
         "final_seconds": _span_json(estimate.final_seconds),
+        "final_memory": None if final is None else {**asdict(final), "total": final.total},
         "total_seconds": _span_json(estimate.total_seconds),
         "assumptions": list(estimate.assumptions),
     }

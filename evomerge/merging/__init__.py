@@ -1,6 +1,6 @@
 """Recipes to weights: open checkpoints lazily, merge tensor by tensor, in memory or on disk."""
 
-from evomerge.merging.checkpoint import Checkpoint, open_checkpoint
+from evomerge.merging.checkpoint import Checkpoint, open_checkpoint, parameter_counts
 from evomerge.merging.device import resolve_device
 from evomerge.merging.engine import MergeEngine
 from evomerge.merging.layer_path.executor import PathExecutor
@@ -22,5 +22,6 @@ __all__ = [
     "load_resident",
     "merge_method",
     "open_checkpoint",
+    "parameter_counts",
     "resolve_device",
 ]

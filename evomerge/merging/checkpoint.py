@@ -19,7 +19,7 @@ from torch import Tensor
 
 from evomerge.errors import CheckpointError, nearest
 from evomerge.merging.safetensors_file import DTYPES, SafetensorsFile
-from evomerge.recipe.layout import Layout
+from evomerge.recipe.layout import Layout, ParameterCounts
 from evomerge.recipe.model import ModelRef
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -276,6 +276,11 @@ def read_json(path: Path, owner: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{owner}: {path} holds no JSON object")
     return content
+
+
+def parameter_counts(checkpoint: Checkpoint) -> ParameterCounts:
+    """Count what a checkpoint stores, layer by layer; only headers are read."""
+    return ParameterCounts.of(checkpoint.layout, checkpoint.shape)
 
 
 def update_digest(digest: Any, name: str, tensor: Tensor) -> None:

@@ -20,12 +20,19 @@ from evomerge.merging.random import Stream
 from evomerge.recipe.layout import Layout
 
 
-def compute(merge: TensorMerge, memory: Memory) -> Tensor:
+def compute(merge: TensorMerge, memory: Memory, *, keep_inputs: bool = True) -> Tensor:
     """Merge one tensor and round it once, to its output dtype.
 
     The result may share memory with an input and is to be treated as read-only.
+
+    Args:
+        merge: what to compute.
+        memory: reads the inputs.
+        keep_inputs: whether they will be merged again.
     """
-    tensors = [memory.load(source.checkpoint, source.tensor) for source in merge.inputs]
+    tensors = [
+        memory.load(source.checkpoint, source.tensor, keep=keep_inputs) for source in merge.inputs
+    ]
     if merge.positions is not None:
         tensors = align(tensors, merge.positions, merge.origin)
     if merge.copied:

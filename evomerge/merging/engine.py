@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from evomerge.errors import CheckpointError
 from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.compiler import Compiler
-from evomerge.merging.compute import MergedCheckpoint, compute, require_finite
+from evomerge.merging.compute import compute, require_finite
 from evomerge.merging.folder import write_folder
 from evomerge.merging.memory import Memory
 from evomerge.merging.plan import Plan, TensorMerge
 from evomerge.merging.statistics import delta_statistics
 from evomerge.merging.targets import Targets
-from evomerge.recipe.model import ModelRef, Node, Recipe
+from evomerge.recipe.model import ModelRef, Recipe
 from evomerge.types import DeltaStatistics
 
 
@@ -61,10 +61,15 @@ class MergeEngine:
         for name, merge in self.check(recipe).tensors.items():
             yield name, self._compute(merge)
 
-    def apply(self, recipe: Recipe, module: nn.Module) -> None:
+    def apply(self, recipe: Recipe, module: nn.Module, *, keep_inputs: bool = True) -> None:
         """Write the merged tensors into a resident module, in place, in the module's dtype.
 
         After an error the module's weights are undefined until the next apply.
+
+        Args:
+            recipe: what to merge.
+            module: of the recipe's configuration.
+            keep_inputs: whether the inputs will be merged again and may stay on the device.
 
         Raises:
             NonFiniteMerge: a merged tensor holds inf or NaN.
@@ -75,8 +80,12 @@ class MergeEngine:
         targets = Targets(module, plan.tensors)
         targets.require_complete()
         written: set[int] = set()
+
+        def merged_tensor(name: str) -> Tensor:
+            return compute(plan.tensors[name], self._memory, keep_inputs=keep_inputs)
+
         with torch.no_grad():
-            for name, target, merged in targets.pairs(lambda n: self._compute(plan.tensors[n])):
+            for name, target, merged in targets.pairs(merged_tensor):
                 if target.shape != merged.shape:
                     raise CheckpointError(
                         f"merged tensor '{name}' has shape {tuple(merged.shape)}, the module "
@@ -138,19 +147,16 @@ class MergeEngine:
         """
         return delta_statistics(module, self._compiler.open(base), self._device)
 
-    def digest(self, ref: Node, *, base: ModelRef | None = None) -> str:
+    def digest(self, ref: ModelRef, *, base: ModelRef | None = None) -> str:
         """Return the sha256 of a model's weights, independent of folder, shards and format.
 
         Args:
-            ref: the model; that of a recipe is merged for it, one tensor at a time.
+            ref: the model.
             base: what it sits on, if it is a bare adapter folder.
 
         Raises:
             CheckpointError: the model cannot be opened.
-            RecipeError, PluginError: see `check`.
         """
-        if isinstance(ref, Recipe):
-            return MergedCheckpoint(self.check(ref), "merged", self._memory).digest()
         origin = None if base is None else self._compiler.open(base)
         return self._compiler.open(ref, origin).digest()
 

@@ -31,8 +31,14 @@ class Memory:
         self._used = 0
         self._kept: dict[tuple[Checkpoint, str], Tensor] = {}
 
-    def load(self, checkpoint: Checkpoint, name: str) -> Tensor:
-        """Return a tensor of a checkpoint on the device, in its stored dtype; read-only."""
+    def load(self, checkpoint: Checkpoint, name: str, *, keep: bool = True) -> Tensor:
+        """Return a tensor of a checkpoint on the device, in its stored dtype; read-only.
+
+        Args:
+            checkpoint: where it is stored.
+            name: of the tensor.
+            keep: whether it will be asked for again.
+        """
         key = (checkpoint, name)
         if key in self._kept:
             return self._kept[key]
@@ -40,7 +46,8 @@ class Memory:
         tensor = source.to(self.device)
         size = tensor.numel() * tensor.element_size()
         # A tensor that was not copied is the file itself: keeping it would gain nothing.
-        if tensor is not source and checkpoint.constant and self._used + size <= self._limit:
+        keep &= tensor is not source and checkpoint.constant
+        if keep and self._used + size <= self._limit:
             self._kept[key] = tensor
             self._used += size
         return tensor

@@ -12,7 +12,7 @@ from evomerge.errors import RecipeError
 from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.skeleton import Slot
 from evomerge.merging.tokenizer import OutputTokenizer
-from evomerge.recipe.blocks import BLOCKS
+from evomerge.recipe.blocks import BLOCKS, is_dense
 from evomerge.recipe.layout import part_of
 
 _DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -133,14 +133,11 @@ def _arrange_experts(section: dict[str, Any], origins: _Origins) -> None:
     """Name the dense layers of a mixture of experts where a rule no longer finds them."""
     if not {"decoder_sparse_step", "mlp_only_layers"} & set(section):
         return
-    dense = [k for k, (owner, layer) in enumerate(origins) if _is_dense(owner.config, layer)]
-    if dense != [k for k in range(len(origins)) if _is_dense(section, k)]:
+    dense = [
+        k
+        for k, (owner, layer) in enumerate(origins)
+        if is_dense(text_section(dict(owner.config)), layer)
+    ]
+    if dense != [k for k in range(len(origins)) if is_dense(section, k)]:
         section["mlp_only_layers"] = dense
         section["decoder_sparse_step"] = 1
-
-
-def _is_dense(config: Mapping[str, Any], layer: int) -> bool:
-    """Tell whether a layer has one MLP, by the rule of Qwen's mixtures of experts."""
-    section = text_section(dict(config))
-    step = section.get("decoder_sparse_step", 1)
-    return layer in (section.get("mlp_only_layers") or ()) or (layer + 1) % step != 0

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from evomerge.errors import CheckpointError
 from evomerge.merging.checkpoint import read_json
+from evomerge.merging.settings import refusals
 from evomerge.recipe.layout import Layout
 
 
@@ -32,8 +33,6 @@ class ConfigCheckpoint:
     constant = True
 
     def __init__(self, file: Path, label: str) -> None:
-        from huggingface_hub.errors import StrictDataclassError  # noqa: PLC0415 -- rarely needed
-
         from evomerge.merging.resident import build_module  # noqa: PLC0415 -- cycle
 
         self.label = label
@@ -41,11 +40,8 @@ class ConfigCheckpoint:
         self.config: Mapping[str, Any] = read_json(file, f"model '{label}'")
         # files of older versions of transformers say torch_dtype
         dtype = self.config.get("dtype") or self.config.get("torch_dtype") or "float32"
-        try:
+        with refusals(f"{file}: no model can be built from it"):
             module = build_module({**self.config, "dtype": dtype}, "meta")
-        except (StrictDataclassError, TypeError, ValueError, KeyError, AttributeError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise CheckpointError(f"{file}: no model can be built from it: {reason}") from error
         self._tensors: dict[str, Tensor] = {name: p.data for name, p in module.named_parameters()}
 
     @cached_property

@@ -71,6 +71,8 @@ def checked_domain(domain: Domain) -> Domain:
         if gene.kind == "categorical":
             if not gene.choices:
                 raise SpaceError(f"gene '{gene.name}': expected at least one choice, got none")
+            if gene.empty is not None and gene.empty not in gene.choices:
+                raise SpaceError(f"gene '{gene.name}': empty '{gene.empty}' is none of its choices")
             _check_weights(gene)
         elif not (math.isfinite(gene.low) and math.isfinite(gene.high)):
             raise SpaceError(f"gene '{gene.name}': bounds must be finite, {_bounds(gene)}")

@@ -28,7 +28,7 @@ from evomerge.optimizers.cat_cma_kernel import CatCmaKernel, MixedVectors
 from evomerge.optimizers.costs import bounded, ranks
 from evomerge.optimizers.generation import Generation
 from evomerge.optimizers.known_points import known_points
-from evomerge.optimizers.margin_search import SMALLEST_POPULATION, library_seed, n_active
+from evomerge.optimizers.margin_search import SMALLEST_POPULATION, library_seed
 from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Needs, Proposal
 from evomerge.spaces.domain import Domain
@@ -204,8 +204,8 @@ class _RankingKernel(CatCmaKernel):
     def tell(self, solutions: Sequence[tuple[Any, float]]) -> None:
         """Move by a whole generation; equal improvements move nothing, nor does a converged one."""
         domain, vectors = self._vectors.domain, self._vectors
-        effective = [n_active(domain, vectors.genotype(solution)) for solution, _ in solutions]
-        places = ranks([cost for _, cost in solutions], effective)
+        used = [domain.n_used(vectors.genotype(solution)) for solution, _ in solutions]
+        places = ranks([cost for _, cost in solutions], used)
         if places is not None and not self.converged():
             ranked = zip(solutions, places, strict=True)
             super().tell([(solution, place) for (solution, _), place in ranked])

@@ -4,8 +4,9 @@ A generation is drawn at once and learnt at once, whatever the order of its tell
 
 - Failures rank below the worst completed candidate. A generation in which no two completed costs
   differ carries no ranking: the distribution stays as it was and is drawn from again.
-- Ties go to the candidate with fewer genes in effect, which on a layer path is the one with fewer
-  hops; what still ties keeps the order of drawing, which is random.
+- Ties go to the candidate that uses fewer genes (`Domain.n_used`): on a layer path the one that
+  spells fewer layers before repair, a band counting once. What still ties keeps the order of
+  drawing, which is random.
 - The library is told places (0, 1, 2, ...) instead of costs. It uses their order only, but for a
   penalty on samples beyond the bounds, by the interquartile range of costs; the median of the
   ranges seen so far is NaN after a first generation full of ties.
@@ -137,7 +138,7 @@ class MarginSearch(ABC):
 
     def _learn(self, distribution: Distribution, trials: Sequence[Trial]) -> None:
         costs = ranked_costs([None if t.costs is None else t.costs[0] for t in trials])
-        places = costs and ranks(costs, [n_active(self._domain, t.genotype) for t in trials])
+        places = costs and ranks(costs, [self._domain.n_used(t.genotype) for t in trials])
         if places is not None:
             distribution.learn(list(zip(self._samples, places, strict=True)))
             if distribution.converged():
@@ -165,11 +166,6 @@ def free_genes(name: str, domain: Domain) -> tuple[int, ...]:
     if not free:
         raise SpaceError(f"{name}: every gene of the space has a single value; widen one")
     return free
-
-
-def n_active(domain: Domain, genotype: Genotype) -> int:
-    """Count the genes in effect: what ties are broken by."""
-    return sum(domain.active(genotype))
 
 
 def n_values(gene: Gene) -> int | None:

@@ -70,7 +70,7 @@ class Sequences:
         domain: with a sequence.
 
     Raises:
-        SpaceError: its positions differ in what they hold.
+        SpaceError: its positions differ in what they hold, or cannot be empty.
     """
 
     def __init__(self, domain: Domain) -> None:
@@ -84,7 +84,7 @@ class Sequences:
         )
         self._initial: Floats = np.array(domain.to_unit(domain.initial))[self._columns]
         self._choices = len(first.choices)
-        self._empty = first.choices.index(sequence.empty)
+        self._empty = first.choices.index(str(first.empty))
         self._initial[:, 0] = (self._empty + 0.5) / self._choices
         self.elements = (np.delete(np.arange(self._choices), self._empty) + 0.5) / self._choices
         self.limit = len(sequence.elements)
@@ -128,23 +128,27 @@ def _sequence_of(domain: Domain) -> HopSequence:
     """Return the sequence of a domain that has one.
 
     Raises:
-        SpaceError: it has none, or its positions differ in what they hold.
+        SpaceError: it has none, or its positions differ in what they hold or cannot be empty.
     """
     sequence = domain.sequence
     if sequence is None or not sequence.elements:
         raise SpaceError("the domain spells no sequence")
+    first = domain.genes[sequence.elements[0]]
     kinds = {
         (
             domain.genes[element].choices,
+            domain.genes[element].empty,
             *(_shape(domain.genes[attribute]) for attribute in attributes),
         )
         for element, attributes in zip(sequence.elements, sequence.attributes, strict=True)
     }
     if len(kinds) != 1:
         raise SpaceError(
-            f"the positions of the sequence differ: '{domain.genes[sequence.elements[0]].name}' "
-            "must have the choices and attributes of every other one"
+            f"the positions of the sequence differ: '{first.name}' must have the choices, the "
+            "empty one and the attributes of every other one"
         )
+    if first.empty is None:
+        raise SpaceError(f"gene '{first.name}' of the sequence names no empty choice")
     return sequence
 
 

@@ -40,11 +40,8 @@ def probabilities(gene: Gene, value: GeneValue) -> tuple[float, ...]:
     """
     chosen, initial = gene.choices.index(str(value)), gene.choices.index(str(gene.initial))
     if gene.weights:
-        shares = [weight / math.fsum(gene.weights) for weight in gene.weights]
-        if chosen != initial:
-            likeliest = shares.index(max(shares))
-            shares[chosen], shares[likeliest] = shares[likeliest], shares[chosen]
-        return tuple(shares)
+        weights = (gene if chosen == initial else gene.starting_at(value)).weights
+        return tuple(weight / math.fsum(weights) for weight in weights)
     equal = 1 / len(gene.choices)
     if chosen == initial:
         return (equal,) * len(gene.choices)

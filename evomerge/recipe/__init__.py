@@ -2,7 +2,7 @@
 
 from evomerge.recipe.files import load
 from evomerge.recipe.fingerprint import fingerprint, model_refs, pinned, rewritten
-from evomerge.recipe.layout import Layout, Part, part_of
+from evomerge.recipe.layout import Layout, ParameterCounts, Part, part_of
 from evomerge.recipe.model import (
     COMPAT,
     Conditional,
@@ -29,6 +29,7 @@ __all__ = [
     "Layout",
     "ModelRef",
     "Node",
+    "ParameterCounts",
     "ParameterValue",
     "Parameters",
     "Part",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Block:
         layer_types: what the configuration says of the attention of single layers, listed or
             derived from the layer's index: nothing, that it is full nearly always ('uniform'), or
             that full and sliding ones take turns.
+        norms: how many a layer has, beside those of queries and keys.
     """
 
     mlp: str
@@ -39,6 +40,7 @@ class Block:
     inputs: tuple[str, ...] = ()
     embeddings: tuple[str, ...] = ("embed_tokens",)
     layer_types: Literal["none", "uniform", "alternating"] = "none"
+    norms: int = 2
 
 
 _PRE_NORM = Block("mlp", "o_proj", "down_proj")
@@ -50,6 +52,7 @@ _SANDWICH = Block(
     _POST_NORMS[0],
     gain_offset=1.0,
     layer_types="alternating",
+    norms=4,
 )
 _POST_NORM = Block(
     _POST_NORMS[0],
@@ -74,3 +77,15 @@ BLOCKS: Mapping[str, Block] = {
     "gpt2": Block("mlp", "attn.c_proj", "mlp.c_proj", embeddings=("wte", "wpe")),
 }
 """By model_type of transformers."""
+
+
+def is_dense(config: Mapping[str, Any], layer: int) -> bool:
+    """Tell whether a layer has one MLP, by the rule of Qwen's mixtures of experts.
+
+    Args:
+        config: in the words of config.json; what it leaves out makes layers sparse.
+        layer: number of the layer.
+    """
+    every = config.get("decoder_sparse_step", 1)
+    sparse = config.get("num_experts", 1) > 0 and (layer + 1) % every == 0
+    return layer in (config.get("mlp_only_layers") or ()) or not sparse

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -60,6 +61,31 @@ class Layout:
         if match is None or match["prefix"] != self.prefix:
             raise ValueError(f"'{name}' is not inside a layer")
         return f"{self.prefix}{layer}.{match['rest']}"
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterCounts:
+    """How many numbers a model stores.
+
+    Attributes:
+        layers: in each layer.
+        outside: in embeddings, final norm and head.
+    """
+
+    layers: tuple[int, ...]
+    outside: int
+
+    @classmethod
+    def of(cls, layout: Layout, shape: Callable[[str], tuple[int, ...]]) -> ParameterCounts:
+        """Count the tensors of a model by their shapes."""
+        layers, outside = [0] * layout.n_layers, 0
+        for name in layout.tensors:
+            layer = layout.layer_of(name)
+            if layer is None:
+                outside += math.prod(shape(name))
+            else:
+                layers[layer] += math.prod(shape(name))
+        return cls(tuple(layers), outside)
 
 
 def part_of(name: str) -> Part:

@@ -10,7 +10,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 Scalar: TypeAlias = bool | int | float | str
 DType: TypeAlias = Literal["float16", "bfloat16", "float32", "float64"]
@@ -183,6 +190,8 @@ class Hop(Frozen):
 
 
 Scaling: TypeAlias = Literal["delta", "full"]
+MAX_HOPS = 10_000
+"""Longest path: many times the deepest models, and a slip of the keyboard ends here."""
 
 
 class LayerPath(Frozen):
@@ -198,12 +207,20 @@ class LayerPath(Frozen):
     Source: Akiba et al. 2025, arXiv 2403.13187, section 3.2, and the code of the released model.
 
     Attributes:
-        hops: in order. A layer may be used again; each use has its own key/value cache.
+        hops: in order, at most 10,000. A layer may be used again; each use has its own key/value
+            cache.
         scaling: what the hops' scales mean.
     """
 
     hops: tuple[Annotated[Hop, BeforeValidator(_read_hop)], ...] = Field(min_length=1)
     scaling: Scaling = "delta"
+
+    @field_validator("hops", mode="before")
+    @classmethod
+    def _check_length(cls, hops: Any) -> Any:
+        if isinstance(hops, list | tuple) and len(hops) > MAX_HOPS:
+            raise ValueError(f"the path is too long: {len(hops):,} hops of at most {MAX_HOPS:,}")
+        return hops
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from evomerge.errors import SpaceError
-from evomerge.recipe.layout import Layout
+from evomerge.recipe.layout import Layout, ParameterCounts
 from evomerge.recipe.model import DType, ModelRef, Node
 
 
@@ -21,6 +21,7 @@ class SpaceContext:
         layout: tensor names of the base; donors that are merged share it, donors of a layer path
             share all but the number of layers.
         depths: number of layers by donor, where it is not the layout's.
+        parameters: what the models of the study store; a limit on parameters needs it.
         dtype: of the merged model; None leaves it open.
         seed: of the random draws inside each merge.
 
@@ -34,6 +35,7 @@ class SpaceContext:
     dtype: DType | None = None
     seed: int = 0
     depths: Mapping[str, int] = field(default_factory=dict)
+    parameters: Mapping[ModelRef, ParameterCounts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.donors:
@@ -42,3 +44,24 @@ class SpaceContext:
     def depth(self, donor: str) -> int:
         """Return how many layers a donor has."""
         return self.depths.get(donor, self.layout.n_layers)
+
+    def counts(self, node: Node) -> ParameterCounts | None:
+        """Return what a model, or the result of a recipe, stores; None if a model is not known."""
+        if isinstance(node, ModelRef):
+            return self.parameters.get(node)
+        models = [source.model for source in node.models or ()]
+        if node.path is not None:
+            first, steps = models[0], [(models[hop.model], hop.layer) for hop in node.path.hops]
+        elif node.slices is None:
+            return self.counts(node.base_model or models[0])
+        else:
+            runs = [run.sources[0] for run in node.slices]
+            first = node.base_model or runs[0].model
+            steps = [(run.model, layer) for run in runs for layer in range(*run.layer_range or ())]
+        lender = self.counts(first)
+        owners = [self.counts(model) for model, _ in steps]
+        known = [owner for owner in owners if owner is not None]
+        if lender is None or len(known) < len(steps):
+            return None
+        layers = (owner.layers[layer] for owner, (_, layer) in zip(known, steps, strict=True))
+        return ParameterCounts(tuple(layers), lender.outside)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -38,6 +38,7 @@ class Gene:
         choices: categorical only.
         weights: categorical only: how likely each choice is where a search starts; equally
             likely when empty.
+        empty: categorical only: the choice that means nothing is there, if one does.
         spread: continuous only: standard deviation a search starts with, around `initial`; None
             leaves it to the optimizer.
         condition: when the gene has an effect; None means always.
@@ -51,6 +52,7 @@ class Gene:
     log: bool = False
     choices: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
+    empty: str | None = None
     spread: float | None = None
     condition: Condition | None = None
 
@@ -97,6 +99,14 @@ class Gene:
             raise InvalidGenotype(f"gene '{self.name}': {value!r} is not a whole number")
         return int(value) if self.kind == "integer" else float(value)
 
+    def starting_at(self, value: GeneValue) -> Gene:
+        """Return the gene with another start; that choice and the likeliest exchange weights."""
+        weights = list(self.weights)
+        if weights:
+            chosen, likeliest = self.choices.index(str(value)), weights.index(max(weights))
+            weights[chosen], weights[likeliest] = weights[likeliest], weights[chosen]
+        return replace(self, initial=value, weights=tuple(weights))
+
     def draw(self, random: np.random.Generator) -> GeneValue:
         """Draw a value by `weights` or `spread`, uniformly where there is neither."""
         unit = float(random.random())
@@ -122,17 +132,17 @@ class HopSequence:
     """Genes that spell a sequence of at most as many elements as there are positions.
 
     Operators on sequences (insert, delete, repeat, swap, splice) move an element with its
-    attributes; a position whose element is `empty` does not count, wherever it stands.
+    attributes; a position whose element is the gene's `empty` choice does not count, wherever it
+    stands.
 
     Attributes:
-        elements: index of the categorical gene of each position; all have the same choices.
+        elements: index of the categorical gene of each position; all have the same choices and
+            the same `empty` one.
         attributes: for each position the indices of the genes that belong to its element.
-        empty: the choice that means nothing is there.
     """
 
     elements: tuple[int, ...]
     attributes: tuple[tuple[int, ...], ...]
-    empty: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +213,13 @@ class Domain:
             return genotype
         return tuple(
             value if active else gene.initial
+            for gene, value, active in zip(self.genes, genotype, self.active(genotype), strict=True)
+        )
+
+    def n_used(self, genotype: Genotype) -> int:
+        """Count the genes that have an effect and are not at their `empty` choice."""
+        return sum(
+            active and (gene.empty is None or value != gene.empty)
             for gene, value, active in zip(self.genes, genotype, self.active(genotype), strict=True)
         )
 

@@ -104,7 +104,7 @@ def sequence_domain(n_positions: int = 6) -> Domain:
         start = "abc"[i] if i < 3 else "-"
         weights = tuple(0.7 if choice == start else 0.1 for choice in "-abc")
         element = Gene(f"hop{i}", "categorical", initial=start, choices=tuple("-abc"))
-        element = replace(element, weights=weights)
+        element = replace(element, weights=weights, empty="-")
         condition = Condition(2 * i, ("a", "b", "c"))
         scale = Gene(f"scale{i}", low=0.5, high=1.5, initial=1.0, spread=0.1, condition=condition)
         genes += [element, scale]
@@ -112,9 +112,7 @@ def sequence_domain(n_positions: int = 6) -> Domain:
     elements = tuple(range(0, 2 * n_positions, 2))
     attributes = tuple((i + 1,) for i in elements)
     twice = tuple(value for i in range(n_positions) for value in ("a" if i < 2 else "-", 1.0))
-    return Domain(
-        tuple(genes), (Seed("twice", (*twice, 1.0)),), HopSequence(elements, attributes, "-")
-    )
+    return Domain(tuple(genes), (Seed("twice", (*twice, 1.0)),), HopSequence(elements, attributes))
 
 
 def integer_domain(low: int, high: int, n_genes: int = 1) -> Domain:

@@ -2,9 +2,9 @@
 
     python experiments/data_flow/dimension.py --out /tmp/dimension --generations 100 --seeds 5
 
-Two donors of 32 layers and the shipped spaces: `sakana_dfs` (192 indicators + 192 scales),
-`sakana_dfs_matrix` (192 + 64^2 = 4288 genes) and `layer_sequence`. No model is loaded. The cost of
-a path is its edit distance, in hops, to a hidden path near donor A:
+Two donors of 32 layers and the shipped spaces: `sakana_dfs` (192 slots, two of them fixed: 190
+indicators + 191 scales), `sakana_dfs_matrix` (190 + 64^2 = 4286 genes) and `layer_sequence`. No
+model is loaded. The cost of a path is its edit distance, in hops, to a hidden path near donor A:
 
     insert or delete a hop: 1;  replace it by another layer: 1;
     the same layer at scale s where the hidden path has s*: min(1, ((s - s*) / 0.2)^2).

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from evomerge.merging.checkpoint import parameter_counts
 from evomerge.merging.layer_path.shell import build_shell
 from evomerge.recipe.blocks import BLOCKS
 from evomerge.recipe.model import LayerPath, ModelRef, Recipe
@@ -91,7 +92,10 @@ def test_the_written_folder_loads_as_it_is(kind, scaling, pair, engine, tmp_path
     paths, donors = pair(kind, torch.float32)
     recipe = recipe_of(paths, FULL, scaling)
     engine.write(recipe, tmp_path / "out")
-    assert engine.digest(recipe) == engine.digest(ModelRef(path=str(tmp_path / "out")))
+    written = engine.open(ModelRef(path=str(tmp_path / "out")))
+    merged = dict(engine.tensors(recipe))
+    assert sorted(merged) == list(written.names)
+    assert all(torch.equal(merged[name], written.tensor(name)) for name in merged)
     model, info = transformers.AutoModelForCausalLM.from_pretrained(
         tmp_path / "out", dtype="auto", output_loading_info=True
     )
@@ -102,6 +106,20 @@ def test_the_written_folder_loads_as_it_is(kind, scaling, pair, engine, tmp_path
         torch.testing.assert_close(
             model(TOKENS).logits, run_path(donors, recipe.path), rtol=1e-4, atol=2e-4
         )
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2_moe", "gpt2"])
+def test_a_path_stores_what_its_hops_and_its_first_model_do(kind, pair, engine, tmp_path):
+    paths, _ = pair(kind, torch.float32)
+    recipe = recipe_of(paths, FULL)
+    engine.write(recipe, tmp_path / "out")
+    written = engine.open(ModelRef(path=str(tmp_path / "out")))
+    stored = sum(written.tensor(name).numel() for name in written.names)
+    models = [source.model for source in recipe.models]
+    parts = [parameter_counts(engine.open(model)) for model in models]
+    hops = recipe.path.hops
+    assert stored == parts[0].outside + sum(parts[hop.model].layers[hop.layer] for hop in hops)
+    assert parameter_counts(written).outside == parts[0].outside
 
 
 @pytest.mark.parametrize("scaling", ["delta", "full"])

@@ -35,6 +35,13 @@ def test_the_result_of_a_nested_recipe_is_not_kept():
     assert source.reads == ["a", "a"]
 
 
+def test_what_is_read_once_is_not_kept():
+    memory, source = Memory(torch.device("meta"), 1 << 20), Counting(constant=True)
+    for keep in (False, True, True):
+        memory.load(source, "a", keep=keep)
+    assert source.reads == ["a", "a"]
+
+
 def test_on_a_cpu_the_file_itself_is_handed_on():
     memory, source = Memory(torch.device("cpu"), 1 << 20), Counting(constant=True)
     memory.load(source, "a")

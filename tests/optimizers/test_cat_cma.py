@@ -157,6 +157,22 @@ def test_places_break_ties_by_the_second_key_then_by_order(costs, tie_breaks, ex
 
 
 @pytest.mark.parametrize("search", BOTH)
+def test_ties_go_to_fewer_genes_that_hold_something(search):
+    # slots without scales: nothing but the empty choice says how many are used
+    slots = [
+        Gene(f"s{i}", "categorical", choices=("off", "on"), initial="off", empty="off")
+        for i in range(9)
+    ]
+    domain = Domain(tuple(slots))
+    assert [domain.n_used(("on",) * n + ("off",) * (9 - n)) for n in (0, 4, 9)] == [0, 4, 9]
+    told = Problem("one slot", domain, 1, lambda g: (float(g[0] == "off"),))
+    events = drive(search(domain, 1, 0, seeds=False, population=40), told, 40 * 25)
+    late = [p.genotype for p in proposals(events)][-200:]
+    assert statistics.mean(g[0] == "on" for g in late) > 0.8
+    assert statistics.mean(g[i] == "on" for g in late for i in range(1, 9)) < 0.2
+
+
+@pytest.mark.parametrize("search", BOTH)
 def test_ties_go_to_fewer_genes_in_effect(search):
     # the costs see one bit only; the other switches tie, and each of them wakes a scale
     problem = switches(9)

@@ -287,11 +287,17 @@ def test_finds_a_path_that_repeats_and_goes_back(seed):
 @pytest.mark.parametrize(
     "sequence",
     [
-        HopSequence((0, 2), ((1,), ()), "-"),
-        HopSequence((0, 2), ((1,), (12,)), "-"),
-        HopSequence((), (), "-"),
+        HopSequence((0, 2), ((1,), ())),
+        HopSequence((0, 2), ((1,), (12,))),
+        HopSequence((), ()),
     ],
 )
 def test_uneven_sequences_are_refused(sequence):
     with pytest.raises(SpaceError, match=r"positions of the sequence differ|spells no sequence"):
         Nsga2(Domain(DOMAIN.genes, (), sequence), 1, 0)
+
+
+def test_a_sequence_needs_an_empty_choice():
+    genes = tuple(replace(gene, empty=None) for gene in DOMAIN.genes)
+    with pytest.raises(SpaceError, match="gene 'hop0' of the sequence names no empty choice"):
+        Nsga2(replace(DOMAIN, genes=genes), 1, 0)

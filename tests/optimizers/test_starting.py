@@ -70,6 +70,12 @@ def test_the_first_samples_follow_weights_and_spreads(name):
     assert np.std(scales) == pytest.approx(SPREAD, rel=0.06)
 
 
+def test_the_empty_choice_is_one_of_the_choices():
+    gene = Gene("s", "categorical", choices=("off", "on"), initial="off", empty="-")
+    with pytest.raises(SpaceError, match="gene 's': empty '-' is none of its choices"):
+        build_optimizer("random", Domain((gene,)), 1, 0, {})
+
+
 def test_optuna_begins_with_draws():
     pytest.importorskip("optuna")
     drawn = []

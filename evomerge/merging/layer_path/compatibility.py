@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from evomerge.errors import CheckpointError
+from evomerge.merging.settings import filled
 from evomerge.recipe.blocks import BLOCKS
 from evomerge.recipe.model import LayerPath
 
@@ -104,18 +105,9 @@ def _differences(
 
 def _shape_of_layers(label: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what shapes a layer, with the values that a configuration leaves to its defaults."""
-    from huggingface_hub.errors import StrictDataclassError  # noqa: PLC0415 -- as below
-    from transformers import CONFIG_MAPPING  # noqa: PLC0415 -- seconds to import
-
     kind = config["model_type"]
-    try:
-        filled = CONFIG_MAPPING[kind].from_dict(dict(config)).to_dict()
-    except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CheckpointError(
-            f"model '{label}': transformers cannot read its config.json: {reason}"
-        ) from error
-    shape = {key: filled.get(key) for key in _layer_keys(kind)}
+    settings = filled(config, f"model '{label}'").to_dict()
+    shape = {key: settings.get(key) for key in _layer_keys(kind)}
     if shape.get("head_dim", 0) is None:
         shape["head_dim"] = shape["hidden_size"] // shape["num_attention_heads"]
     if "n_embd" in shape and shape["n_inner"] is None:

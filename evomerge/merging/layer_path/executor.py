@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ from evomerge.merging.plan import Plan
 from evomerge.merging.resident import Resident, build_module, output_tokenizer
 from evomerge.recipe.fingerprint import fingerprint
 from evomerge.recipe.model import DType, ModelRef, Node, Recipe, Source
+
+_RECENT = 64  # paths: some generations
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,10 @@ class _Donor:
 class PathExecutor:
     """Runs the layers of resident models in any order, without copying a weight.
 
-    Resident are every checkpoint that a path has ever named, once and whole, and the nested
-    recipes of the latest path, each merged in place into a module that the next nested recipe of
-    the same configuration takes over. A path itself adds no weights, only a key/value cache for
+    Resident are every checkpoint that a path has ever named, once and whole, and as many nested
+    recipes as the recent path with most of them has, those used last. A nested recipe is merged
+    in place into the module of one that has to go, where they have the same configuration. A path
+    itself adds no weights, only a key/value cache for
     each hop, and the states of `PrefixCache`, up to `cache_bytes` on the same device.
 
     Args:
@@ -98,6 +102,7 @@ class PathExecutor:
         self._device = torch.device(device)
         self._donors: dict[str, _Donor] = {}
         self._adapters: dict[ModelRef, bool] = {}
+        self._n_nested: deque[int] = deque(maxlen=_RECENT)
         self.cache = PrefixCache(cache_bytes)
         self.count = HopCount()
 
@@ -156,17 +161,35 @@ class PathExecutor:
             for name, one in zip(names, wanted, strict=True)
         }
         self._require_one_dtype(wanted, [plans[name] for name in names])
-        # Nested results nobody asks for any more: their modules take the new ones.
-        idle = [name for name, donor in self._donors.items() if donor.nested and name not in names]
-        spares = [self._donors.pop(name) for name in idle]
-        needed = [_config(one, plans[name]) for name, one in zip(names, wanted, strict=True)]
-        spares = [one for one in spares if one.config in needed and not one.is_changed()]
-        for name, one in zip(names, wanted, strict=True):
+        for name in names:
             if name in self._donors and self._donors[name].is_changed():
                 del self._donors[name]
-            if name not in self._donors:
-                self._donors[name] = self._merge(one, plans[name], spares)
+        spares = self._free(dict(zip(names, wanted, strict=True)), plans)
+        for name, one in zip(names, wanted, strict=True):
+            found = self._donors.pop(name, None)
+            # put back at the end: the order is that of use
+            self._donors[name] = found or self._merge(one, plans[name], spares)
         return [self._donors[name] for name in names]
+
+    def _free(self, wanted: dict[str, _Wanted], plans: dict[str, Plan]) -> list[_Donor]:
+        """Drop the idle nested results that leave no room for those of a path.
+
+        Returns:
+            Those whose modules the new ones can take over.
+        """
+        self._n_nested.append(sum(one.nested for one in wanted.values()))
+        resident = [name for name, donor in self._donors.items() if donor.nested]
+        idle = [name for name in resident if name not in wanted]
+        missing = [
+            _config(one, plans[name])
+            for name, one in wanted.items()
+            if one.nested and name not in self._donors
+        ]
+        excess = len(resident) + len(missing) - max(self._n_nested)
+        # the least recently used first, but before them those whose modules are of use
+        idle.sort(key=lambda name: self._donors[name].config not in missing)
+        dropped = [self._donors.pop(name) for name in idle[: max(0, excess)]]
+        return [one for one in dropped if one.config in missing and not one.is_changed()]
 
     def _require_one_dtype(self, wanted: list[_Wanted], plans: list[Plan]) -> None:
         labels = [one.label for one in wanted]
@@ -186,7 +209,8 @@ class PathExecutor:
         else:
             spares.remove(spare)
             donor = _Donor(plan, config, spare.module, True, tokenizers=spare.tokenizers)
-        self._engine.apply(one.content, donor.module)
+        # what is not nested is read once and never merged again
+        self._engine.apply(one.content, donor.module, keep_inputs=one.nested)
         donor.weights = weights_state(donor.module)
         return donor
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import itertools
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +53,6 @@ class PrefixReuse:
         self, shell: Any, first: str, steps: Sequence[str], cache: PrefixCache, count: HopCount
     ) -> None:
         decoder, layers = shell.get_decoder(), layers_of(shell)
-        self._shell = shell
         self._first = first
         self._steps = steps
         self._cache = cache
@@ -60,34 +61,37 @@ class PrefixReuse:
         self._decoder_call = inspect.signature(decoder.forward)
         self._layer_call = inspect.signature(layers[0].forward)
         for position, layer in enumerate(layers):
-            layer.forward = functools.partial(self._hop, position, layer.forward)
-        if cache.limit_bytes > 0 and _is_stateless(shell.config):
+            # A bound method would make the layer part of a cycle, and keep the weights of a path
+            # that is gone in memory until they are collected.
+            forward = functools.partial(_forward_of, weakref.ref(layer), type(layer).forward)
+            layer.forward = functools.partial(self._hop, position, forward)
+        if cache.limit_bytes > 0 and _is_stateless(decoder.config):
             decoder.register_forward_pre_hook(self._begin, with_kwargs=True)
-            decoder.register_forward_hook(self._end)
-        self._as_built = _state_of(shell)
+            decoder.register_forward_hook(self._end, always_call=True)
+        self._as_built = _state_of(decoder)
 
-    def _begin(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _begin(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._pass = None
         call = dict(self._decoder_call.bind(*args, **kwargs).arguments)
         call |= call.pop("kwargs", {})
-        root = self._identify(call)
-        if root is not None and _state_of(self._shell) == self._as_built:
+        root = self._identify(decoder, call)
+        if root is not None and _state_of(decoder) == self._as_built:
             keys = prefix_keys(root, self._steps)
             self._pass = _Pass(keys, self._cache.longest(keys))
 
     def _end(self, *_: Any) -> None:
         self._pass = None
 
-    def _identify(self, call: Mapping[str, Any]) -> bytes | None:
+    def _identify(self, decoder: Any, call: Mapping[str, Any]) -> bytes | None:
         """Digest all that decides the hidden states beside the hops; None: not to be looked up."""
         from transformers import DynamicCache  # noqa: PLC0415 -- seconds to import
 
-        config, past = self._shell.config, call.get("past_key_values")
+        config, past = decoder.config, call.get("past_key_values")
         if past is not None and (type(past) is not DynamicCache or past.get_seq_length() > 0):
             return None
         if any(call[key] is not None and call[key] is not False for key in call.keys() - _HARMLESS):
             return None
-        if config.output_attentions or config.output_hidden_states or self._shell.training:
+        if config.output_attentions or config.output_hidden_states or decoder.training:
             return None
         ids, mask = call.get("input_ids"), call.get("attention_mask")
         if not isinstance(ids, Tensor) or not (mask is None or isinstance(mask, Tensor)):
@@ -173,15 +177,26 @@ def _is_stateless(config: Any) -> bool:
     return "dynamic" not in str(getattr(config, "rope_parameters", None))
 
 
-def _state_of(shell: nn.Module) -> tuple[Any, ...]:
-    """Return what changes when somebody replaces, hooks or writes into modules of the shell."""
+def _forward_of(
+    layer: weakref.ref[nn.Module], forward: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """Run a layer that is being called, and so alive."""
+    return forward(layer(), *args, **kwargs)
+
+
+def _state_of(decoder: nn.Module) -> tuple[Any, ...]:
+    """Return what changes when somebody replaces, hooks or writes into modules of a decoder."""
     modules = tuple(
         (id(module), len(module._forward_hooks), len(module._forward_pre_hooks))
-        for module in shell.modules()
+        for module in decoder.modules()
     )
-    return modules, weights_state(shell)
+    return modules, weights_state(decoder)
 
 
 def weights_state(module: nn.Module) -> tuple[Any, ...]:
-    """Return what changes when somebody writes into weights, replaces or trains them."""
-    return tuple((p._version, p.data_ptr(), p.requires_grad) for p in module.parameters())
+    """Return what changes when somebody writes into weights or buffers, replaces or trains them."""
+    return tuple(
+        # tensors made while inference mode is on have no version
+        (None if t.is_inference() else t._version, t.data_ptr(), t.requires_grad)
+        for t in itertools.chain(module.parameters(), module.buffers())
+    )

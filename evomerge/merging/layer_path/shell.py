@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from evomerge.recipe.blocks import BLOCKS
+from evomerge.recipe.blocks import BLOCKS, is_dense
 from evomerge.recipe.model import LayerPath
 
 _PER_LAYER_LISTS = ("layer_types", "mlp_layer_types")
@@ -87,7 +87,7 @@ def hop_config(configs: Sequence[Any], path: LayerPath) -> Any:
         values["mlp_only_layers"] = [
             position
             for position, hop in enumerate(path.hops)
-            if _is_dense(configs[hop.model], hop.layer)
+            if is_dense(vars(configs[hop.model]), hop.layer)
         ]
     return config
 
@@ -97,11 +97,6 @@ def layers_of(module: Any) -> nn.ModuleList:
     decoder = module.get_decoder()
     layers: nn.ModuleList = getattr(decoder, _layers_name(decoder))
     return layers
-
-
-def _is_dense(config: Any, layer: int) -> bool:
-    sparse = config.num_experts > 0 and (layer + 1) % config.decoder_sparse_step == 0
-    return layer in (config.mlp_only_layers or ()) or not sparse
 
 
 def _layers_name(decoder: nn.Module) -> str:

@@ -9,16 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from evomerge.recipe.model import Hop
 from evomerge.spaces.domain import Condition, Gene
-from evomerge.spaces.paths.genome import scale_gene, weights, written
+from evomerge.spaces.paths.genome import (
+    Scaled,
+    Scales,
+    between_ends,
+    weights,
+    with_scaled_ends,
+    written,
+)
 from evomerge.spaces.paths.pool import Pool, Steps
 from evomerge.spaces.paths.spec import DepthwiseSpec
 from evomerge.types import GeneValue, Genotype
 
 SKIP = "skip"
-FIRST, LAST = "first", "last"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +65,8 @@ class DepthwiseGenome:
         self._pool = pool
         self._places = tuple(self._read_places())
         genes = [self._choice(place) for place in self._places]
-        self._scales: dict[str, int] = {}
-        for name, condition in self._scaled():
-            self._scales[name] = len(genes)
-            genes.append(scale_gene(spec, f"scale[{name}]", condition))
-        self.genes = tuple(genes)
+        self._scales = Scales(spec, with_scaled_ends(spec, self._scaled()), len(genes))
+        self.genes = (*genes, *self._scales.genes)
 
     def _read_places(self) -> Iterator[_Place]:
         depth = self._pool.depths[0]
@@ -82,18 +86,10 @@ class DepthwiseGenome:
                 )
                 gene += 1
 
-    def _scaled(self) -> Iterator[tuple[str, Condition | None]]:
-        """Yield what has a scale, by name, and when."""
-        spec = self._spec
-        if spec.scales == "none":
-            return
-        if spec.fixed_ends and spec.scale_embedding:
-            yield FIRST, None
+    def _scaled(self) -> Iterator[Scaled]:
         for place in self._places:
-            if place.gene or spec.fixed_ends or spec.scale_embedding:
+            if place.gene or self._spec.fixed_ends or self._spec.scale_embedding:
                 yield place.name, Condition(place.gene, tuple(place.runs))
-        if spec.fixed_ends:
-            yield LAST, None
 
     def _runs(self, first: int, size: int) -> dict[str, Steps]:
         """Return what may stand at a depth, by name: for each donor, the nearest layers first.
@@ -123,11 +119,13 @@ class DepthwiseGenome:
             choices=choices,
             initial=favourite,
             weights=weights(choices, favourite, probability),
+            empty=SKIP,
             condition=None if place.below is None else Condition(place.below, tuple(place.runs)),
         )
 
     def hops(self, genotype: Genotype) -> list[Hop]:
         """Return what is chosen from the first depth to the last."""
+        scale = partial(self._scales.of, genotype=genotype)
         path: list[Hop] = []
         used: set[int] = set()
         for place in self._places:
@@ -136,16 +134,11 @@ class DepthwiseGenome:
                 continue
             used.add(place.gene)
             (donor, first), *rest = place.runs[choice]
-            path.append(Hop(model=donor, layer=first, scale=self._scale(place.name, genotype)))
+            path.append(Hop(model=donor, layer=first, scale=scale(place.name)))
             path += (Hop(model=donor, layer=layer) for donor, layer in rest)
-        if self._spec.fixed_ends:
-            last = self._pool.depths[0] - 1
-            path.insert(0, Hop(model=0, layer=0, scale=self._scale(FIRST, genotype)))
-            path.append(Hop(model=0, layer=last, scale=self._scale(LAST, genotype)))
-        return path
-
-    def _scale(self, name: str, genotype: Genotype) -> float:
-        return float(genotype[self._scales[name]]) if name in self._scales else 1.0
+        if not self._spec.fixed_ends:
+            return path
+        return between_ends(path, self._pool.depths[0], scale)
 
     def rescaled(self, path: Sequence[Hop], genotype: Genotype) -> Sequence[Hop]:  # noqa: ARG002
         """Return the path: each scale stays with its layer."""

@@ -35,7 +35,7 @@ class JointSpace:
         self.spec = spec
         self._merge = DeclaredSpace(spec.merge, context, _below(origin, "merge"))
         donors = {name: context.donors[name] for name in _chosen(spec, context, origin)}
-        # any merge of the space stands for all of them: only its layers are counted
+        # any merge of the space stands for all of them: only its size is asked for
         merged = self._merge.decode(self._merge.domain.initial)
         pool = replace(context, donors={MERGED: merged, **donors})
         self._layers = PathSpace(spec.layers, pool, _below(origin, "layers"))
@@ -80,7 +80,6 @@ def _joined(merge: Domain, layers: Domain) -> Domain:
     sequence = layers.sequence and HopSequence(
         tuple(index + shift for index in layers.sequence.elements),
         tuple(tuple(i + shift for i in indices) for indices in layers.sequence.attributes),
-        layers.sequence.empty,
     )
     return Domain(tuple(genes), tuple(_seeds(merge, layers)), sequence)
 

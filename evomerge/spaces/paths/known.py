@@ -15,6 +15,7 @@ def known_paths(pool: Pool) -> Iterator[tuple[str, Steps]]:
 
     And for each other donor b:
 
+    - 'layers:b': all layers of b, between the embeddings and the head of a.
     - 'body:a+b': b between the end layers of a.
     - 'layer_swap:a+b': the middle half of b between the outer quarters of a (Bandarkar et al.
       2024, arXiv 2410.01335).
@@ -25,12 +26,17 @@ def known_paths(pool: Pool) -> Iterator[tuple[str, Steps]]:
     """
     a, depth = pool.own, pool.depths[0]
     yield pool.names[0], a
+    others = {
+        donor: tuple(step for step in pool.layers if step[0] == donor)
+        for donor in range(1, len(pool.names))
+    }
+    for donor, b in others.items():
+        yield f"layers:{pool.names[donor]}", b
     quarter, half = depth // 4, depth // 2
     if not quarter:
         return
     yield f"depth_up:{pool.names[0]}", a[: depth - quarter] + a[quarter:]
-    for donor in range(1, len(pool.names)):
-        b = tuple(step for step in pool.layers if step[0] == donor)
+    for donor, b in others.items():
         cut = len(b) // 4
         if cut:
             name, middle = f"{pool.names[0]}+{pool.names[donor]}", b[cut : len(b) - cut]

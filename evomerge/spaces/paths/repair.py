@@ -9,7 +9,8 @@ In this order, each step leaving what the earlier ones reached:
    each the one that enters the path last.
 4. Hops. Too many of them: repeated uses go first, then other donors' layers, then the first
    donor's, of each the latest.
-5. Filling. Too few hops: layers of the first donor that the path lacks are put back, lowest
+5. Parameters. Too many of them: hops go in the order of step 4 until the rest fits.
+6. Filling. Too few hops: layers of the first donor that the path lacks are put back, lowest
    first, each behind the last hop on a lower layer of that donor.
 
 Fixed ends are never dropped. The result is a fixed point: repairing it again changes nothing.
@@ -19,10 +20,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from evomerge.recipe.model import Hop, Scaling
+from evomerge.recipe.layout import ParameterCounts
+from evomerge.recipe.model import MAX_HOPS, Hop, Scaling
 from evomerge.recipe.unroll import MAX_LOG2
 from evomerge.spaces.paths.pool import Step
 from evomerge.spaces.paths.spec import LimitsSpec
@@ -42,6 +44,8 @@ class Guards:
         max_hops: most hops; None for any number, as below.
         max_unique: most different layers.
         max_uses: most uses of one layer.
+        max_stored: most parameters of all hops together, each counted as often as it is passed.
+        stored: parameters of each layer, where there is such a limit.
     """
 
     depth: int
@@ -50,10 +54,27 @@ class Guards:
     max_hops: int | None = None
     max_unique: int | None = None
     max_uses: int | None = None
+    max_stored: int | None = None
+    stored: Mapping[Step, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, limits: LimitsSpec, depth: int, origin: Origin, *, fixed_ends: bool) -> Guards:
+    def of(
+        cls,
+        limits: LimitsSpec,
+        depth: int,
+        origin: Origin,
+        *,
+        fixed_ends: bool,
+        counts: Sequence[ParameterCounts] = (),
+    ) -> Guards:
         """Read limits for a first donor of `depth` layers.
+
+        Args:
+            limits: as declared.
+            depth: number of layers of the first donor.
+            origin: where the declaration stands, for messages.
+            fixed_ends: paths start and end with that donor's end layers.
+            counts: what each donor stores; only a limit on parameters needs it.
 
         Raises:
             SpaceError: no path can keep them.
@@ -75,7 +96,17 @@ class Guards:
                 raise origin.error(
                     ("limits", name), f"leaves room for {value} layers, too few for {why}"
                 )
+            if value is not None and value > MAX_HOPS:
+                raise origin.error(
+                    ("limits", name),
+                    f"allows more than {MAX_HOPS:,} hops, the most of any path; lower it",
+                )
         hops = [most[name] for name in ("max_hops", "max_growth")]
+        stored = {
+            (donor, layer): n
+            for donor, one in enumerate(counts)
+            for layer, n in enumerate(one.layers)
+        }
         return cls(
             depth,
             fixed_ends,
@@ -83,7 +114,33 @@ class Guards:
             min((one for one in hops if one is not None), default=None),
             limits.max_unique_layers,
             limits.max_uses,
+            _room(limits.max_parameters, counts, fewest, origin),
+            stored,
         )
+
+
+def _room(
+    most: int | None, counts: Sequence[ParameterCounts], fewest: int, origin: Origin
+) -> int | None:
+    """Return how many parameters the hops of a path may have.
+
+    Raises:
+        SpaceError: the shortest path may have more, or nothing is known of the donors.
+    """
+    if most is None:
+        return None
+    key = ("limits", "max_parameters")
+    if not counts:
+        raise origin.error(key, "the parameters of the donors are not known here; use max_growth")
+    room = most - counts[0].outside
+    largest = max(n for one in counts for n in one.layers)
+    if room < fewest * largest:
+        raise origin.error(
+            key,
+            f"{most:,} leave no room for {fewest} hops: {counts[0].outside:,} lie outside the "
+            f"layers, and a layer has up to {largest:,}",
+        )
+    return room
 
 
 def repaired(hops: Sequence[Hop], guards: Guards) -> tuple[Hop, ...]:
@@ -101,7 +158,9 @@ def repaired(hops: Sequence[Hop], guards: Guards) -> tuple[Hop, ...]:
     if guards.max_unique is not None:
         path = _without(path, _excess_layers(path, guards.max_unique, guards))
     if guards.max_hops is not None and len(path) > guards.max_hops:
-        path = _without(path, _excess_hops(path, len(path) - guards.max_hops, guards))
+        path = _without(path, set(_order_of_leaving(path, guards)[: len(path) - guards.max_hops]))
+    if guards.max_stored is not None:
+        path = _without(path, _excess_parameters(path, guards.max_stored, guards))
     return tuple(_filled(path, guards))
 
 
@@ -168,7 +227,19 @@ def _excess_layers(path: list[Hop], most: int, guards: Guards) -> set[int]:
     return {position for position, hop in enumerate(path) if layer_of(hop) in dropped}
 
 
-def _excess_hops(path: list[Hop], excess: int, guards: Guards) -> set[int]:
+def _excess_parameters(path: list[Hop], most: int, guards: Guards) -> set[int]:
+    dropped: set[int] = set()
+    total = sum(guards.stored[layer_of(hop)] for hop in path)
+    for position in _order_of_leaving(path, guards):
+        if total <= most:
+            break
+        dropped.add(position)
+        total -= guards.stored[layer_of(path[position])]
+    return dropped
+
+
+def _order_of_leaving(path: list[Hop], guards: Guards) -> list[int]:
+    """List the positions that may be dropped, the first to go first."""
     ends = _ends(path, guards)
     seen = {layer_of(path[position]) for position in ends}
     order: list[tuple[int, int]] = []
@@ -177,7 +248,7 @@ def _excess_hops(path: list[Hop], excess: int, guards: Guards) -> set[int]:
             rank = 0 if layer_of(hop) in seen else 1 if hop.model else 2
             order.append((rank, -position))
             seen.add(layer_of(hop))
-    return {-position for _, position in sorted(order)[:excess]}
+    return [-position for _, position in sorted(order)]
 
 
 def _filled(path: list[Hop], guards: Guards) -> list[Hop]:

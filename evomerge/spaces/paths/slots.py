@@ -1,5 +1,8 @@
 """The paper's genome: which of T = M r slots are on, and a scale for each slot or pair of layers.
 
+Fixed ends are slots that are on in every path: the first donor's first and last layer in the first
+pass. They have no indicator; what is on stands between them.
+
 Source: Akiba et al. 2025, arXiv 2403.13187, section 3.2: indicator array I, layers laid out in
 order and repeated r times, scales W_ij.
 """
@@ -7,11 +10,19 @@ order and repeated r times, scales W_ij.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from evomerge.recipe.model import Hop
 from evomerge.spaces.domain import Condition, Gene
-from evomerge.spaces.paths.genome import scale_gene, written
+from evomerge.spaces.paths.genome import (
+    Scaled,
+    Scales,
+    between_ends,
+    scale_gene,
+    with_scaled_ends,
+    written,
+)
 from evomerge.spaces.paths.pool import Pool, Step, Steps
 from evomerge.spaces.paths.repair import layer_of
 from evomerge.spaces.paths.spec import SlotsSpec
@@ -21,7 +32,7 @@ OFF, ON = "off", "on"
 
 
 class SlotsGenome:
-    """T indicators, then T scales ('per_hop') or M x M scales ('matrix').
+    """Indicators, then a scale for each ('per_hop') or M x M scales ('matrix').
 
     Args:
         spec: the declaration.
@@ -31,51 +42,52 @@ class SlotsGenome:
     sequence = None
 
     def __init__(self, spec: SlotsSpec, pool: Pool) -> None:
-        self.genes: tuple[Gene, ...]
         self._spec = spec
         self._pool = pool
-        one_pass = laid_out(pool, spec)
-        self._slots = one_pass * spec.repeats
-        names = [
-            f"{pool.label(step)}.pass{number}"
+        ends = ((0, 0), (0, pool.depths[0] - 1)) if spec.fixed_ends else ()
+        free = [
+            (number, step)
             for number in range(spec.repeats)
-            for step in one_pass
+            for step in laid_out(pool, spec)
+            if number or step not in ends
         ]
-        genes = [self._indicator(i, name, len(one_pass)) for i, name in enumerate(names)]
-        if spec.scales == "per_hop":
-            genes += (
-                scale_gene(spec, f"scale[{name}]", Condition(i, (ON,)))
-                for i, name in enumerate(names)
-            )
-        elif spec.scales == "matrix":
+        self._slots = tuple(step for _, step in free)
+        self._names = [f"{pool.label(step)}.pass{number}" for number, step in free]
+        genes = [
+            self._indicator(name, own=number == 0 and step[0] == 0)
+            for name, (number, step) in zip(self._names, free, strict=True)
+        ]
+        self._scales = Scales(spec, with_scaled_ends(spec, self._scaled()), len(genes))
+        genes += self._scales.genes
+        if spec.scales == "matrix":
             labels = [pool.label(step) for step in pool.layers]
             genes += (scale_gene(spec, f"scale[{i}>{j}]") for i in labels for j in labels)
         self.genes = tuple(genes)
 
-    def _indicator(self, slot: int, name: str, n_layers: int) -> Gene:
-        start = self._spec.start
-        own = slot < n_layers and self._slots[slot][0] == 0
-        on = start.own if own else start.other
+    def _scaled(self) -> Iterator[Scaled]:
+        for slot, name in enumerate(self._names):
+            yield name, Condition(slot, (ON,))
+
+    def _indicator(self, name: str, *, own: bool) -> Gene:
+        on = self._spec.start.own if own else self._spec.start.other
         return Gene(
             f"slot[{name}]",
             "categorical",
             choices=(OFF, ON),
             initial=ON if own else OFF,
             weights=(1 - on, on),
+            empty=OFF,
         )
 
     def hops(self, genotype: Genotype) -> list[Hop]:
         """Return the layers of the slots that are on, with their scales."""
-        n_slots, per_hop = len(self._slots), self._spec.scales == "per_hop"
-        return [
-            Hop(
-                model=donor,
-                layer=layer,
-                scale=float(genotype[n_slots + slot]) if per_hop else 1.0,
-            )
+        scale = partial(self._scales.of, genotype=genotype)
+        path = [
+            Hop(model=donor, layer=layer, scale=scale(self._names[slot]))
             for slot, (donor, layer) in enumerate(self._slots)
             if genotype[slot] == ON
         ]
+        return between_ends(path, self._pool.depths[0], scale) if self._spec.fixed_ends else path
 
     def rescaled(self, path: Sequence[Hop], genotype: Genotype) -> Sequence[Hop]:
         """Scale each hop by W_ij, i the layer before it, where there is a matrix."""
@@ -93,6 +105,8 @@ class SlotsGenome:
 
     def spell(self, steps: Steps) -> Genotype | None:
         """Turn on the earliest slots that hold these layers in this order."""
+        if self._spec.fixed_ends:
+            steps = steps[1:-1]
         values: dict[int, GeneValue] = dict.fromkeys(range(len(self._slots)), OFF)
         slot = 0
         for step in steps:

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from evomerge.recipe.model import Hop, LayerPath, Recipe, Source
+from evomerge.recipe.layout import ParameterCounts
+from evomerge.recipe.model import MAX_HOPS, Hop, LayerPath, Recipe, Source
 from evomerge.spaces.context import SpaceContext
 from evomerge.spaces.domain import Domain, Gene, Seed
 from evomerge.spaces.paths.depthwise import DepthwiseGenome
@@ -41,8 +42,13 @@ class PathSpace:
         self._context = context
         self._pool = Pool.of(context, origin)
         self._guards = Guards.of(
-            spec.limits, self._pool.depths[0], origin, fixed_ends=spec.fixed_ends
+            spec.limits,
+            self._pool.depths[0],
+            origin,
+            fixed_ends=spec.fixed_ends,
+            counts=self._counts(),
         )
+        self._require_moderate(origin)
         self._genome = self._read_genome(origin)
         genes = self._genome.genes
         if not genes:
@@ -96,6 +102,26 @@ class PathSpace:
             scale_embedding=self.spec.scale_embedding,
         )
 
+    def _counts(self) -> list[ParameterCounts]:
+        """Return what each donor stores; nothing where that is not known of all."""
+        found = [self._context.counts(node) for node in self._pool.nodes]
+        known = [counts for counts in found if counts is not None]
+        return known if len(known) == len(found) else []
+
+    def _require_moderate(self, origin: Origin) -> None:
+        """Refuse places that no path could fill."""
+        spec, depths = self.spec, self._pool.depths
+        key, places = "repeats", 0
+        if isinstance(spec, SlotsSpec):
+            places = spec.repeats * sum(depths)
+        elif isinstance(spec, DepthwiseSpec):
+            key, places = "stack", spec.stack * depths[0]
+        if places > MAX_HOPS:
+            raise origin.error(
+                (key,),
+                f"makes {places:,} places, and a path has at most {MAX_HOPS:,} hops; lower it",
+            )
+
     def _read_genome(self, origin: Origin) -> Genome:
         spec, pool, guards = self.spec, self._pool, self._guards
         if isinstance(spec, SlotsSpec):
@@ -122,9 +148,9 @@ class PathSpace:
 
 
 def _drawn(genes: tuple[Gene, ...], seed: int) -> tuple[Gene, ...]:
-    """Return the genes with a drawn choice as their initial one; scales start at 1 as ever."""
+    """Return the genes around a drawn choice, the likeliest from now on; scales start at 1."""
     random = np.random.default_rng(seed)
     return tuple(
-        replace(gene, initial=gene.draw(random)) if gene.kind == "categorical" else gene
+        gene.starting_at(gene.draw(random)) if gene.kind == "categorical" else gene
         for gene in genes
     )

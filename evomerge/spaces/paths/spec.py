@@ -10,15 +10,43 @@ and tokenizer, and its own layers in their order are where a search starts. A fi
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from evomerge.recipe.model import Frozen, Scaling
+from evomerge.recipe.model import MAX_HOPS, Frozen, Scaling
 from evomerge.recipe.unroll import MAX_LOG2
 from evomerge.spaces.spec import SpaceSpec
 
-Count: TypeAlias = Annotated[int, Field(ge=1)]
+_UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+
+
+def _no_more_than_hops(value: float) -> float:
+    if value > MAX_HOPS:
+        raise ValueError(
+            f"must be at most {MAX_HOPS:,}, the most hops of any path; got {value:.6g}"
+        )
+    return value
+
+
+def _read_amount(value: Any) -> Any:
+    """Read '10B', '10e9' or 1e10 as a whole number."""
+    if isinstance(value, bool) or not isinstance(value, str | float):
+        return value
+    number, unit = (value, "") if isinstance(value, float) else (value.strip(), value.strip()[-1:])
+    factor = _UNITS.get(unit.upper(), 1)
+    try:
+        amount = float(number[:-1] if isinstance(number, str) and factor > 1 else number) * factor
+    except ValueError:
+        amount = math.nan
+    if not math.isfinite(amount):
+        raise ValueError(f"expected a number of parameters such as 10e9 or 10B, got {value!r}")
+    return round(amount)
+
+
+_Bounded = AfterValidator(_no_more_than_hops)
+Count: TypeAlias = Annotated[int, Field(ge=1), _Bounded]
 Probability: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 Scales: TypeAlias = Literal["per_hop", "matrix", "none"]
 
@@ -35,18 +63,18 @@ class LimitsSpec(Frozen):
     Attributes:
         min_hops: a shorter path is filled up with layers of the first donor.
         max_hops: longest path.
-        max_growth: longest path as a multiple of the first donor's layers. Donors differ at most
-            in depth and an export stores a block for each hop, so it bounds the parameters of the
-            exported layers as a multiple of that donor's.
-        max_unique_layers: different layers in a path: blocks in memory while it runs, and in a
-            checkpoint that stores a repeated layer once.
+        max_growth: longest path as a multiple of the first donor's layers.
+        max_unique_layers: different layers in a path: blocks in memory while it runs.
+        max_parameters: of the exported checkpoint, which stores a block for each hop, embeddings
+            and head included: a number, or one with K, M, B or T, as 10B.
         max_uses: how often one layer may stand in a path.
     """
 
     min_hops: Count = 1
     max_hops: Count | None = None
-    max_growth: Annotated[float, Field(gt=0)] | None = None
+    max_growth: Annotated[float, Field(gt=0), _Bounded] | None = None
     max_unique_layers: Count | None = None
+    max_parameters: Annotated[int, Field(ge=1), BeforeValidator(_read_amount)] | None = None
     max_uses: Count | None = None
 
     @field_validator("max_hops", "max_unique_layers")
@@ -63,7 +91,8 @@ class StartSpec(Frozen):
 
     Attributes:
         at: 'first_donor' starts from that donor alone, and from known paths as seeds; 'random'
-            from a path drawn by the probabilities below with the study's seed, without seeds.
+            from a path drawn by the probabilities below with the study's seed, without seeds:
+            at each place the drawn choice is the likeliest then.
         own: initial probability that a layer of the first donor is used in its own place.
         other: initial probability that anything is used in a place that is empty in the first
             donor alone: another slot, a further stacked layer, a spare position.
@@ -134,8 +163,8 @@ class _PathSpec(Frozen):
 class SlotsSpec(_PathSpec):
     """The space of Akiba et al. 2025 (arXiv 2403.13187, section 3.2).
 
-    The pool's M layers stand in order, r times; each of the T = M r slots is on or off, and the
-    slots that are on are the path.
+    The pool's M layers stand in order, r times; each of the T = M r slots is on or off, fixed ends
+    are on in every path, and the slots that are on are the path.
 
     Attributes:
         repeats: r.
@@ -165,7 +194,7 @@ class DepthwiseSpec(_PathSpec):
 
     path: Literal["depthwise"]
     band: Count = 1
-    window: Annotated[int, Field(ge=0)] = 0
+    window: Annotated[int, Field(ge=0), _Bounded] = 0
     stack: Count = 1
 
     @field_validator("scales")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import torch
 import evomerge.zoo
 from evomerge.errors import CheckpointError
 from evomerge.merging import MergeEngine, PathExecutor, load_resident
+from evomerge.merging.layer_path.reuse import weights_state
+from evomerge.merging.memory import Memory
 from evomerge.recipe.model import Recipe
 from tests.merging.layer_path.conftest import path_recipe
 from tests.merging.layer_path.families import save
@@ -26,9 +30,9 @@ class CountingEngine(MergeEngine):
         super().__init__()
         self.written = []
 
-    def apply(self, recipe, module):
+    def apply(self, recipe, module, **options):
         self.written.append(module)
-        super().apply(recipe, module)
+        super().apply(recipe, module, **options)
 
 
 def mix(models, weight):
@@ -89,6 +93,95 @@ def test_a_nested_merge_is_made_anew_only_when_it_changes(donors):
             executor.load(path_recipe([mix(models, weight), models[1]], hops))
     assert len(engine.written) == 3
     assert len({id(module) for module in engine.written}) == 2
+
+
+def test_an_idle_nested_merge_stays_until_its_module_is_needed(donors):
+    engine = CountingEngine()
+    executor = PathExecutor(engine)
+    models = donors("llama")
+    nested = mix(models, 0.2)
+    for _ in range(3):
+        executor.load(path_recipe([nested, models[1]], HOPS))
+        executor.load(path_recipe([models[1]], [(0, 1), (0, 2)]))
+    assert len(engine.written) == 2
+    again = executor.load(path_recipe([mix(models, 0.7), models[1]], HOPS)).module
+    assert len({id(module) for module in engine.written}) == 2  # taken over, not built
+    fresh = PathExecutor(MergeEngine()).load(path_recipe([mix(models, 0.7), models[1]], HOPS))
+    assert torch.equal(logits(again), logits(fresh.module))
+    executor.load(path_recipe([nested, models[1]], HOPS))
+    assert len(engine.written) == 4
+
+
+def test_as_many_nested_merges_stay_as_a_path_has(donors):
+    engine = CountingEngine()
+    executor = PathExecutor(engine)
+    models = donors("llama")
+    for weights in ((0.2, 0.7), (0.2,), (0.9,), (0.9, 0.2), (0.7,)):
+        nested = [mix(models, weight) for weight in weights]
+        hops = [(k % len(nested), k) for k in range(4)]
+        module = executor.load(path_recipe(nested, hops)).module
+        fresh = PathExecutor(MergeEngine()).load(path_recipe(nested, hops)).module
+        assert torch.equal(logits(module), logits(fresh))
+    # 0.9 took the module of 0.7, which was used last the longest ago, and 0.7 that of 0.9
+    first, second, third, fourth = engine.written
+    assert third is second
+    assert fourth is third
+    assert first is not second
+
+
+def test_nested_merges_of_another_configuration_make_room(donors):
+    engine = CountingEngine()
+    executor = PathExecutor(engine)
+    for family in ("llama", "gpt2"):
+        executor.load(path_recipe([mix(donors(family), 0.5)], HOPS[:1]))
+    gone = weakref.ref(engine.written.pop(0))
+    gc.collect()
+    assert gone() is None
+
+
+def test_only_inputs_of_merges_stay_on_the_device(donors):
+    class Watching(Memory):
+        def load(self, checkpoint, name, *, keep=True):
+            kept.add((checkpoint.label, keep))
+            return super().load(checkpoint, name, keep=keep)
+
+    kept = set()
+    engine = MergeEngine()
+    engine._memory = Watching(torch.device("cpu"), 1 << 30)
+    models = donors("llama")
+    executor = PathExecutor(engine)
+    executor.load(path_recipe(models, HOPS))
+    assert kept == {(str(model), False) for model in models}
+    kept.clear()
+    executor.load(path_recipe([mix(models, 0.5)], HOPS[:1]))
+    assert kept == {(str(model), True) for model in models}
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3_moe", "gemma3_text"])
+def test_a_path_that_is_gone_leaves_nothing_in_memory(donors, family):
+    executor = PathExecutor(MergeEngine())
+    hops = [(0, 0), (1, 1), (0, 1, 0.8), (0, 3)]
+    module = executor.load(path_recipe(donors(family), hops)).module
+    logits(module)
+    gone = weakref.ref(module), weakref.ref(module.get_decoder())
+    gc.collect()
+    gc.disable()
+    try:
+        del module
+        assert [one() for one in gone] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_buffers_count_as_weights(donors):
+    module = PathExecutor(MergeEngine()).load(path_recipe(donors("llama"), HOPS)).module
+    before = weights_state(module)
+    assert weights_state(module) == before
+    module.model.rotary_emb.inv_freq.mul_(2)
+    assert weights_state(module) != before
+    with torch.inference_mode():
+        module.model.rotary_emb.inv_freq = torch.ones(4)
+    assert weights_state(module) != before
 
 
 def test_two_nested_merges_do_not_share_a_module(donors):

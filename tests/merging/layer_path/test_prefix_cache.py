@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 
 import pytest
 import torch
@@ -261,3 +263,20 @@ def test_the_budget_holds_and_prefixes_stay_whole(passes):
         for root_, path_ in passes:
             found = [key in kept for key in prefix_keys(root_.encode(), path_)]
             assert found == sorted(found, reverse=True)
+
+
+def test_a_pass_that_fails_holds_nothing(recipe_of):
+    executor = PathExecutor(MergeEngine())
+    module = executor.load(recipe_of("llama", [(0, 0), (1, 1)])).module
+    with torch.inference_mode():
+        module(**BATCHES[0])
+    executor.cache.keep = lambda *_: 1 / 0
+    states = [weakref.ref(kept.state.hidden) for kept in executor.cache._kept.values()]
+    longer = executor.load(recipe_of("llama", [(0, 0), (1, 1), (0, 2)])).module
+    with torch.inference_mode(), pytest.raises(ZeroDivisionError):
+        longer(**BATCHES[0])
+    executor.cache._kept.clear()
+    gc.collect()
+    assert len(states) == 2
+    assert [one() for one in states] == [None, None]
+    assert longer is not None

@@ -1,9 +1,19 @@
 """Merges inside paths: both searched at once, or coefficients through a fixed path."""
 
+from dataclasses import replace
+
 import pytest
 
 from evomerge.errors import SpaceError
-from evomerge.recipe import ModelRef, Recipe, Source, fingerprint, native
+from evomerge.recipe import (
+    ModelRef,
+    ParameterCounts,
+    Recipe,
+    Slice,
+    Source,
+    fingerprint,
+    native,
+)
 from evomerge.spaces import SpaceContext, ThroughPath, declaration, load_space
 from evomerge.spaces.paths import through
 from tests.recipe.layouts import llama
@@ -61,10 +71,11 @@ def test_joint_sequences():
     layers = {"path": "sequence", "limits": {"max_hops": 4}}
     space = joint(layers=layers)
     sequence = space.domain.sequence
-    assert sequence.elements == (2, 3, 4, 5)
-    assert sequence.attributes == ((6,), (7,), (8,), (9,))
-    assert [space.domain.genes[i].name for i in (5, 9)] == ["layers.hop[3]", "layers.scale[3]"]
-    assert space.domain.genes[9].condition.gene == 5
+    assert sequence.elements == (2, 3)  # between the ends
+    assert sequence.attributes == ((4,), (5,))
+    assert [space.domain.genes[i].name for i in (3, 5)] == ["layers.hop[1]", "layers.scale[1]"]
+    assert space.domain.genes[5].condition.gene == 3
+    assert {space.domain.genes[i].empty for i in sequence.elements} == {"-"}
 
 
 def test_donors_beside_the_merge():
@@ -117,10 +128,43 @@ def test_a_path_through_a_recipe():
         models.base, {"merged": merged, "up": up}, models.layout, depths={"up": 6}
     )
     space = load_space({"path": "slots", "repeats": 1}, staged)
-    assert len(space.domain) == 2 * (4 + 6)
-    recipe = space.decode(tuple(["on"] * 10 + [1.0] * 10))
+    assert len(space.domain) == 2 * (4 + 6) - 3  # the ends are fixed, the last has a scale
+    recipe = space.decode(tuple(["on"] * 8 + [1.0] * 9))
     assert [source.model for source in recipe.models] == [merged, up]
     assert native.loads(native.dumps(recipe)) == recipe
+
+
+def test_what_nodes_store():
+    models = decoders(3)
+    math, code = models.donors.values()
+    one, other = ParameterCounts((1, 2, 3), 50), ParameterCounts((10, 20, 30), 90)
+    models = replace(models, parameters={math: one, code: other})
+    merged = load_space(MERGE, models).decode((0.25, 0.75))
+    path = load_space({**LAYERS, "scales": "none"}, models).decode(("code:0", "math:1", "code:2"))
+    twice = through(path, path)
+    # the base of a merge is not known, and neither is what is made of it
+    assert models.counts(merged) is None
+    assert models.counts(through(path, merged)) is None
+    models = replace(models, parameters={**models.parameters, models.base: one})
+    assert models.counts(merged) == one
+    assert models.counts(path) == ParameterCounts((10, 2, 30), 50)
+    assert models.counts(twice) == ParameterCounts((10, 2, 30), 50)
+    sliced = Recipe(
+        merge_method="passthrough",
+        slices=(
+            Slice(sources=(Source(model=code, layer_range=(1, 3)),)),
+            Slice(sources=(Source(model=math, layer_range=(0, 1)),)),
+        ),
+    )
+    assert models.counts(sliced) == ParameterCounts((20, 30, 1), 90)
+    limited = {**LAYERS, "limits": {"max_parameters": 140}}
+    space = joint(models=models, layers=limited)
+    everything = tuple("code:" + str(i) for i in range(3))
+    point = (*space.domain.initial[:2], *everything, *space.domain.initial[5:])
+    # 'merged' lends 50; 10 + 20 + 30 fit into the rest
+    assert len(space.decode(point).path.hops) == 3
+    tight = joint(models=models, layers={**LAYERS, "limits": {"max_parameters": 109}})
+    assert [hop.layer for hop in tight.decode(point).path.hops] == [0, 1]
 
 
 def test_a_merge_needs_no_known_blocks():

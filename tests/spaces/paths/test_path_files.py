@@ -6,6 +6,7 @@ import pytest
 
 from evomerge.errors import SpaceError
 from evomerge.located_yaml import load_located
+from evomerge.recipe import ParameterCounts
 from evomerge.recipe.blocks import BLOCKS
 from evomerge.spaces import JointSpec, Origin, PathSpace, declaration, load_space
 from evomerge.spaces.paths import DepthwiseSpec, SequenceSpec, SlotsSpec
@@ -41,6 +42,26 @@ def test_a_spec_rebuilds_its_space():
             assert again.domain == space.domain
 
 
+@pytest.mark.parametrize(
+    ("written", "amount"),
+    [
+        ("10B", 10**10),
+        ("10e9", 10**10),
+        ("1.0e+10", 10**10),
+        ("7.25 b", 7_250_000_000),
+        ("500M", 5 * 10**8),
+        ("12345", 12345),
+    ],
+)
+def test_parameters_are_written_as_people_do(tmp_path, written, amount):
+    (tmp_path / "s.yaml").write_text(f"path: slots\nlimits: {{max_parameters: {written}}}\n")
+    models = decoders(4)
+    known = dict.fromkeys(models.donors.values(), ParameterCounts((100,) * 4, 50))
+    space = load_space(tmp_path / "s.yaml", replace(models, parameters=known))
+    assert space.spec.limits.max_parameters == amount
+    assert declaration(space)["limits"] == {"max_parameters": amount}
+
+
 def test_what_a_declaration_holds():
     models = decoders(4)
     content = {"path": "depthwise", "window": 1, "limits": {"max_growth": 1.5}}
@@ -60,6 +81,36 @@ def test_what_a_declaration_holds():
         ("path: slots\nrepeat: 2\n", "s.yaml:2: repeat: unknown key; did you mean 'repeats'?"),
         ("path: slots\ngenes: {}\n", "s.yaml:2: genes: unknown key"),
         ("path: slots\nrepeats: 0\n", "s.yaml:2: repeats: expected greater than or equal to 1"),
+        (
+            "path: slots\nrepeats: 100000000000000000000\n",
+            "s.yaml:2: repeats: must be at most 10,000, the most hops of any path; got 1e+20",
+        ),
+        (
+            "path: slots\nrepeats: 2000\n",
+            "s.yaml:2: repeats: makes 16,000 places, and a path has at most 10,000 hops; lower it",
+        ),
+        ("path: depthwise\nstack: 9999\n", "s.yaml:2: stack: makes 39,996 places"),
+        (
+            "path: depthwise\nwindow: 100000000000000000000\n",
+            "s.yaml:2: window: must be at most 10,000",
+        ),
+        ("path: depthwise\nband: 1000000000\n", "s.yaml:2: band: must be at most 10,000"),
+        (
+            "path: slots\nlimits: {max_growth: 1.0e+300}\n",
+            "s.yaml:2: limits.max_growth: must be at most 10,000",
+        ),
+        (
+            "path: slots\nlimits: {max_parameters: 10Q}\n",
+            "s.yaml:2: limits.max_parameters: expected a number of parameters such as 10e9 or 10B",
+        ),
+        (
+            "path: slots\nlimits: {max_parameters: -1}\n",
+            "s.yaml:2: limits.max_parameters: expected greater than or equal to 1",
+        ),
+        (
+            "path: slots\nlimits: {max_parameters: 10B}\n",
+            "s.yaml:2: limits.max_parameters: the parameters of the donors are not known here",
+        ),
         ("path: slots\nscaling: half\n", "s.yaml:2: scaling: expected 'delta' or 'full'"),
         (
             "path: slots\nlimits:\n  max_hop: 3\n",

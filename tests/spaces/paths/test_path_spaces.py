@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from evomerge.errors import InvalidGenotype
+from evomerge.optimizers import build_optimizer
 from evomerge.recipe import fingerprint, native
 from evomerge.spaces import declaration, load_space
 from tests.spaces.models import decoders, shipped_with
 
 NONE = {"scales": "none"}
 FREE = {"fixed_ends": False}
+LONG = {"limits": {"max_growth": 2}}
 
 
 def space_of(path, n_layers=4, n_donors=2, models=None, **fields):
@@ -53,13 +55,44 @@ def test_slots_are_the_subsets_of_the_repeated_pool(order, one_pass):
 
 def test_slots_between_fixed_ends():
     space = space_of("slots", 3, repeats=1, **NONE)
-    for bits in itertools.product(("off", "on"), repeat=6):
-        inner = [
-            word
-            for word, bit in zip(["m0", "m1", "m2", "c0", "c1", "c2"], bits, strict=True)
-            if bit == "on" and word not in ("m0", "m2")
-        ]
+    for bits in itertools.product(("off", "on"), repeat=4):
+        free = zip(["m1", "c0", "c1", "c2"], bits, strict=True)
+        inner = [word for word, bit in free if bit == "on"]
         assert words(space.decode(bits)) == " ".join(["m0", *inner, "m2"])
+    # of later passes the end layers are slots like others
+    space = space_of("slots", 2, n_donors=1, repeats=2, **NONE)
+    for bits in itertools.product(("off", "on"), repeat=2):
+        inner = [word for word, bit in zip(["m0", "m1"], bits, strict=True) if bit == "on"]
+        assert words(space.decode(bits)) == " ".join(["m0", *inner, "m1"])
+
+
+def test_scales_of_fixed_ends():
+    names = ["math:1", "code:0", "code:1", "code:2"]
+    space = space_of("slots", 3, repeats=1)
+    assert [gene.name for gene in space.domain.genes[4:]] == [
+        *(f"scale[{name}.pass0]" for name in names),
+        "scale[last]",
+    ]
+    recipe = space.decode(("off", "on", "off", "on", 0.5, 0.6, 0.7, 0.8, 0.9))
+    assert (words(recipe), scales(recipe)) == ("m0 c0 c2 m2", [1.0, 0.6, 0.8, 0.9])
+    space = space_of("slots", 3, repeats=1, scale_embedding=True)
+    assert space.domain.genes[4].name == "scale[first]"
+    recipe = space.decode(("off", "on", "off", "on", 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))
+    assert scales(recipe) == [0.4, 0.6, 0.8, 0.9]
+
+
+@pytest.mark.parametrize("kind", ["slots", "depthwise", "sequence"])
+def test_between_fixed_ends_every_canonical_genotype_is_another_path(kind):
+    fields = {"sequence": {"limits": {"max_hops": 4}}, "depthwise": {"window": 1}}.get(kind, {})
+    space = space_of(kind, 3, n_donors=2, **({"repeats": 1} if kind == "slots" else {}), **fields)
+    genes = space.domain.genes
+    values = [gene.choices or (1.0, 1.25) for gene in genes]
+    if kind == "sequence":  # where an empty position stands says nothing
+        values[1] = values[1][1:]
+    meant: dict[str, tuple] = {}
+    for genotype in itertools.product(*values):
+        point = space.domain.canonical(genotype)
+        assert meant.setdefault(fingerprint(space.decode(point)), point) == point
 
 
 def test_scales_of_slots():
@@ -78,7 +111,7 @@ def test_scales_of_slots():
 
 
 def test_matrix_scales_belong_to_pairs_of_layers():
-    space = space_of("slots", 2, repeats=2, scales="matrix", order="reversed")
+    space = space_of("slots", 2, repeats=2, scales="matrix", order="reversed", **FREE)
     rank = {"m0": 0, "m1": 1, "c0": 2, "c1": 3}  # in the pool's order, whatever the slots'
     matrix = [0.5 + i / 32 for i in range(16)]
     assert space.domain.genes[8 + 6].name == "scale[math:1>code:0]"
@@ -89,6 +122,10 @@ def test_matrix_scales_belong_to_pairs_of_layers():
         path = words(recipe).split()
         expected = [matrix[4 * rank[i] + rank[j]] for i, j in itertools.pairwise(path)]
         assert scales(recipe) == [1.0, *expected]
+    space = space_of("slots", 2, repeats=2, scales="matrix")
+    recipe = space.decode(("on", "on", "off", "off", "off", "off", *matrix))
+    assert words(recipe) == "m0 c0 c1 m1"
+    assert scales(recipe) == [1.0, matrix[2], matrix[4 * 2 + 3], matrix[4 * 3 + 1]]
 
 
 def test_depthwise_is_a_choice_at_each_depth():
@@ -156,22 +193,27 @@ def test_sequences_are_all_sequences():
 def test_sequence_genes():
     space = space_of("sequence", 2, limits={"max_growth": 2})
     sequence = space.domain.sequence
-    assert sequence.elements == (0, 1, 2, 3)
-    assert sequence.attributes == ((4,), (5,), (6,), (7,))
-    assert sequence.empty == "-"
-    assert space.domain.initial == ("math:0", "math:1", "-", "-", 1.0, 1.0, 1.0, 1.0)
-    recipe = space.decode(("-", "code:1", "-", "math:0", 0.5, 0.6, 0.7, 0.8))
-    assert words(recipe) == "m0 c1 m1"  # the end that was there keeps its scale, but comes first
-    assert scales(recipe) == [1.0, 0.6, 1.0]
-    assert space_of("sequence", 2, limits={"max_hops": 2}, **NONE).domain.sequence.attributes == (
-        (),
-        (),
-    )
+    assert sequence.elements == (0, 1)  # the ends of every path have none
+    assert sequence.attributes == ((2,), (3,))
+    assert space.domain.genes[4].name == "scale[last]"
+    assert [gene.empty for gene in space.domain.genes] == ["-", "-", None, None, None]
+    assert space.domain.initial == ("-", "-", 1.0, 1.0, 1.0)
+    recipe = space.decode(("-", "code:1", 0.5, 0.6, 0.7))
+    assert (words(recipe), scales(recipe)) == ("m0 c1 m1", [1.0, 0.6, 0.7])
+    recipe = space.decode(("math:1", "math:0", 0.5, 0.6, 0.7))
+    assert (words(recipe), scales(recipe)) == ("m0 m1 m0 m1", [1.0, 0.5, 0.6, 0.7])
+    free = space_of("sequence", 2, limits={"max_hops": 2}, **FREE).domain
+    assert free.sequence.attributes == ((2,), (3,))
+    assert free.initial == ("math:0", "math:1", 1.0, 1.0)
+    none = space_of("sequence", 2, limits={"max_hops": 2}, **FREE, **NONE).domain
+    assert none.sequence.attributes == ((), ())
+    alone = space_of("sequence", 2, limits={"max_hops": 2}).domain
+    assert ([gene.name for gene in alone.genes], alone.sequence) == (["scale[last]"], None)
 
 
 def test_sequence_shorter_than_the_first_donor():
     space = space_of("sequence", 4, limits={"max_growth": 0.8}, **NONE)
-    assert len(space.domain) == 3
+    assert len(space.domain) == 1
     assert words(space.decode(space.domain.initial)) == "m0 m1 m3"
     assert space.domain.seeds == ()  # the first donor alone does not fit
 
@@ -179,13 +221,15 @@ def test_sequence_shorter_than_the_first_donor():
 def test_dimensions_of_the_paper():
     models = decoders(32, 2)
     per_slot = load_space("sakana_dfs", models).domain
-    assert (len(per_slot), sum(gene.kind == "categorical" for gene in per_slot.genes)) == (384, 192)
+    n_indicators = sum(gene.kind == "categorical" for gene in per_slot.genes)
+    # of T = 192 slots two are the ends; the first hop has no scale
+    assert (len(per_slot), n_indicators) == (190 + 191, 190)
     matrix = load_space("sakana_dfs_matrix", models).domain
-    assert len(matrix) == 192 + 4096
-    assert {gene.choices for gene in matrix.genes[:192]} == {("off", "on")}
-    on = [gene.weights[1] for gene in matrix.genes[:192]]
-    assert on == [0.977] * 32 + [0.03] * 160
-    ranges = {(gene.low, gene.high, gene.initial, gene.spread) for gene in matrix.genes[192:]}
+    assert len(matrix) == 190 + 4096
+    assert {gene.choices for gene in matrix.genes[:190]} == {("off", "on")}
+    on = [gene.weights[1] for gene in matrix.genes[:190]]
+    assert on == [0.977] * 30 + [0.03] * 160
+    ranges = {(gene.low, gene.high, gene.initial, gene.spread) for gene in matrix.genes[190:]}
     assert ranges == {(0.4, 1.6, 1.0, 0.1)}
 
 
@@ -193,8 +237,8 @@ def test_a_search_starts_near_the_first_donor():
     space = space_of("slots", 32, start={"own": 0.97, "other": 0.03}, **NONE)
     generator = np.random.default_rng(3)
     n_on = [space.domain.draw(generator).count("on") for _ in range(128)]
-    # 32 * 0.97 + 160 * 0.03 = 35.84 slots, variance 5.6: 0.21 the deviation of a mean of 128
-    assert abs(np.mean(n_on) - 35.84) < 4 * 0.21
+    # 30 * 0.97 + 160 * 0.03 = 33.9 slots, variance 5.53: 0.21 the deviation of a mean of 128
+    assert abs(np.mean(n_on) - 33.9) < 4 * 0.21
     assert abs(np.std(n_on) - 2.36) < 0.6
     space = space_of("depthwise", 32, start={"own": 0.9}, **NONE)
     own = [
@@ -215,6 +259,68 @@ def test_a_search_may_start_anywhere():
         starts = {one.initial for one in (domain, other, plain)}
         assert len(starts) == 3
         assert {g.initial for g in domain.genes if g.kind == "continuous"} == {1.0}
+
+
+@pytest.mark.parametrize("kind", ["slots", "depthwise", "sequence"])
+def test_a_random_start_is_where_the_search_starts(kind):
+    start = {"at": "random", "own": 0.6, "other": 0.3}
+    domain = space_of(kind, 8, models=decoders(8, seed=4), start=start, **LONG).domain
+    near = space_of(
+        kind, 8, models=decoders(8, seed=4), start={**start, "at": "first_donor"}, **LONG
+    )
+    chosen = [i for i, gene in enumerate(domain.genes) if gene.kind == "categorical"]
+    moved = [i for i in chosen if domain.initial[i] != near.domain.initial[i]]
+    assert moved
+    generator = np.random.default_rng(0)
+    drawn = [tuple(gene.draw(generator) for gene in domain.genes) for _ in range(1500)]
+    for i in chosen:
+        gene, before = domain.genes[i], near.domain.genes[i]
+        assert gene.weights[gene.choices.index(gene.initial)] == max(gene.weights)
+        assert sorted(gene.weights) == sorted(before.weights)
+        share = sum(point[i] == gene.initial for point in drawn) / len(drawn)
+        assert share == pytest.approx(max(gene.weights), abs=0.07)
+    for name in ("cat_cma", "cma_es", "cma_wm"):
+        if kind == "slots":
+            # the start of every algorithm is above one half where the drawn slot is on
+            optimizer = build_optimizer(name, domain, 1, 0, {"seeds": False})
+            on = [domain.initial[i] == "on" for i in chosen]
+            assert [share > 0.5 for share in likely_on(name, optimizer)[: len(on)]] == on
+
+
+def likely_on(name, optimizer):
+    if name == "cat_cma":
+        return [shares[1] for shares in optimizer.distribution.probabilities]
+    return list(optimizer.mean if name == "cma_es" else optimizer.distribution.mean)
+
+
+@pytest.mark.parametrize("scales", ["none", "per_hop"])
+@pytest.mark.parametrize("kind", ["slots", "depthwise", "sequence"])
+@pytest.mark.parametrize("fixed_ends", [True, False])
+def test_more_hops_use_more_genes(kind, scales, fixed_ends):
+    fields = {"limits": {"max_hops": 12}} if kind == "sequence" else {}
+    if kind == "depthwise":
+        fields = {"stack": 2}
+    space = space_of(kind, 6, fixed_ends=fixed_ends, scales=scales, **fields)
+    generator = np.random.default_rng(0)
+    used: dict[int, set[int]] = {}
+    for _ in range(400):
+        share = generator.random()
+        point = tuple(
+            gene.empty if gene.empty and generator.random() < share else gene.draw(generator)
+            for gene in space.domain.genes
+        )
+        if len(set(point)) > 1:
+            used.setdefault(len(space.path(point)), set()).add(space.domain.n_used(point))
+    assert len(used) > 4
+    for fewer, more in itertools.pairwise(sorted(used)):
+        assert fewer == 1 or max(used[fewer]) < min(used[more])
+
+
+def test_genes_without_an_empty_choice_are_used_where_they_have_an_effect():
+    plain = load_space(
+        {"merge_method": "linear", "genes": {"weight": {"range": [0, 1]}}}, decoders(4)
+    )
+    assert plain.domain.n_used(plain.domain.initial) == len(plain.domain)
 
 
 @pytest.mark.parametrize("kind", ["slots", "depthwise", "sequence"])
@@ -325,3 +431,12 @@ def test_donors_of_different_depth():
     first = decoders(4, 2, depths={"math": 2})
     space = load_space({"path": "slots"}, first)
     assert words(space.decode(space.domain.initial)) == "m0 m1"
+
+
+def test_free_ends_know_every_donor_alone():
+    space = space_of("depthwise", 8, fixed_ends=False)
+    (seed,) = [one for one in space.domain.seeds if one.name == "layers:code"]
+    assert words(space.decode(seed.genotype)) == " ".join(f"c{i}" for i in range(8))
+    assert set(scales(space.decode(seed.genotype))) == {1.0}
+    ends = space_of("depthwise", 8, fixed_ends=True)
+    assert "layers:code" not in {one.name for one in ends.domain.seeds}

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomerge.errors import SpaceError
-from evomerge.recipe import Hop, LayerPath
+from evomerge.recipe import Hop, LayerPath, ParameterCounts
 from evomerge.recipe.unroll import folding
 from evomerge.spaces import Origin
 from evomerge.spaces.paths import Guards, LimitsSpec, repaired, with_valid_scales
 
 DEPTHS = (4, 3, 6)
+STORED = {(d, layer): 3 + (2 * d + layer) % 5 for d, n in enumerate(DEPTHS) for layer in range(n)}
 ONES = st.just(1.0)
 
 
@@ -46,6 +47,8 @@ def guards(draw):
         draw(st.none() | st.integers(least, 12)),
         draw(st.none() | st.integers(least, 8)),
         draw(st.none() | st.integers(1, 3)),
+        draw(st.none() | st.integers(least * 7, 60)),
+        STORED,
     )
 
 
@@ -55,6 +58,7 @@ def within(path, limits):
         limits.min_hops <= len(path) <= (limits.max_hops or math.inf)
         and len(counts) <= (limits.max_unique or math.inf)
         and max(counts.values()) <= (limits.max_uses or math.inf)
+        and sum(STORED[one] for one in layers(path)) <= (limits.max_stored or math.inf)
         and (not limits.fixed_ends or layers(path)[:: len(path) - 1] == [(0, 0), (0, 3)])
     )
 
@@ -100,6 +104,11 @@ def test_a_path_within_the_limits_stays(spelled, limits):
         ("a0 b1 b1 a1 a1 b2 a3", {"max_hops": 4}, "a0 b1 a1 a3"),
         ("a0 b1 b1 a1 a1 b2 a2 a3", {"max_hops": 3}, "a0 a1 a3"),
         ("a0 a3 b1 a3", {"max_hops": 3}, "a0 b1 a3"),
+        # the same hops go until the parameters fit: 3 4 5 6 in a, 5 6 7 in b
+        ("a0 b1 b1 a1 a1 b2 a3", {"max_stored": 32, "stored": STORED}, "a0 b1 b1 a1 b2 a3"),
+        ("a0 b1 b1 a1 a1 b2 a3", {"max_stored": 31, "stored": STORED}, "a0 b1 a1 b2 a3"),
+        ("a0 b1 b1 a1 a1 b2 a3", {"max_stored": 13, "stored": STORED}, "a0 a1 a3"),
+        ("a0 b1 b1 a1 a1 b2 a3", {"max_stored": 12, "stored": STORED}, "a0 a3"),
         # filled up with the first donor's layers
         ("b1", {"min_hops": 4}, "a0 a1 b1 a3"),
         ("a2 a0", {"min_hops": 4}, "a0 a1 a2 a3"),
@@ -148,6 +157,9 @@ def test_scales_change_only_where_they_must():
     assert [hop.scale for hop in kept] == [1, 16, pytest.approx(4)]
 
 
+COUNTS = [ParameterCounts((9, 9, 12, 9), 10)]
+
+
 @pytest.mark.parametrize(
     ("limits", "depth", "message"),
     [
@@ -156,12 +168,14 @@ def test_scales_change_only_where_they_must():
         ({"max_unique_layers": 1}, 4, "limits.max_unique_layers: leaves room for 1 layers"),
         ({"min_hops": 3, "max_growth": 0.5}, 4, "leaves room for 2 layers, too few for min_hops 3"),
         ({"min_hops": 5}, 4, "limits.min_hops: the first donor has 4 layers, too few for min_hops"),
+        ({"max_growth": 9999}, 4, "limits.max_growth: allows more than 10,000 hops"),
+        ({"max_parameters": 30}, 4, "limits.max_parameters: 30 leave no room for 2 hops: 10 lie"),
         ({}, 1, "fixed_ends: the first donor has 1 layers, too few for two fixed ends"),
     ],
 )
 def test_limits_that_no_path_keeps(limits, depth, message):
     with pytest.raises(SpaceError) as caught:
-        Guards.of(LimitsSpec(**limits), depth, Origin("s.yaml"), fixed_ends=True)
+        Guards.of(LimitsSpec(**limits), depth, Origin("s.yaml"), fixed_ends=True, counts=COUNTS)
     assert message in str(caught.value)
 
 
