@@ -53,6 +53,8 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         "failures": dict(failures.most_common()),
         "retried": kinds["retried"],
         "scored": kinds["scored"],
+        "batches": _batches(events),
+        "validated": kinds["validated"],
         "state": state,
         "stopped": stopped[-1] if stopped and state == "done" else None,
         "sessions": len(sessions),
@@ -82,6 +84,13 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
             f"  {'' if number else 'stages':<9} {stage['stage']}: {stage['finished']} of "
             f"{stage['trials']} trials finished"
         )
+    for number, (name, batches) in enumerate(report["batches"].items()):
+        typer.echo(
+            f"  {'' if number else 'batches':<9} {f'{name}: ' if name else ''}{batches['items']} "
+            f"search items a trial, others after {batches['trials']} trials"
+        )
+    if report["batches"]:
+        typer.echo(f"            {report['validated']} of their best scored on validation items")
     typer.echo(f"  scored    {report['scored']} (baselines, and the front on hold-out items)")
     typer.echo(f"  time      {report['merge_s']:.0f} s merging, {report['score_s']:.0f} s scoring")
     if report["hops"]:
@@ -101,6 +110,17 @@ def _first_budget(study: Mapping[str, Any]) -> dict[str, Any]:
     stages = study.get("stages")
     trials = {"trials": sum(stage["trials"] for stage in stages)} if stages else {}
     return {**study["budget"], **trials}
+
+
+def _batches(events: Sequence[Event]) -> dict[str, Mapping[str, int]]:
+    """Return the batches of each stage that has some, by its name."""
+    study = events[0].payload["study"] if events else {}
+    plan = study.get("stages") or [study]
+    return {
+        one.get("name", "") if "stages" in study else "": one["batches"]
+        for one in plan
+        if one.get("batches")
+    }
 
 
 def _stages(events: Sequence[Event], budget: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -142,9 +143,12 @@ def check(
                     "genes": len(space.domain),
                     "optimizer": stage.search.optimizer,
                     "trials": stage.trials,
+                    "batches": stage.batches and stage.batches.model_dump(),
                 }
                 for stage, space in zip(config.plan, spaces, strict=True)
             ]
+        elif config.batches is not None:
+            summary["batches"] = config.batches.model_dump()
         summary["not_seen"] = list(stand_ins.used)
         if estimate:
             summary["estimate"] = options.estimate(prepared, stand_ins, as_json=True)
@@ -168,6 +172,8 @@ def check(
             f"  {'' if number else 'stages':<12}{stage.name}: {len(space.domain)} genes, "
             f"{stage.search.optimizer}, {stage.trials} trials{_sources(stage)}"
         )
+    for line in _batch_lines(config.plan):
+        typer.echo(f"  {line}")
     if config.stages is not None:
         typer.echo(f"  budget      {limits}")
     if estimate:
@@ -176,6 +182,20 @@ def check(
         typer.echo(f"next: evomerge check {study}, where the models are")
     else:
         typer.echo(f"next: evomerge run {study}")
+
+
+def _batch_lines(plan: Sequence[StageConfig]) -> Iterator[str]:
+    """Say what the trials of each stage that has batches are scored on."""
+    label = "batches"
+    for stage in plan:
+        batches = stage.batches
+        if batches is not None:
+            name = f"{stage.name}: " if stage.name else ""
+            yield (
+                f"{label:<12}{name}{batches.items} search items a trial, others after "
+                f"{batches.trials} trials; of these the best {batches.keep} on validation items"
+            )
+            label = ""
 
 
 def _sources(stage: StageConfig) -> str:

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from evomerge.recipe.model import DType
-from evomerge.study.stage_checks import study_problems
+from evomerge.study.config_checks import study_problems
 from evomerge.types import Arguments, Goal, Split
 
 Name: TypeAlias = Annotated[

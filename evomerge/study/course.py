@@ -16,7 +16,7 @@ from evomerge.spaces import Space
 from evomerge.study.config import PickConfig, StageConfig
 from evomerge.study.outline import Outline
 from evomerge.study.picks import Combine, choose
-from evomerge.study.stages import stage_context, stage_donors, stage_space
+from evomerge.study.stages import stage_donors, stage_space
 from evomerge.types import Genotype, Trial
 
 _NODE: TypeAdapter[Node] = TypeAdapter(Node)
@@ -206,12 +206,12 @@ class Course:
 
     def _space(self, index: int, payload: Mapping[str, Any]) -> Space:
         donors = {name: _NODE.validate_python(node) for name, node in payload["donors"].items()}
-        context = stage_context(self._study.context, donors)
         through = payload.get("through") or {}
         recipe, start = through.get("recipe"), through.get("start")
         return stage_space(
             self._plan[index].space,
-            context,
+            self._study.context,
+            donors,
             self._study.folder,
             None if recipe is None else Recipe.model_validate(recipe),
             None if start is None else tuple(start),

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evomerge.errors import RunDirectoryError
 from evomerge.journal import Event, read_events
 from evomerge.merging import open_checkpoint
-from evomerge.recipe import ModelRef
+from evomerge.recipe import ModelRef, ParameterCounts
 from evomerge.spaces import Space, SpaceContext, declaration
 from evomerge.study.config import StudyConfig
-from evomerge.study.stages import stage_context, stage_donors, stage_space
+from evomerge.study.stages import stage_donors, stage_space
 from evomerge.types import Objective
 
 
@@ -71,7 +71,20 @@ class Outline:
             opening["later_spaces"] = [declaration(space) for space in self.later]
         if context.depths:
             opening["depths"] = dict(context.depths)
+        if any(_limits_parameters(space) for space in (self.space, *self.later)):
+            models = {"base": context.base, **context.donors}
+            opening["parameters"] = {
+                name: asdict(counts)
+                for name, ref in models.items()
+                if (counts := context.counts(ref)) is not None
+            }
         return opening
+
+
+def _limits_parameters(space: Space) -> bool:
+    """Say whether what a genotype of a space means depends on how much the models store."""
+    content = declaration(space) or {}
+    return "max_parameters" in content.get("layers", content).get("limits", {})
 
 
 def recorded_config(opening: Mapping[str, Any]) -> StudyConfig:
@@ -105,11 +118,14 @@ def read_outline(opening: Mapping[str, Any]) -> Outline:
     }
     layout = open_checkpoint(base, allow_pickle=config.models.allow_pickle).layout
     depths = opening.get("depths", {})
-    context = SpaceContext(base, donors, layout, opening["dtype"], config.seed, depths)
+    models = {"base": base, **donors}
+    counts = {
+        models[name]: ParameterCounts(tuple(found["layers"]), found["outside"])
+        for name, found in opening.get("parameters", {}).items()
+    }
+    context = SpaceContext(base, donors, layout, opening["dtype"], config.seed, depths, counts)
     first = config.plan[0]
-    space = stage_space(
-        first.space, stage_context(context, stage_donors(context, first, {})), folder
-    )
+    space = stage_space(first.space, context, stage_donors(context, first, {}), folder)
     objectives = tuple(Objective(name, goal) for name, goal in opening["objectives"].items())
     return Outline(config, folder, context, space, objectives)
 

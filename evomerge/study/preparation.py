@@ -11,10 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from evomerge import zoo
 from evomerge.errors import ConfigError, nearest
 from evomerge.fitness import check_fitness
-from evomerge.merging import MergeEngine, resolve_device
+from evomerge.merging import MergeEngine, parameter_counts, resolve_device
 from evomerge.optimizers import Optimizer, Scalarised, build_optimizer
 from evomerge.recipe.model import ModelRef, Recipe, Source
 from evomerge.spaces import Space, SpaceContext
@@ -28,7 +30,18 @@ from evomerge.study.unseen import StandIns
 from evomerge.types import Objective
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, items_digest
 
-VERSIONED = ("evomerge", "torch", "transformers", "numpy", "cma", "pymoo", "optuna", "scipy")
+VERSIONED = (
+    "evomerge",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "scipy",
+    "cma",
+    "cmaes",
+    "pymoo",
+    "optuna",
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,9 @@ class Prepared(Outline):
             part: what it is going to search.
             position: of the part among all of the run; each draws numbers of its own.
         """
-        seed = (self.config.seed + position) % 2**32
+        seed = self.config.seed
+        if position:  # mixed, so that no stage draws what another seed's other stage does
+            seed = int(np.random.SeedSequence([seed, position]).generate_state(1)[0])
         search = part.stage.search
         return _optimizer(search, part.space, seed, self.objectives, self.folder)
 
@@ -212,7 +227,8 @@ def _context(
     depths = {name: engine.open(ref).layout.n_layers for name, ref in donors.items()}
     other = {name: depth for name, depth in depths.items() if depth != layout.n_layers}
     dtype = config.dtype or engine.config(_unmerged(base))["dtype"]
-    return SpaceContext(base, donors, layout, dtype, config.seed, other)
+    counts = {ref: parameter_counts(engine.open(ref)) for ref in (base, *donors.values())}
+    return SpaceContext(base, donors, layout, dtype, config.seed, other, counts)
 
 
 def _local(path: str | None, folder: Path) -> Any:

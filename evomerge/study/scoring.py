@@ -26,6 +26,9 @@ LAMBDA = "lambda="
 class Scoring:
     """Scores baselines on the items the front was picked on, and both on hold-out items.
 
+    Hold-out scores are those of the models that are exported: of a layer path, of its folded
+    weights (see `Evaluator`), while the search ran it on its donors.
+
     Only what the journal does not hold yet is scored, so it can be interrupted and resumed.
 
     Args:

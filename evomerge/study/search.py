@@ -8,22 +8,21 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from evomerge.errors import InvalidGenotype, UserError
 from evomerge.journal import Event, Journal, outcome_from_json, outcome_to_json
 from evomerge.journal.events import canonical
 from evomerge.optimizers import Optimizer, Proposal, Scalarised
 from evomerge.recipe import Recipe
 from evomerge.study.config import BudgetConfig
 from evomerge.study.course import Course, Part
-from evomerge.study.failures import FailuresInARow
 from evomerge.study.interrupt import Interrupt
+from evomerge.study.mismatch import other_choice, other_proposal
 from evomerge.study.picks import Combine, costs_of
 from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer, Progress, silent
 from evomerge.study.records import asked, number_of, recorded, shared, trial_id
-from evomerge.study.replay import other_choice, other_proposal
-from evomerge.study.spent import seconds_spent
+from evomerge.study.stages import MEANINGLESS
 from evomerge.study.standing import Standing
+from evomerge.study.stopping import Stopping
 from evomerge.study.twins import Paid, Twins, key_of
 from evomerge.study.validation import VALIDATED, Validation
 from evomerge.types import Completed, Failed, Outcome, Split, Trial
@@ -73,7 +72,6 @@ class Search:
         self.stopped: str | None = None
         self._study = study
         self._journal = journal
-        self._budget = budget
         self._observe = observe
         self._optimizers: list[Optimizer] = []
         self._combine: dict[int, Combine] = {}
@@ -81,16 +79,19 @@ class Search:
         self._validating: set[int] = set()
         self._origins: dict[int, str] = {}
         self._asked = 0
-        self._failures = FailuresInARow(journal.folder)
+        self._stopping = Stopping(journal, budget, study.config.limits.trials, self.course)
         self._pending: dict[int, _Pending] = {}
         self._standing = Standing(study.objectives, study.context.donors)
         if self.course.parts:
             self._enter(self.course.parts[0])
         for event in journal.events:
             self._replay(event)
-        self._spent_s = seconds_spent(journal)
         over = self._part_over() is not None and self.course.is_last
-        if self._pending or self.validation.due(ended=over) or not (over or self._out_of_time(0.0)):
+        if (
+            self._pending
+            or self.validation.due(ended=over)
+            or not (over or self._stopping.out_of_time(0.0))
+        ):
             self.stopped = None
 
     def run(self, workers: Executor, interrupt: Interrupt) -> str | None:
@@ -118,7 +119,7 @@ class Search:
                 more = reason is None or self._pending or due or not self.course.is_last
                 if interrupt.requested and more:
                     return None
-                late = self._out_of_time(time.monotonic() - started)
+                late = self._stopping.out_of_time(time.monotonic() - started)
                 if self.course.is_last:
                     return self._stop(reason or NOTHING_LEFT)
                 if late is not None:
@@ -189,7 +190,7 @@ class Search:
         """
         try:
             recipe = self.course.decode(number, pending.proposal.genotype)
-        except (InvalidGenotype, UserError, ValueError, ArithmeticError) as error:
+        except MEANINGLESS as error:
             self._finish(number, Failed("invalid", str(error)), pending.attempt, {})
             return 0
         key = self._key(recipe, self.validation.items_of(number))
@@ -235,7 +236,7 @@ class Search:
         self._validating.discard(number)
         payload = recorded(self._journal, job.id, "validation", outcome)
         self._validated(number, payload, result.timing)
-        self._failures.count(outcome)
+        self._stopping.note(outcome)
         if isinstance(outcome, Completed):
             for twin in self._twins.complete(self._key(job.recipe, VALIDATED), number, payload):
                 self._repeat(twin, (number, payload))
@@ -276,7 +277,7 @@ class Search:
                 return 0  # the next session repeats it
             return self._submit(workers, number, self._pending[number])
         payload = self._finish(number, outcome, attempt, timing)
-        self._failures.count(outcome)
+        self._stopping.note(outcome)
         key = self._key(result.job.recipe, self.validation.items_of(number))
         if isinstance(outcome, Completed):
             for twin in self._twins.complete(key, number, payload):
@@ -330,7 +331,7 @@ class Search:
             Progress(
                 "search",
                 len(self.trials) - part.first,
-                self._allowed(part),
+                self._stopping.allowed(part),
                 self._standing.failed,
                 dict(self._standing.best),
                 len(self._standing.front),
@@ -342,30 +343,13 @@ class Search:
 
     def _exhausted(self, session_s: float) -> str | None:
         """Say why the present stage may not ask any more."""
-        return self._part_over() or self._out_of_time(session_s)
+        return self._part_over() or self._stopping.out_of_time(session_s)
 
     def _part_over(self) -> str | None:
         """Say why the present stage is over, whatever time is left."""
         if not self.course.parts:
             return NOTHING_LEFT
-        part = self.course.parts[-1]
-        allowed = self._allowed(part)
-        if allowed is not None and self._asked - part.first >= allowed:
-            return f"budget: {self._budget.trials} trials"
-        return self._optimizers[-1].stop_reason()
-
-    def _allowed(self, part: Part) -> int | None:
-        """Return how many trials a stage may ask for; what was added belongs to the last."""
-        added = (self._budget.trials or 0) - (self._study.config.limits.trials or 0)
-        if part.trials is None:
-            return None
-        return part.trials + (added if self.course.is_last else 0)
-
-    def _out_of_time(self, session_s: float) -> str | None:
-        hours = self._budget.hours
-        if hours is not None and self._spent_s + session_s >= hours * 3600:
-            return f"budget: {hours:g} hours"
-        return None
+        return self._stopping.out_of_trials(self._asked) or self._optimizers[-1].stop_reason()
 
     def _stop(self, reason: str) -> str:
         self.stopped = reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import traceback
 from collections.abc import Sequence
@@ -31,8 +32,13 @@ class Evaluator:
     """Donors, resident model, fitnesses and items, built once and used for every candidate.
 
     Candidates that mix weights are merged into one resident model. Candidates with a path run on
-    resident donors (see `PathExecutor`), which stay for the next path; the model for mixing is
-    given up when a path comes and built anew when it is needed again.
+    resident donors (see `PathExecutor`), which stay for the next path. A worker holds the one or
+    the other: the model for mixing is given up when a path comes, donors and common prefixes when
+    a merge comes.
+
+    On hold-out items a path is scored by its folded weights, as they are exported. Scaling
+    activations and scaling weights is the same computation, but in 16 bits not the same rounding,
+    and what is reported must be true of the model that users get.
 
     Args:
         spec: what to build.
@@ -48,7 +54,8 @@ class Evaluator:
         self._name = name
         self._device = resolve_device(spec.device)
         self._engine = MergeEngine(device=self._device, allow_pickle=spec.allow_pickle)
-        self._paths = PathExecutor(self._engine, self._device, cache_bytes=spec.path_cache_bytes)
+        self._paths = self._path_executor()
+        self._runs_paths = False
         self._resident: Resident | None = None
         self._config = self._engine.config(spec.template)
         self._fitness: list[BoundFitness] = []
@@ -104,10 +111,16 @@ class Evaluator:
             )
         return items
 
+    def _path_executor(self) -> PathExecutor:
+        cache_bytes = self._spec.path_cache_bytes
+        return PathExecutor(self._engine, self._device, cache_bytes=cache_bytes)
+
     def _merge(self, job: Job) -> Resident:
-        if job.recipe.path is not None:
+        if job.recipe.path is not None and job.split != "holdout":
             self._resident = None  # its memory is for donors, hidden states and longer caches
+            self._runs_paths = True
             return self._paths.load(job.recipe)
+        self._release_paths()
         config = self._engine.config(job.recipe)
         if self._resident is None or config != self._config:
             self._resident = None  # give the memory back before the next one is built
@@ -116,6 +129,16 @@ class Evaluator:
         else:
             self._engine.apply(job.recipe, self._resident.module)
         return self._resident
+
+    def _release_paths(self) -> None:
+        """Give up the donors of paths and what their prefixes computed."""
+        if not self._runs_paths:
+            return
+        count = self._paths.count
+        self._paths = self._path_executor()
+        self._paths.count = count
+        self._runs_paths = False
+        gc.collect()  # the latest path and its donors refer to one another
 
     def _score(
         self, job: Job, resident: Resident, part: ObjectiveSpec, fitness: BoundFitness

@@ -91,3 +91,17 @@ def test_the_estimate_counts_a_batch_and_the_validations(batched):
     _, out, _ = batched("check", "study.yaml", "--estimate")
     assert "batches     2 search items for each candidate" in out
     assert "validation  of the best 4, on validation items" in out
+
+
+def test_check_and_status_say_what_a_trial_is_scored_on(batched):
+    line = "batches     2 search items a trial, others after 3 trials; of these the best 1 on"
+    assert line in batched("check", batched.write())[1]
+    found = json.loads(batched("check", "study.yaml", "--json")[1])
+    assert found["batches"] == {"items": 2, "trials": 3, "keep": 1}
+    code, _, err = batched.run()
+    assert code == 0, err
+    status = json.loads(batched("status", "run", "--json")[1])
+    validated = [e for e in read_events(batched.folder / "run") if e.kind == "validated"]
+    assert status["batches"] == {"": {"items": 2, "trials": 3, "keep": 1}}
+    assert status["validated"] == len(validated) > 0
+    assert "batches   2 search items a trial" in batched("status", "run")[1]

@@ -155,3 +155,33 @@ def test_options_that_mean_nothing_are_refused(world, options, message):
     code, _, err = world("check", "study.yaml", *options)
     assert code == 2
     assert message in err
+
+
+def test_baselines_cost_merges_and_the_front_of_a_path_search_its_exports(world, models):
+    del world.study["objectives"]["near"]
+    world.study["space"] = {"path": "slots", "repeats": 2, "limits": {"min_hops": 2}}
+    world.study["search"] = {"optimizer": "random"}
+    world.study["front"] = {"baselines": ["base", "donors"], "size": 3}
+    world.write()
+    found = estimated(world, "--device", "a100")["estimate"]
+    module = LlamaForCausalLM.from_pretrained(models / "base")
+    count = sum(p.numel() for p in module.parameters())
+    layer = sum(p.numel() for p in module.model.layers[0].parameters())
+    (stage,) = found["stages"]
+    assert stage["largest"]["hops"] == 8
+    assert stage["memory"]["weights"] == 2 * 4 * count  # two donors, whole
+    assert found["final_memory"]["weights"] == 4 * (count + 6 * layer)  # eight layers of their own
+    assert found["final_memory"]["prefix_cache"] == 0
+    # a merge space with the same baselines takes as long over them, whatever it searches
+    world.study["front"]["baselines"] = []
+    world.write()
+    front = estimated(world, "--device", "a100")["estimate"]["final_seconds"]
+    baselines = [all_ - own for all_, own in zip(found["final_seconds"], front, strict=True)]
+    spaces = []
+    for listed in (["base", "donors"], []):
+        world.study |= {"space": "task_arithmetic", "front": {"baselines": listed, "size": 3}}
+        world.write()
+        spaces.append(estimated(world, "--device", "a100")["estimate"])
+    assert spaces[0]["final_memory"] is None
+    pairs = zip(*(one["final_seconds"] for one in spaces), strict=True)
+    assert baselines == pytest.approx([all_ - own for all_, own in pairs])

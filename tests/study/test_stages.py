@@ -26,6 +26,7 @@ from tests.study.fakes import (
     Interrupting,
     PlainSpace,
     config,
+    prepared,
     score,
     staged_config,
     without_models,
@@ -323,3 +324,17 @@ def test_only_what_is_limited_can_be_extended(tmp_path):
     start(run)
     with pytest.raises(UserError, match="only trials"):
         resume(run, hours=1)
+
+
+def test_no_two_stages_of_neighbouring_seeds_draw_the_same():
+    def proposals(seed, position):
+        search = {"optimizer": "random", "seeds": False}
+        study = prepared(staged_config({**STAGES[0], "search": search}, seed=seed))
+        path = Course(study)
+        part = path.begin(path.propose([], {}), 0)
+        optimizer = study.optimizer(part, position)
+        return [optimizer.ask(number).genotype for number in range(4)]
+
+    found = [proposals(seed, position) for seed in (3, 4) for position in (0, 1, 2)]
+    assert len({tuple(one) for one in found}) == 6
+    assert proposals(4, 2) == found[5]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import evomerge.zoo
-from evomerge.fitness import load_items
+from evomerge.fitness import MergedModel, build_fitness, load_items
+from evomerge.merging import MergeEngine, PathExecutor
 from evomerge.recipe.model import ModelRef, Recipe
 from evomerge.types import Completed, Failed, Objective
+from evomerge.workers.evaluator import Evaluator
 from evomerge.workers.inline import InlineExecutor
 from evomerge.workers.protocol import Job
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, items_digest
@@ -125,3 +131,69 @@ def test_a_fitness_may_ask_for_the_folded_checkpoint(tmp_path):
     (result,) = run(InlineExecutor(spec(tmp_path, "./fitness.py:surprise")), path(hops))
     assert isinstance(result.outcome, Completed), result.outcome
     assert result.outcome.metrics["surprise"] < 1e-3
+
+
+SCALED = [(0, 0), (1, 1, 0.7), (0, 2, 1.3), (1, 2, 0.6), (0, 2, 0.9), (0, 3, 1.4)]
+
+
+def scored_on(objective, digest):
+    return ObjectiveSpec(
+        objective,
+        "negative_log_likelihood",
+        search="items.jsonl",
+        holdout="items.jsonl",
+        digests=dict.fromkeys(("search", "holdout"), digest),
+    )
+
+
+def test_holdout_scores_are_those_of_the_exported_checkpoint(tmp_path):
+    plain = spec(tmp_path)
+    digest = plain.objectives[0].digests["search"]
+    both = replace(plain, objectives=(scored_on(SURPRISE, digest),))
+    recipe = path(SCALED).model_copy(update={"dtype": "bfloat16"})
+    executor = InlineExecutor(both)
+    found = {}
+    for split in ("search", "holdout", "search"):
+        executor.submit(Job("trial-000000", recipe, split))
+        (result,) = executor.wait()
+        found.setdefault(split, []).append(result.outcome.metrics["surprise"])
+
+    engine = MergeEngine()
+    engine.write(recipe, tmp_path / "exported")
+    fitness = build_fitness("negative_log_likelihood", {}, folder=tmp_path)
+    items = load_items("items.jsonl", folder=tmp_path)
+
+    def surprise(module):
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path / "exported")
+        model = MergedModel(
+            module,
+            tokenizer,
+            recipe=recipe,
+            split="holdout",
+            items=items,
+            device="cpu",
+            write=lambda folder: None,
+            delta=lambda: None,
+        )
+        with model:
+            return fitness.score(model)[0]
+
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "exported", dtype=torch.bfloat16)
+    assert found["holdout"] == [surprise(exported.eval())]
+    assert found["search"] == [surprise(PathExecutor(engine).load(recipe).module)] * 2
+    # otherwise the two would not have to be told apart
+    assert found["holdout"][0] != found["search"][0]
+    assert found["holdout"][0] == pytest.approx(found["search"][0], rel=0.05)
+
+
+def test_a_merge_frees_what_paths_hold_and_keeps_their_count(tmp_path):
+    evaluator = Evaluator(spec(tmp_path))
+    first = evaluator.evaluate(Job("trial-000000", path([(0, 0), (1, 1), (0, 3)])))
+    donors = [weakref.ref(donor.module) for donor in evaluator._paths._donors.values()]
+    assert len(donors) == 2
+    merged = evaluator.evaluate(Job("trial-000001", whole(BASE)))
+    assert [donor() for donor in donors] == [None, None]
+    assert len(evaluator._paths.cache) == 0
+    again = evaluator.evaluate(Job("trial-000002", path([(0, 0), (1, 1), (0, 3)])))
+    assert (merged.hops, again.hops, again.hops_reused) == (0, first.hops, 0)
+    assert again.outcome == first.outcome
