@@ -170,7 +170,9 @@ class Slice(Frozen):
 
 def _read_hop(value: Any) -> Any:
     """Read the short spelling [model, layer] or [model, layer, scale]."""
-    if isinstance(value, list | tuple) and len(value) in (2, 3):
+    if isinstance(value, list | tuple):
+        if len(value) not in (2, 3):
+            raise ValueError("write a hop as [model, layer] or [model, layer, scale]")
         return dict(zip(("model", "layer", "scale"), value, strict=False))
     return value
 
@@ -212,12 +214,14 @@ class LayerPath(Frozen):
         scaling: what the hops' scales mean.
     """
 
-    hops: tuple[Annotated[Hop, BeforeValidator(_read_hop)], ...] = Field(min_length=1)
+    hops: tuple[Annotated[Hop, BeforeValidator(_read_hop)], ...]
     scaling: Scaling = "delta"
 
     @field_validator("hops", mode="before")
     @classmethod
     def _check_length(cls, hops: Any) -> Any:
+        if isinstance(hops, list | tuple) and not hops:
+            raise ValueError("the path is empty; give it at least one hop")
         if isinstance(hops, list | tuple) and len(hops) > MAX_HOPS:
             raise ValueError(f"the path is too long: {len(hops):,} hops of at most {MAX_HOPS:,}")
         return hops

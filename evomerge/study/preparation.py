@@ -19,7 +19,7 @@ from evomerge.fitness import check_fitness
 from evomerge.merging import MergeEngine, parameter_counts, resolve_device
 from evomerge.optimizers import Optimizer, Scalarised, build_optimizer
 from evomerge.recipe.model import ModelRef, Recipe, Source
-from evomerge.spaces import Space, SpaceContext
+from evomerge.spaces import Space, SpaceContext, known_recipes
 from evomerge.study.config import SearchConfig, StudyConfig
 from evomerge.study.course import Part
 from evomerge.study.items import ItemsBySplit, read_items
@@ -115,6 +115,9 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
             lambda search, space: _optimizer(search, space, config.seed, objectives, folder),
             problems,
         ).run(engine)
+        uniform = known_recipes(context).get("uniform")
+        if uniform is not None and not problems.lines:  # of base and donors, as the baselines are
+            problems.attempt("models", lambda: engine.check(uniform))
     if problems.lines or context is None:
         raise ConfigError(problems.lines)
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from evomerge.errors import SpaceError, UserError
 from evomerge.merging import MergeEngine
+from evomerge.merging.plan import Plan
 from evomerge.optimizers import Optimizer
 from evomerge.recipe import ModelRef, Node, Recipe
-from evomerge.spaces import Space, SpaceContext
+from evomerge.spaces import JointSpace, PathSpace, Space, SpaceContext
 from evomerge.spaces.paths.spec import DepthwiseSpec, JointSpec, SequenceSpec, SlotsSpec
 from evomerge.study.config import SearchConfig, StageConfig, StudyConfig
 from evomerge.study.problems import Problems
@@ -95,7 +96,7 @@ class Rehearsal:
         recipe = attempt(f"{where}space", lambda: _start(whole))
         if recipe is None:
             return None
-        plan = attempt(f"{where}space", lambda: engine.check(recipe))
+        plan = attempt(f"{where}space", lambda: _check(engine, space, recipe))
         optimizer = attempt(f"{where}search", lambda: self._optimizer(stage.search, whole))
         if stage.batches is not None and optimizer is not None:
             self._check_batches(stage.search.optimizer, optimizer, where)
@@ -199,6 +200,17 @@ def _start(space: Space) -> Recipe:
             f"its initial genotype means no recipe, {type(error).__name__}: {error}; give the "
             "genes initial values that decode"
         ) from error
+
+
+def _check(engine: MergeEngine, space: Space, recipe: Recipe) -> Plan:
+    """Check a search's first recipe; a path need not pass through every donor, so all of them too.
+
+    Raises:
+        RecipeError, CheckpointError, PluginError: see `MergeEngine.check`.
+    """
+    if isinstance(space, PathSpace | JointSpace):
+        engine.check(space.across())
+    return engine.check(recipe)
 
 
 def _merged(recipe: Recipe) -> Iterator[Node]:

@@ -269,7 +269,11 @@ def _work(
             job = pipe.recv()
         except EOFError:
             return
-        pipe.send(evaluator.evaluate(job))
+        result = evaluator.evaluate(job)
+        try:
+            pipe.send(result)
+        except BrokenPipeError:  # the driver was killed meanwhile: nobody is left to tell
+            return
 
 
 def _leave_with(driver: int) -> None:

@@ -196,3 +196,12 @@ def test_a_path_that_is_too_long_is_refused():
         ValidationError, match="the path is too long: 10,001 hops of at most 10,000"
     ):
         recipe_of([[0, 0]] * 10_001)
+
+
+@pytest.mark.parametrize(
+    ("hops", "message"),
+    [([], "the path is empty"), ([[0, 0, 1.0, 2]], r"\[model, layer, scale\]")],
+)
+def test_hops_that_mean_nothing_are_refused_in_words(hops, message):
+    with pytest.raises(ValueError, match=message):
+        LayerPath.model_validate({"hops": hops})

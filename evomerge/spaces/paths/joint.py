@@ -57,6 +57,10 @@ class JointSpace:
         merged = self._merge.decode(values[: self._n_merge])
         return through(self._layers.decode(values[self._n_merge :]), merged)
 
+    def across(self) -> Recipe:
+        """Return a path with a layer of the merge and of every donor, see `PathSpace.across`."""
+        return self._layers.across()
+
 
 def _below(origin: Origin, key: str) -> Origin:
     return replace(origin, prefix=(*origin.prefix, key))

@@ -122,6 +122,16 @@ class PathSpace:
                 f"makes {places:,} places, and a path has at most {MAX_HOPS:,} hops; lower it",
             )
 
+    def across(self) -> Recipe:
+        """Return a path with a layer of every donor, which shows whether their layers fit."""
+        nodes = self._pool.nodes
+        return Recipe(
+            merge_method="passthrough",
+            models=tuple(Source(model=node) for node in nodes),
+            path=LayerPath(hops=tuple(Hop(model=model, layer=0) for model in range(len(nodes)))),
+            dtype=self._context.dtype,
+        )
+
     def _read_genome(self, origin: Origin) -> Genome:
         spec, pool, guards = self.spec, self._pool, self._guards
         if isinstance(spec, SlotsSpec):
