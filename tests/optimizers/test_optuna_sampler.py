@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 
 import pytest
 
 optuna = pytest.importorskip("optuna")
 
-from evomerge.errors import ConfigError, MissingExtra, PluginError  # noqa: E402
+from evomerge.errors import ConfigError, MissingExtra  # noqa: E402
 from evomerge.optimizers.optuna_sampler import OptunaSampler  # noqa: E402
 from evomerge.testing.problems import (  # noqa: E402
     conditional_domain,
@@ -143,10 +142,3 @@ def test_a_missing_optuna_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtra, match=r"pip install 'evomerge\[optuna\]'"):
         OptunaSampler(continuous_domain(2), 1, 0)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("cmaes") is not None, reason="cmaes is installed")
-def test_a_sampler_whose_package_is_missing_says_so():
-    problem = sphere(continuous_domain(2))
-    with pytest.raises(PluginError, match="cmaes"):
-        drive(OptunaSampler(problem.domain, 1, 0, sampler="cmaes"), problem, 12)
