@@ -104,7 +104,7 @@ def check(
         bool, typer.Option("--estimate", help="Estimate memory, operations and time.")
     ] = False,
     device: Annotated[
-        str | None, typer.Option(help="Of the estimate: a100, h100, h200, l40s, rtx-4090.")
+        str | None, typer.Option(help="Of the estimate: a100, a100-40gb, h100, h200, …")
     ] = None,
     device_tflops: Annotated[
         float | None, typer.Option(help="Peak 10^12 operations a second of the device.")

@@ -154,7 +154,9 @@ class DeclaredSpace:
         each = self._scope(parameter, path)
         if each is None and gene.per is None:
             raise self._origin.error(
-                path, f"'{method}' is a method of your own: say 'per: donor' or 'per: all'"
+                path,
+                f"evomerge has no merge method '{method}', {nearest(method, METHODS)}; for a "
+                "method of your own say 'per: donor' or 'per: all'",
             )
         if each is False and gene.per == "donor":
             raise self._origin.error(

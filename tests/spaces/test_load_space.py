@@ -219,7 +219,7 @@ TASK = "merge_method: task_arithmetic\ngenes:\n  weight:\n    range: [0, 1]\n"
         ),
         (
             "merge_method: my.own:method\ngenes: {x: {range: [0, 1]}}\n",
-            "s.yaml:2: genes.x: 'my.own:method' is a method of your own",
+            "s.yaml:2: genes.x: evomerge has no merge method 'my.own:method'",
         ),
         ("merge_method: ties\ngenes: {}\n", "s.yaml:2: genes: "),
         (

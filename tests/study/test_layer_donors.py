@@ -42,7 +42,7 @@ def test_a_donor_the_first_path_does_not_use_is_checked_too(tmp_path):
     base, other = llama(tmp_path / "base", seed=0), llama(tmp_path / "eps", seed=1)
     config = json.loads((other / "config.json").read_text()) | {"rms_norm_eps": 1e-3}
     (other / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ConfigError, match="rms_norm_eps 0.001 and model"):
+    with pytest.raises(ConfigError, match=r"rms_norm_eps 0\.001 and model"):
         prepare(study(tmp_path, PATH, a=str(base), b=str(other)), tmp_path)
 
 
