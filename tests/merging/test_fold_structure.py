@@ -101,7 +101,7 @@ def test_refusals(pair, engine, tmp_path):
     text = refused(engine, recipe_of([tied], [[0, 0, -0.5]]), RecipeError)
     assert "tied" in text
     assert "hops[0]" in text
-    with pytest.raises(ValueError, match="at least 1 item"):
+    with pytest.raises(ValueError, match="the path is empty"):
         recipe_of([a], [])
     with pytest.raises(ValueError, match="hop 0: scale 0 "):
         recipe_of([a], [[0, 0, 0]], "full")
