@@ -1,6 +1,6 @@
 """Do the optimizers run at the paper's dimension? A surrogate for M = 64, r = 3, T = 192.
 
-    python experiments/data_flow/dimension.py --out /tmp/dimension --generations 100 --seeds 5
+    python experiments/data_flow/dimension.py --out runs/dimension --generations 100 --seeds 5
 
 Two donors of 32 layers and the shipped spaces: `sakana_dfs` (192 slots, two of them fixed: 190
 indicators + 191 scales), `sakana_dfs_matrix` (190 + 64^2 = 4286 genes) and `layer_sequence`. No
