@@ -8,7 +8,7 @@ import platform
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -80,7 +80,8 @@ class Journal:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise RunDirectoryError(f"{folder} is in use by another evomerge process") from None
-        try:
+        with ExitStack() as failing:
+            failing.callback(self._lock.release)
             with _reported(folder):
                 self._connection = sqlite3.connect(path, isolation_level=None)
                 self._connection.execute("PRAGMA journal_mode=WAL")
@@ -97,9 +98,7 @@ class Journal:
                 )
             self._digest = self._last_digest()
             self._session = self._start_session()
-        except BaseException:
-            self._lock.release()
-            raise
+            failing.pop_all()
 
     def append(
         self,

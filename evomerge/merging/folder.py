@@ -67,15 +67,13 @@ def write_folder(
         partial.rename(directory)
         _sync_folder(directory.parent)
     except OSError as error:
-        _discard(partial)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
                 f"{directory}: the disk is full; the model needs about {_size(plan):,} bytes"
             ) from error
         raise UserError(f"{directory}: cannot be written: {error.strerror or error}") from error
-    except BaseException:
+    finally:
         _discard(partial)
-        raise
 
 
 def _write_weights(

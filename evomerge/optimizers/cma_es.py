@@ -34,9 +34,8 @@ from scipy.special import ndtri
 from evomerge.errors import ConfigError, SpaceError
 from evomerge.optimizers.arguments import checked_domain, choice, flag, integer, number
 from evomerge.optimizers.costs import ranked_costs
-from evomerge.optimizers.generation import Generation
+from evomerge.optimizers.generation import Generation, Generational
 from evomerge.optimizers.known_points import known_points
-from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Needs, Proposal
 from evomerge.optimizers.starting import is_shaped, start_point, threshold_mean, unit_spread
 from evomerge.spaces.domain import Domain
@@ -70,7 +69,7 @@ class _Run:
     flat: int = 0
 
 
-class CmaEs:
+class CmaEs(Generational):
     """Covariance matrix adaptation for one objective.
 
     Args:
@@ -137,8 +136,7 @@ class CmaEs:
         streams = np.random.SeedSequence(integer("seed", seed, 0)).spawn(2)
         self._normals = np.random.default_rng(streams[0])
         self._restart_choices = np.random.default_rng(streams[1])
-        self._pending = PendingTrials(n_objectives)
-        self._stopped: str | None = None
+        super().__init__(n_objectives)
         self._evaluations = {False: 0, True: 0}  # by `_Run.small`
         self._n_large = 0  # restarts with a doubled population
         self._last_large = 0  # evaluations of the latest run that was not small
@@ -182,35 +180,11 @@ class CmaEs:
         """Whether only variances are learnt."""
         return self._separable
 
-    def ask(self, trial_number: int) -> Proposal | None:
-        """Propose the next candidate of the generation, or None to wait for its tells."""
-        self._pending.check_new(trial_number)
-        if self._stopped is not None:
-            return None
-        proposal = self._generation.hand_out(trial_number)
-        if proposal is not None:
-            self._pending.open(trial_number, proposal.genotype)
-        return proposal
-
-    def tell(self, trial: Trial) -> None:
-        """Learn one outcome; the distribution moves when the generation is complete.
-
-        Raises:
-            ValueError: the trial was never asked for, or was told already.
-        """
-        self._pending.close(trial)
-        self._generation.tell(trial)
-        if not self._generation.complete:
-            return
-        trials = self._generation.trials()
+    def _advance(self, trials: Sequence[Trial]) -> None:
         if self._run is None:
             self._begin(start_point(self._domain, trials, best=self._start_at_best))
         else:
             self._learn(self._run, trials)
-
-    def stop_reason(self) -> str | None:
-        """Say why the last run ended and no other may follow, or None."""
-        return self._stopped
 
     def _begin(self, point: Genotype) -> None:
         unit = self._unit(point, self._sigma0)

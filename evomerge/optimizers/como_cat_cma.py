@@ -26,10 +26,9 @@ from evomerge.errors import ConfigError
 from evomerge.optimizers.arguments import choice, flag, integer, number
 from evomerge.optimizers.cat_cma_kernel import CatCmaKernel, MixedVectors
 from evomerge.optimizers.costs import bounded, ranks
-from evomerge.optimizers.generation import Generation
+from evomerge.optimizers.generation import Generation, Generational
 from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.margin_search import SMALLEST_POPULATION, library_seed
-from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Needs, Proposal
 from evomerge.spaces.domain import Domain
 from evomerge.types import Genotype, Trial
@@ -38,7 +37,7 @@ FAILURE = 0.01
 """How far behind the worst completed cost a failure lies, as a share of the range of costs."""
 
 
-class ComoCatCma:
+class ComoCatCma(Generational):
     """Several CatCMA distributions that share a front of two objectives.
 
     A generation is the candidates of one kernel and the incumbents that the front needs.
@@ -87,8 +86,7 @@ class ComoCatCma:
         self._population = population
         self._start_at_best = choice("start", start, ("best", "initial")) == "best"
         self._starts = np.random.default_rng([seed, 0])
-        self._pending = PendingTrials(n_objectives)
-        self._stopped: str | None = None
+        super().__init__(n_objectives)
         self._number = 0
         self._kernels: tuple[_RankingKernel, ...] = ()
         self._como: Any = None
@@ -105,36 +103,12 @@ class ComoCatCma:
         """The distributions; none before the known points are told."""
         return self._kernels
 
-    def ask(self, trial_number: int) -> Proposal | None:
-        """Propose the next candidate of the generation, or None to wait for its tells."""
-        self._pending.check_new(trial_number)
-        if self._stopped is not None:
-            return None
-        proposal = self._generation.hand_out(trial_number)
-        if proposal is not None:
-            self._pending.open(trial_number, proposal.genotype)
-        return proposal
-
-    def tell(self, trial: Trial) -> None:
-        """Learn one outcome; a kernel moves when the generation is complete.
-
-        Raises:
-            ValueError: the trial was never asked for, or was told already.
-        """
-        self._pending.close(trial)
-        self._generation.tell(trial)
-        if not self._generation.complete:
-            return
-        trials = self._generation.trials()
+    def _advance(self, trials: Sequence[Trial]) -> None:
         self._note_range(trials)
         if not self._kernels:
             self._begin(trials)
         else:
             self._learn(trials)
-
-    def stop_reason(self) -> str | None:
-        """Say that all kernels have converged, or None."""
-        return self._stopped
 
     def _begin(self, known: Sequence[Trial]) -> None:
         points = (_best_first(known) if self._start_at_best else []) or [self._domain.initial]

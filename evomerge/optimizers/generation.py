@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Proposal
 from evomerge.types import Trial
 
@@ -39,3 +41,49 @@ class Generation:
     def trials(self) -> list[Trial]:
         """Return the trials in the order of the proposals, whatever the order of the tells."""
         return [self._trials[number] for number in self._numbers]
+
+
+class Generational(ABC):
+    """Ask and tell of an algorithm that moves when a whole generation is told.
+
+    A subclass sets `_generation` before the first ask, and in `_advance` the next one, or
+    `_stopped`.
+
+    Args:
+        n_objectives: how many costs a completed trial carries.
+    """
+
+    _generation: Generation
+
+    def __init__(self, n_objectives: int) -> None:
+        self._pending = PendingTrials(n_objectives)
+        self._stopped: str | None = None
+
+    def ask(self, trial_number: int) -> Proposal | None:
+        """Propose the next candidate of the generation, or None to wait for its tells."""
+        self._pending.check_new(trial_number)
+        if self._stopped is not None:
+            return None
+        proposal = self._generation.hand_out(trial_number)
+        if proposal is not None:
+            self._pending.open(trial_number, proposal.genotype)
+        return proposal
+
+    def tell(self, trial: Trial) -> None:
+        """Learn one outcome; the algorithm moves when the generation is complete.
+
+        Raises:
+            ValueError: the trial was never asked for, or was told already.
+        """
+        self._pending.close(trial)
+        self._generation.tell(trial)
+        if self._generation.complete:
+            self._advance(self._generation.trials())
+
+    def stop_reason(self) -> str | None:
+        """Say why the algorithm has ended, or None."""
+        return self._stopped
+
+    @abstractmethod
+    def _advance(self, trials: Sequence[Trial]) -> None:
+        """Learn a complete generation, its trials in the order of the proposals."""

@@ -16,7 +16,7 @@ Restarts are left to `cma_es`.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -25,9 +25,8 @@ import numpy as np
 from evomerge.errors import ConfigError, SpaceError
 from evomerge.optimizers.arguments import checked_domain, choice, flag, integer
 from evomerge.optimizers.costs import ranked_costs, ranks
-from evomerge.optimizers.generation import Generation
+from evomerge.optimizers.generation import Generation, Generational
 from evomerge.optimizers.known_points import known_points
-from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Proposal
 from evomerge.optimizers.starting import start_point
 from evomerge.spaces.domain import Domain, Gene
@@ -62,7 +61,7 @@ class Distribution(Protocol):
         ...
 
 
-class MarginSearch(ABC):
+class MarginSearch(Generational):
     """One-objective search with a distribution that starts at a known point.
 
     Args:
@@ -80,9 +79,8 @@ class MarginSearch(ABC):
             raise ConfigError([f"optimizer: {name} takes 1 objective, got {n_objectives}"])
         self._name = name
         self._domain = domain
-        self._pending = PendingTrials(n_objectives)
+        super().__init__(n_objectives)
         self._start_at_best = choice("start", start, ("best", "initial")) == "best"
-        self._stopped: str | None = None
         self._number = 0
         self._samples: list[Any] = []
         self._distribution: Distribution | None = None
@@ -101,35 +99,11 @@ class MarginSearch(ABC):
     def _distribution_at(self, point: Genotype) -> Distribution:
         """Return the distribution that a search starts with at a point."""
 
-    def ask(self, trial_number: int) -> Proposal | None:
-        """Propose the next candidate of the generation, or None to wait for its tells."""
-        self._pending.check_new(trial_number)
-        if self._stopped is not None:
-            return None
-        proposal = self._generation.hand_out(trial_number)
-        if proposal is not None:
-            self._pending.open(trial_number, proposal.genotype)
-        return proposal
-
-    def tell(self, trial: Trial) -> None:
-        """Learn one outcome; the distribution moves when the generation is complete.
-
-        Raises:
-            ValueError: the trial was never asked for, or was told already.
-        """
-        self._pending.close(trial)
-        self._generation.tell(trial)
-        if not self._generation.complete:
-            return
-        trials = self._generation.trials()
+    def _advance(self, trials: Sequence[Trial]) -> None:
         if self._distribution is None:
             self._begin(trials)
         else:
             self._learn(self._distribution, trials)
-
-    def stop_reason(self) -> str | None:
-        """Say that the distribution has converged, or None."""
-        return self._stopped
 
     def _begin(self, known: Sequence[Trial]) -> None:
         point = start_point(self._domain, known, best=self._start_at_best)

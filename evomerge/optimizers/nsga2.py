@@ -25,10 +25,9 @@ from pymoo.core.termination import NoTermination
 
 from evomerge.optimizers.arguments import checked_domain, flag, integer, number
 from evomerge.optimizers.costs import bounded
-from evomerge.optimizers.generation import Generation
+from evomerge.optimizers.generation import Generation, Generational
 from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.mixed_variation import Floats, Snap, crossover, mutation, snapped
-from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Needs, Proposal
 from evomerge.optimizers.sequence_variation import SequenceCrossover, SequenceMutation
 from evomerge.optimizers.sequences import Sequences
@@ -37,7 +36,7 @@ from evomerge.spaces.domain import Domain
 from evomerge.types import Genotype, Trial
 
 
-class Nsga2:
+class Nsga2(Generational):
     """Non-dominated sorting genetic algorithm for one or, better, several objectives.
 
     Args:
@@ -77,8 +76,7 @@ class Nsga2:
         self._sequences = Sequences(domain) if domain.sequence else None
         self._n_objectives = integer("n_objectives", n_objectives, 1)
         population = integer("population", population, 2)
-        self._pending = PendingTrials(n_objectives)
-        self._stopped: str | None = None
+        super().__init__(n_objectives)
         self._number = 0
         known = known_points(domain) if flag("seeds", seeds) else ()
         n_genes = len(domain)
@@ -110,31 +108,9 @@ class Nsga2:
         self._exact = {row.tobytes(): point for row, point in zip(first, known, strict=False)}
         self._draw()
 
-    def ask(self, trial_number: int) -> Proposal | None:
-        """Propose the next candidate of the generation, or None to wait for its tells."""
-        self._pending.check_new(trial_number)
-        if self._stopped is not None:
-            return None
-        proposal = self._generation.hand_out(trial_number)
-        if proposal is not None:
-            self._pending.open(trial_number, proposal.genotype)
-        return proposal
-
-    def tell(self, trial: Trial) -> None:
-        """Learn one outcome; the population moves when the generation is complete.
-
-        Raises:
-            ValueError: the trial was never asked for, or was told already.
-        """
-        self._pending.close(trial)
-        self._generation.tell(trial)
-        if self._generation.complete:
-            self._learn(self._generation.trials())
-            self._draw()
-
-    def stop_reason(self) -> str | None:
-        """Say that mating finds no genotype outside the population, or None."""
-        return self._stopped
+    def _advance(self, trials: Sequence[Trial]) -> None:
+        self._learn(trials)
+        self._draw()
 
     def _canonical(self, points: Floats) -> Floats:
         """Make equal genotypes equal points."""

@@ -35,12 +35,14 @@ def copy_of(world, name):
 
 
 def test_missing_study_file(world):
-    refused(world, "gone.yaml", "no such file", arguments=("run", "gone.yaml", "--out", "run"))
+    assert refused(
+        world, "gone.yaml", "no such file", arguments=("run", "gone.yaml", "--out", "run")
+    )
 
 
 def test_bad_yaml_has_a_line_number(world):
     (world.folder / "study.yaml").write_text("name: x\nseed: [1\nmodels: 3\n")
-    refused(world, "study.yaml:3", arguments=("run", "study.yaml", "--out", "run"))
+    assert refused(world, "study.yaml:3", arguments=("run", "study.yaml", "--out", "run"))
 
 
 @pytest.mark.parametrize(
@@ -58,15 +60,15 @@ def test_unknown_key_names_the_nearest(world, path, hint):
     for key in path[:-1]:
         node = node[key]
     node[path[-1]] = "task_arithmetics" if path == ("space",) else 3
-    refused(world, hint)
+    assert refused(world, hint)
 
 
 def test_missing_model_and_missing_weights(world):
     world.study["models"]["donors"]["first"] = "./gone"
-    refused(world, "models.donors.first", "gone")
+    assert refused(world, "models.donors.first", "gone")
     target = copy_of(world, "first")
     (target / "model.safetensors").unlink()
-    refused(world, "models.donors.first", "copy-of-first")
+    assert refused(world, "models.donors.first", "copy-of-first")
 
 
 def test_shapes_that_do_not_match_name_tensor_and_donor(world):
@@ -75,7 +77,7 @@ def test_shapes_that_do_not_match_name_tensor_and_donor(world):
     name = "model.layers.1.mlp.up_proj.weight"
     tensors[name] = torch.zeros(7, 32)
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
-    refused(world, name, "copy-of-second")
+    assert refused(world, name, "copy-of-second")
 
 
 def test_another_architecture(world):
@@ -83,7 +85,7 @@ def test_another_architecture(world):
     config = json.loads((target / "config.json").read_text())
     config |= {"architectures": ["MistralForCausalLM"], "model_type": "mistral"}
     (target / "config.json").write_text(json.dumps(config))
-    refused(world, "copy-of-second", "istral")
+    assert refused(world, "copy-of-second", "istral")
 
 
 def test_different_vocabulary_sizes(world):
@@ -95,7 +97,7 @@ def test_different_vocabulary_sizes(world):
     config = json.loads((target / "config.json").read_text())
     config["vocab_size"] += 1
     (target / "config.json").write_text(json.dumps(config))
-    refused(world, "copy-of-second", "vocabular")
+    assert refused(world, "copy-of-second", "vocabular")
 
 
 def test_pickle_is_refused_unless_allowed(world):
@@ -103,7 +105,7 @@ def test_pickle_is_refused_unless_allowed(world):
     tensors = load_file(target / "model.safetensors")
     (target / "model.safetensors").unlink()
     torch.save(tensors, target / "pytorch_model.bin")
-    refused(world, "pickle", "allow_pickle")
+    assert refused(world, "pickle", "allow_pickle")
     world.study["models"]["allow_pickle"] = True
     code, _, err = world.run()
     assert code == 0, err
@@ -113,7 +115,7 @@ def test_truncated_safetensors(world):
     target = copy_of(world, "second")
     content = (target / "model.safetensors").read_bytes()
     (target / "model.safetensors").write_bytes(content[: len(content) // 2])
-    refused(world, "model.safetensors")
+    assert refused(world, "model.safetensors")
 
 
 FITNESSES = {
@@ -133,13 +135,13 @@ def test_a_fitness_that_does_not_work(world, kind):
     code, words = FITNESSES[kind]
     (world.folder / "mine.py").write_text(code)
     world.study["objectives"]["near"] = {"fitness": "./mine.py:score"}
-    refused(world, "near", words)
+    assert refused(world, "near", words)
 
 
 def test_a_wrong_metric_name(world):
     (world.folder / "mine.py").write_text("def score(model):\n    return {'math': 1.0}\n")
     world.study["objectives"]["near"] = {"fitness": "./mine.py:score", "metric": "maths"}
-    refused(world, "near", "did you mean 'math'?")
+    assert refused(world, "near", "did you mean 'math'?")
 
 
 def test_models_without_a_tokenizer(world):
@@ -151,22 +153,22 @@ def test_models_without_a_tokenizer(world):
         "base": "./base",
         "donors": {"first": "./first", "second": "./second"},
     }
-    refused(world, "likely", "tokenizer.json")
+    assert refused(world, "likely", "tokenizer.json")
 
 
 def test_zero_budget(world):
     world.study["budget"] = {"trials": 0}
-    refused(world, "budget.trials")
+    assert refused(world, "budget.trials")
 
 
 def test_an_objective_without_data(world):
     del world.study["objectives"]["likely"]["search"]
-    refused(world, "objectives.likely", "search")
+    assert refused(world, "objectives.likely", "search")
 
 
 def test_items_that_stand_in_both_splits(world):
     world.study["objectives"]["likely"]["holdout"] = "search.jsonl"
-    refused(world, "objectives.likely.holdout", "6 items")
+    assert refused(world, "objectives.likely.holdout", "6 items")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,7 @@ def test_items_that_stand_in_both_splits(world):
 )
 def test_bad_items(world, content, words):
     (world.folder / "search.jsonl").write_text(content)
-    refused(world, words)
+    assert refused(world, words)
 
 
 def test_hold_out_items_that_another_objective_searches_with(world):
@@ -198,7 +200,7 @@ def test_items_that_change_from_one_reading_to_the_next(world):
         "def rows():\n    return [{'prompt': 'a', 'answer': str(next(n))}]\n"
     )
     world.study["objectives"]["likely"] |= {"search": "./mine.py:rows"}
-    refused(world, "likely", "same items every time")
+    assert refused(world, "likely", "same items every time")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +213,7 @@ def test_items_that_change_from_one_reading_to_the_next(world):
 def test_items_whose_python_raises(world, code, words):
     (world.folder / "mine.py").write_text(code)
     world.study["objectives"]["likely"] |= {"search": "./mine.py:rows"}
-    refused(world, "objectives.likely.search", words)
+    assert refused(world, "objectives.likely.search", words)
 
 
 def test_a_fitness_whose_constructor_raises(world):
@@ -220,7 +222,7 @@ def test_a_fitness_whose_constructor_raises(world):
         "    def __call__(self, model):\n        return 1.0\n"
     )
     world.study["objectives"]["near"] = {"fitness": "./mine.py:Score"}
-    refused(world, "near", "no judge")
+    assert refused(world, "near", "no judge")
 
 
 @pytest.mark.parametrize(
@@ -239,7 +241,9 @@ def test_a_fitness_whose_constructor_raises(world):
     ],
 )
 def test_an_override_that_is_wrong_is_named(world, override, words):
-    refused(world, words, arguments=("run", world.write(), "--out", "run", "--set", override))
+    assert refused(
+        world, words, arguments=("run", world.write(), "--out", "run", "--set", override)
+    )
 
 
 @pytest.mark.parametrize("amount", ["trials=0.5", "trials=inf", "hours=1", "trials=x"])
@@ -255,7 +259,7 @@ def test_merging_on_a_device_that_is_not_there(world, device):
     (world.folder / "r.yaml").write_text(
         f"merge_method: passthrough\nmodels: [{{model: {world.models / 'first'}}}]\n"
     )
-    refused(world, device, arguments=("merge", "r.yaml", "out", "--device", device))
+    assert refused(world, device, arguments=("merge", "r.yaml", "out", "--device", device))
 
 
 def test_all_errors_at_once(world):
@@ -361,5 +365,5 @@ def test_merging_a_bad_recipe(world):
         "merge_method: linear\nmodels:\n"
         f"  - model: {world.models / 'first'}\n    parameters: {{wieght: 1}}\n"
     )
-    refused(world, "wieght", "weight", arguments=("merge", "r.yaml", "out"))
+    assert refused(world, "wieght", "weight", arguments=("merge", "r.yaml", "out"))
     assert not (world.folder / "out").exists()

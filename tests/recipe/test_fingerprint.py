@@ -83,11 +83,11 @@ def test_every_field_counts(change):
 
 
 def test_pinned_models_count_by_content():
-    here = pinned(recipe("/home/a", tokenizer_source="/home/a"), lambda ref: "1" * 64)
+    here = pinned(recipe("/models/a", tokenizer_source="/models/a"), lambda ref: "1" * 64)
     there = pinned(recipe("D:/a", tokenizer_source="D:/a"), lambda ref: "1" * 64)
-    other = pinned(recipe("/home/a", tokenizer_source="/home/a"), lambda ref: "2" * 64)
+    other = pinned(recipe("/models/a", tokenizer_source="/models/a"), lambda ref: "2" * 64)
     assert fingerprint(here) == fingerprint(there) != fingerprint(other)
-    assert fingerprint(recipe("/home/a")) != fingerprint(recipe("D:/a"))
+    assert fingerprint(recipe("/models/a")) != fingerprint(recipe("D:/a"))
 
 
 def test_every_leaf_is_found_pinned_and_rewritten():
