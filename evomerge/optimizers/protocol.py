@@ -32,11 +32,13 @@ class Needs:
         compares: which candidates' costs are compared, and so must come from the same items:
             'all'; 'generation' compares those proposed one after another with the same origin,
             and the known points with one another; 'none' learns from no cost.
+        breeds: it proposes offspring of earlier trials, so its space is a population.
     """
 
     objectives: Literal["one", "two", "many", "any"] = "any"
     examples: bool = False
     compares: Literal["all", "generation", "none"] = "all"
+    breeds: bool = False
 
 
 class Optimizer(Protocol):

@@ -19,9 +19,12 @@ from pydantic import (
     model_validator,
 )
 
+from evomerge.recipe.lineage import Lineage
+
 Scalar: TypeAlias = bool | int | float | str
 DType: TypeAlias = Literal["float16", "bfloat16", "float32", "float64"]
 COMPAT = "mergekit-0.1.5"
+LINEAGE = "lineage"
 
 
 class Frozen(BaseModel):
@@ -250,6 +253,9 @@ class Recipe(Frozen):
         path: an order of the inputs' layers instead of a mix of their weights; the method is
             passthrough then, and the first of `models` lends embeddings, final norm, head,
             configuration and tokenizer.
+        lineage: weights that descend from the inputs by merges of merges, as members of a
+            population do; the method is lineage then, and base_model is what task vectors start
+            from (with origin zero, what lends configuration and tokenizer).
         slices: layer-wise assembly; output layers are numbered through the slices.
         parameters: values that hold wherever no slice or source says otherwise.
         dtype: dtype every input is cast to on load (mergekit's meaning in compat mode); natively
@@ -264,6 +270,7 @@ class Recipe(Frozen):
     base_model: Annotated[ModelRef | Recipe | None, BeforeValidator(_read_ref)] = None
     models: tuple[Source, ...] | None = None
     path: LayerPath | None = None
+    lineage: Lineage | None = None
     slices: tuple[Slice, ...] | None = None
     parameters: Parameters = Field(default_factory=dict)
     dtype: DType | None = None
@@ -283,7 +290,25 @@ class Recipe(Frozen):
                 raise ValueError("layer_range belongs inside slices, not models")
         if self.path is not None:
             self._check_path(self.path)
+        if (self.lineage is not None) != (self.merge_method == LINEAGE):
+            raise ValueError("'merge_method: lineage' and 'lineage' go together")
+        if self.lineage is not None:
+            self._check_lineage(self.lineage)
         return self
+
+    def _check_lineage(self, lineage: Lineage) -> None:
+        if self.models is None or self.base_model is None or self.path is not None:
+            raise ValueError("a lineage needs 'models' and 'base_model', and takes no path")
+        if self.compat is not None or self.tokenizer_source is not None:
+            raise ValueError("a lineage takes neither compat nor tokenizer_source; remove them")
+        if self.parameters or any(source.parameters for source in self.models):
+            raise ValueError("a lineage takes no parameters; its nodes have weights")
+        strangers = [donor for donor in sorted(lineage.donors) if donor >= len(self.models)]
+        if strangers:
+            raise ValueError(
+                f"lineage: there is no model {strangers[0]}; models are numbered from 0 to "
+                f"{len(self.models) - 1}"
+            )
 
     def _check_path(self, path: LayerPath) -> None:
         if self.models is None or self.merge_method != "passthrough":

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from evomerge.errors import SpaceError
 from evomerge.recipe.layout import Layout, ParameterCounts
+from evomerge.recipe.layouts import ModelShape
 from evomerge.recipe.model import DType, ModelRef, Node
+
+if TYPE_CHECKING:
+    from evomerge.spaces.populations.protocol import InnerProductsOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,8 @@ class SpaceContext:
             share all but the number of layers.
         depths: number of layers by donor, where it is not the layout's.
         parameters: what the models of the study store; a limit on parameters needs it.
+        shape: tensor shapes of the base; populations need it.
+        inner_products: opens the models' inner products; breeding by SLERP needs it.
         dtype: of the merged model; None leaves it open.
         seed: of the random draws inside each merge.
 
@@ -36,6 +43,8 @@ class SpaceContext:
     seed: int = 0
     depths: Mapping[str, int] = field(default_factory=dict)
     parameters: Mapping[ModelRef, ParameterCounts] = field(default_factory=dict)
+    shape: ModelShape | None = None
+    inner_products: InnerProductsOf | None = None
 
     def __post_init__(self) -> None:
         if not self.donors:

@@ -25,10 +25,11 @@ from evomerge.spaces.paths import (
     SlotsSpec,
     ThroughPath,
 )
+from evomerge.spaces.populations import PopulationSpace, PopulationSpec
 from evomerge.spaces.spec import Origin, SpaceSpec
 
-AnySpec: TypeAlias = SpaceSpec | PathSpec | JointSpec
-"""The content of a space file: a merge space, a path space, or both at once."""
+AnySpec: TypeAlias = SpaceSpec | PathSpec | JointSpec | PopulationSpec
+"""The content of a space file: a merge space, a path space, both at once, or a population."""
 
 _PATHS: dict[str, type[PathSpec]] = {
     "slots": SlotsSpec,
@@ -94,7 +95,9 @@ def declaration(space: Space) -> dict[str, Any] | None:
 
     Of a merge space through a path it is the merge space's.
     """
-    if not isinstance(space, DeclaredSpace | PathSpace | JointSpace | ThroughPath):
+    if not isinstance(
+        space, DeclaredSpace | PathSpace | JointSpace | ThroughPath | PopulationSpace
+    ):
         return None
     content: dict[str, Any] = space.spec.model_dump(mode="json", exclude_defaults=True)
     return content
@@ -138,6 +141,8 @@ def _of_spec(spec: AnySpec, context: SpaceContext, origin: Origin) -> Space:
         return DeclaredSpace(spec, context, origin)
     if isinstance(spec, JointSpec):
         return JointSpace(spec, context, origin)
+    if isinstance(spec, PopulationSpec):
+        return PopulationSpace(spec, context, origin)
     return PathSpace(spec, context, origin)
 
 
@@ -154,6 +159,8 @@ def _spec(data: Any, origin: Origin) -> AnySpec:
 def _model(data: Any, origin: Origin) -> type[AnySpec]:
     """Tell by its keys what a space is."""
     if isinstance(data, Mapping):
+        if "population" in data:
+            return PopulationSpec
         if "path" in data:
             return _path_model(data["path"], origin, ("path",))
         if "merge" in data or "layers" in data:

@@ -1,0 +1,240 @@
+"""Populations of real weight arrays: for small models, and for evolution from scratch.
+
+The same genotypes and operators as virtual populations have, but every individual that may still
+be a parent is held in full. Nothing of it depends on an engine, so it serves models that are no
+checkpoints too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evomerge.errors import SpaceError
+from evomerge.recipe.order import Granularity, Order, Positions
+from evomerge.spaces.domain import Gene, Seed
+from evomerge.spaces.populations.genotypes import (
+    DONOR,
+    GaussianMutation,
+    Mutation,
+    Offspring,
+)
+from evomerge.spaces.populations.operators import (
+    AngleScope,
+    Operator,
+    Regions,
+    linear_weights,
+    regions,
+    slerp_weights,
+)
+from evomerge.types import Genotype
+
+Floats32 = NDArray[np.float32]
+Noise = Callable[[int], Floats32]
+"""A key to standard normal numbers, float32 of shape (size,)."""
+
+
+class DenseBreeding:
+    """Individuals as arrays in one flat order.
+
+    Args:
+        donors: name to weights, float32 of shape (order.size,); two at least.
+        order: the flat order.
+        operator: of crossover.
+        angle: of SLERP.
+        granularity: where splits may fall.
+        noise: of Gaussian mutation; by default NumPy's normal numbers from Philox keyed by
+            (seed, key).
+        seed: of that default.
+
+    Attributes:
+        donors: their names.
+        seeds: the donors as individuals.
+        individuals: the arrays of the individuals that a family holds, by trial number; all
+            families of one object share them, so use it for one search.
+
+    Raises:
+        SpaceError: fewer than two donors, or one of another size.
+    """
+
+    genes: tuple[Gene, ...] = ()
+
+    def __init__(
+        self,
+        donors: Mapping[str, Floats32],
+        order: Order,
+        *,
+        operator: Operator = "slerp",
+        angle: AngleScope = "global",
+        granularity: Granularity = "element",
+        noise: Noise | None = None,
+        seed: int = 0,
+    ) -> None:
+        if len(donors) < 2:
+            raise SpaceError(f"a population needs at least two donors, got {len(donors)}")
+        for name, values in donors.items():
+            if values.shape != (order.size,):
+                raise SpaceError(
+                    f"donor '{name}' has shape {values.shape}, expected ({order.size},)"
+                )
+        self._weights = {
+            name: np.asarray(values, dtype=np.float32) for name, values in donors.items()
+        }
+        self.donors = tuple(donors)
+        self.seeds = tuple(Seed(name, (DONOR, name)) for name in donors)
+        self.order = order
+        self._operator = operator
+        self._angle: AngleScope = angle
+        self._granularity: Granularity = granularity
+        self._noise = noise or philox_normals(seed, order.size)
+        self.individuals: dict[int, Floats32] = {}
+
+    @property
+    def initial(self) -> Genotype:
+        """The first donor."""
+        return self.seeds[0].genotype
+
+    @property
+    def n_chromosomes(self) -> int:
+        """How many parts have a split point of their own."""
+        return len(self.order.chromosomes)
+
+    def draw_splits(self, random: np.random.Generator) -> tuple[int, ...]:
+        """Draw a split point in each chromosome."""
+        return draw_splits(self.order, self._granularity, random)
+
+    def family(self) -> DenseFamily:
+        """Return the family of a search."""
+        return DenseFamily(self)
+
+    def resolve(
+        self,
+        parents: tuple[int, int],
+        ratios: Sequence[float],
+        splits: Sequence[int] | None,
+    ) -> tuple[Positions, NDArray[np.float64]]:
+        """Return the regions' ends and the parents' weights of a crossover."""
+        cut = regions(self.order, ratios, splits, self._angle)
+        if self._operator == "linear":
+            return cut.ends, linear_weights(cut.t)
+        a, b = (self.individuals[parent] for parent in parents)
+        return cut.ends, slerp_weights(cut, _products(cut, self._angle, a, b))
+
+    def develop(self, genotype: Genotype) -> Floats32:
+        """Return the weights a genotype means; its parents are held.
+
+        Raises:
+            SpaceError: its mutation needs singular values, which a flat array has not.
+        """
+        if genotype[0] == DONOR:
+            return self._weights[str(genotype[1])]
+        one = Offspring.read(genotype)
+        if one.mutation is not None and not isinstance(one.mutation, GaussianMutation):
+            raise SpaceError("a dense population has no singular values; use Gaussian mutation")
+        child = np.empty(self.order.size, dtype=np.float32)
+        first = 0
+        for end, row in zip(one.ends, np.asarray(one.weights, dtype=np.float32), strict=True):
+            part = slice(first, end)
+            np.multiply(self.individuals[one.parents[0]][part], row[0], out=child[part])
+            for parent, weight in zip(one.parents[1:], row[1:], strict=True):
+                child[part] += weight * self.individuals[parent][part]
+            first = end
+        if one.mutation is not None:
+            child += np.float32(one.mutation.std) * self._noise(one.mutation.key)
+        return child
+
+
+class DenseFamily:
+    """The individuals of one search, held in full.
+
+    Args:
+        breeding: says what individuals are made of.
+    """
+
+    def __init__(self, breeding: DenseBreeding) -> None:
+        self._breeding = breeding
+
+    def add(self, number: int, genotype: Genotype) -> None:
+        """Enter an individual; its parents were entered before."""
+        self._breeding.individuals[number] = self._breeding.develop(genotype)
+
+    def cross(
+        self,
+        parents: tuple[int, int],
+        ratios: Sequence[float],
+        splits: Sequence[int] | None,
+        mutation: Mutation | None = None,
+    ) -> Genotype:
+        """Return the child of two individuals by the operator."""
+        ends, weights = self._breeding.resolve(parents, ratios, splits)
+        return Offspring(parents, _ints(ends), _rows(weights), mutation).genotype()
+
+    def blend(
+        self,
+        parents: Sequence[int],
+        weights: Sequence[float],
+        mutation: Mutation | None = None,
+    ) -> Genotype:
+        """Return the linear combination of individuals."""
+        size = self._breeding.order.size
+        return Offspring(tuple(parents), (size,), (tuple(weights),), mutation).genotype()
+
+    def discard(self, number: int) -> None:
+        """Drop an individual."""
+        self._breeding.individuals.pop(number, None)
+
+
+def draw_splits(
+    order: Order, granularity: Granularity, random: np.random.Generator
+) -> tuple[int, ...]:
+    """Draw a split point in each chromosome, uniformly among those of a granularity."""
+    found = []
+    for chromosome in order.chromosomes:
+        allowed = order.splits(granularity, chromosome)
+        if allowed is None:
+            found.append(int(random.integers(chromosome.start, chromosome.end)))
+        else:
+            found.append(int(allowed[random.integers(len(allowed))]))
+    return tuple(found)
+
+
+def philox_normals(seed: int, size: int) -> Noise:
+    """Return standard normal numbers by key, drawn by NumPy from Philox."""
+
+    def draw(key: int) -> Floats32:
+        bits = np.random.Philox(key=np.array([seed, key], dtype=np.uint64))
+        return np.random.Generator(bits).standard_normal(size, dtype=np.float32)
+
+    return draw
+
+
+def _products(
+    cut: Regions, angle: AngleScope, a: Floats32, b: Floats32
+) -> NDArray[np.float64]:
+    """Return <a, a>, <a, b> and <b, b> over each region, sums in float64."""
+    if angle == "global":  # one sum will do, whatever the regions
+        found = np.zeros((len(cut.ends), 3))
+        found[0] = _sums(a, b)
+        return found
+    firsts = [0, *cut.ends[:-1].tolist()]
+    return np.array(
+        [
+            _sums(a[first:end], b[first:end])
+            for first, end in zip(firsts, cut.ends.tolist(), strict=True)
+        ]
+    )
+
+
+def _sums(a: Floats32, b: Floats32) -> tuple[float, float, float]:
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    return float(x @ x), float(x @ y), float(y @ y)
+
+
+def _ints(values: Positions) -> tuple[int, ...]:
+    return tuple(values.tolist())
+
+
+def _rows(values: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, values.tolist()))

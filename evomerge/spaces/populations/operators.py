@@ -1,0 +1,122 @@
+"""What two parents become: regions of the flat order and a pair of weights in each.
+
+Left of the split the child is the interpolation at t = w, right of it at t = 1 - w. SLERP takes
+the angle between the parents over its scope:
+
+    child = sin((1 - t) omega) / sin omega  A  +  sin(t omega) / sin omega  B
+
+and is linear where sin omega <= 1e-6. Norms are not equalised and nothing is renormalised.
+
+Source: Abrantes et al. 2025, arXiv 2508.16204, equation 2, whose angle is that of each part; the
+released code takes one angle for the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evomerge.recipe.order import Order, Positions
+
+Operator: TypeAlias = Literal["slerp", "linear"]
+AngleScope: TypeAlias = Literal["global", "part", "tensor"]
+"""Over what an angle is taken: the whole model, each side of each split, or each tensor (each
+group of tensors in layout 'unit')."""
+
+_PARALLEL = 1e-6
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Where a child's weights change.
+
+    Attributes:
+        ends: one past the last position of each region, shape (n,).
+        t: interpolation parameter of each, shape (n,).
+        scope: number of the angle that holds in each, shape (n,).
+    """
+
+    ends: Positions
+    t: NDArray[np.float64]
+    scope: NDArray[np.int64]
+
+
+def regions(
+    order: Order, ratios: Sequence[float], splits: Sequence[int] | None, angle: AngleScope
+) -> Regions:
+    """Lay out a crossover.
+
+    Args:
+        order: the flat order.
+        ratios: w of each chromosome.
+        splits: position in each chromosome from which on w is 1 - w; None splits nowhere.
+        angle: over what angles are taken.
+    """
+    ends: list[int] = []
+    t: list[float] = []
+    part: list[int] = []
+    for number, chromosome in enumerate(order.chromosomes):
+        w = ratios[number]
+        split = chromosome.end if splits is None else splits[number]
+        for side, (first, end, at) in enumerate(
+            ((chromosome.start, split, w), (split, chromosome.end, 1 - w))
+        ):
+            if first < end:
+                ends.append(end)
+                t.append(at)
+                part.append(2 * number + side)
+    if angle != "tensor":
+        scope = part if angle == "part" else [0] * len(ends)
+        return Regions(np.array(ends), np.array(t), np.unique(scope, return_inverse=True)[1])
+    refined = np.unique(np.concatenate([order.starts[1:], ends]))
+    coarse = np.searchsorted(ends, refined, "left")
+    block = np.searchsorted(order.starts[1:], refined, "left")
+    return Regions(refined, np.array(t)[coarse], block)
+
+
+def linear_weights(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the parents' weights of a linear interpolation, shape (n_regions, 2)."""
+    return np.stack([1 - t, t], axis=1)
+
+
+def slerp_weights(
+    regions: Regions, products: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the parents' weights of a spherical interpolation.
+
+    Args:
+        regions: of the crossover.
+        products: <a, a>, <a, b> and <b, b> over each region, shape (n_regions, 3).
+
+    Returns:
+        Shape (n_regions, 2).
+    """
+    sums = np.zeros((int(regions.scope.max()) + 1, 3))
+    for scope, row in zip(regions.scope, products, strict=True):
+        sums[scope] += row
+    pairs = [
+        slerp_pair(cosine(*sums[scope].tolist()), float(t))
+        for scope, t in zip(regions.scope, regions.t, strict=True)
+    ]
+    return np.array(pairs)
+
+
+def cosine(aa: float, ab: float, bb: float) -> float:
+    """Return the cosine between two vectors; parents without length count as parallel."""
+    if aa <= 0 or bb <= 0:
+        return 1.0
+    return min(max(ab / (math.sqrt(aa) * math.sqrt(bb)), -1.0), 1.0)
+
+
+def slerp_pair(cos: float, t: float) -> tuple[float, float]:
+    """Return what the two ends are multiplied by."""
+    omega = math.acos(cos)
+    sine = math.sin(omega)
+    if sine <= _PARALLEL:
+        return 1 - t, t
+    return math.sin((1 - t) * omega) / sine, math.sin(t * omega) / sine
