@@ -21,16 +21,15 @@ import numpy as np
 
 from evomerge.errors import ConfigError
 from evomerge.optimizers.arguments import choice, flag, integer, number
-from evomerge.optimizers.examples import ExampleScores
-from evomerge.optimizers.niches import Capacity, Formula, NicheArchive, Vector
+from evomerge.optimizers.niches import Capacity, Formula, NicheArchive, Niches, Vector
 from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Needs, Proposal
 from evomerge.spaces.populations import Breeding, GaussianMutation
-from evomerge.types import Completed, Genotype, Objective, Trial
+from evomerge.types import Genotype, Objective, Trial
 
 _PRESETS: dict[str, dict[str, Any]] = {
-    "evomerge": {},
-    "paper": {"formula": "paper", "distinct_parents": False},
+    "evomerge": {"formula": "paper", "capacity": "auto", "distinct_parents": True},
+    "paper": {"formula": "paper", "capacity": "auto", "distinct_parents": False},
     "released": {"formula": "released", "capacity": "binary", "distinct_parents": False},
 }
 
@@ -65,7 +64,6 @@ class M2n2:
     """
 
     needs = Needs(objectives="any", examples=True, breeds=True)
-    watch = staticmethod(watch)
 
     def __init__(
         self,
@@ -88,13 +86,6 @@ class M2n2:
         warmup: int = 0,
         distinct_parents: bool | None = None,
     ) -> None:
-        start = _PRESETS[choice("preset", preset, tuple(_PRESETS))]
-        formula = formula or start.get("formula", "paper")
-        capacity = capacity or start.get("capacity", "auto")
-        if distinct_parents is None:
-            distinct_parents = start.get("distinct_parents", True)
-        if archive_size is None:
-            archive_size = archive_size_for(budget)
         self._domain = domain
         self._seed = integer("seed", seed, 0)
         self._crossover = flag("crossover", crossover)
@@ -105,18 +96,47 @@ class M2n2:
         if not self._crossover and not self._std:
             raise ConfigError(["crossover: without it and without mutation_std nothing changes"])
         self._warmup = integer("warmup", warmup, 0)
-        self._distinct = flag("distinct_parents", distinct_parents)
+        self._distinct = flag(
+            "distinct_parents", _start(preset, "distinct_parents", distinct_parents)
+        )
         self._pending = PendingTrials(integer("n_objectives", n_objectives, 1))
-        self._examples = ExampleScores(objectives)
         self._asked = 0
         self._alive: list[int] = []
         self.family = domain.family()
-        self.archive = NicheArchive(
-            integer("archive_size", archive_size, 2),
-            alpha=_not_negative("alpha", alpha),
-            formula=_formula(formula),
-            capacity=_capacity(capacity),
+        self._niches = self.watch(
+            n_objectives,
+            objectives=objectives,
+            budget=budget,
+            preset=preset,
+            archive_size=archive_size,
+            alpha=alpha,
+            formula=formula,
+            capacity=capacity,
         )
+        self.archive = self._niches.archive
+
+    @staticmethod
+    def watch(
+        n_objectives: int,  # noqa: ARG004 -- what every watch is told
+        *,
+        objectives: Sequence[Objective],
+        budget: int | None = None,
+        preset: str = "evomerge",
+        archive_size: int | None = None,
+        alpha: float = 1.0,
+        formula: str | None = None,
+        capacity: str | None = None,
+        **_: Any,
+    ) -> Niches:
+        """Return the archive by itself, see `evomerge.optimizers.population.Watch`."""
+        size = archive_size_for(budget) if archive_size is None else archive_size
+        archive = NicheArchive(
+            integer("archive_size", size, 2),
+            alpha=_not_negative("alpha", alpha),
+            formula=_formula(_start(preset, "formula", formula)),
+            capacity=_capacity(_start(preset, "capacity", capacity)),
+        )
+        return Niches(objectives, archive)
 
     def ask(self, trial_number: int) -> Proposal:
         """Propose a founder or a child; never waits."""
@@ -144,14 +164,9 @@ class M2n2:
             ValueError: the trial was never asked for, was told already, or its examples are not
                 those of the first completed trial.
         """
-        scores = None
-        if isinstance(trial.outcome, Completed):
-            scores = self._examples.vector(trial.outcome)
+        self._pending.check(trial)
+        evicted = self._niches.tell(trial)
         self._pending.close(trial)
-        if scores is None:
-            self._leave(trial.number)
-            return
-        evicted = self.archive.offer(trial.number, scores)
         if evicted is not None:
             self._leave(evicted)
 
@@ -204,6 +219,11 @@ class M2n2:
     def _another(self, number: int, random: np.random.Generator) -> int:
         others = [one for one in self._alive if one != number]
         return others[random.integers(len(others))]
+
+
+def _start(preset: str, option: str, value: Any) -> Any:
+    """Return an option, or what the preset says where it is not given."""
+    return _PRESETS[choice("preset", preset, tuple(_PRESETS))][option] if value is None else value
 
 
 def archive_size_for(budget: int | None) -> int:

@@ -9,11 +9,16 @@ The released code has c_j = 1, no eps (a z of 0 counts as 1), and z_j^alpha in b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from evomerge.optimizers.examples import ExampleScores
+from evomerge.optimizers.population import Niche, NicheMap
+from evomerge.types import Completed, Objective, Trial
 
 Formula: TypeAlias = Literal["paper", "released"]
 Capacity: TypeAlias = Literal["binary", "max", "range"]
@@ -147,3 +152,41 @@ class NicheArchive:
         if self._formula == "released":
             return np.where(taken > 0, taken, 1.0) ** exponent
         return taken**exponent + _EPS
+
+
+class Niches:
+    """An archive that learns from outcomes: what M2N2 keeps, and what can be watched of it.
+
+    Args:
+        objectives: names and goals, in order; their examples are competed for together.
+        archive: of the members.
+    """
+
+    needs_examples = True
+
+    def __init__(self, objectives: Sequence[Objective], archive: NicheArchive) -> None:
+        self.archive = archive
+        self._examples = ExampleScores(objectives)
+
+    def tell(self, trial: Trial) -> int | None:
+        """Let a completed trial compete; returns who has no place (any more).
+
+        Raises:
+            ValueError: its examples are not those of the first completed trial.
+        """
+        if not isinstance(trial.outcome, Completed):
+            return trial.number
+        return self.archive.offer(trial.number, self._examples.vector(trial.outcome))
+
+    def maps(self) -> tuple[NicheMap, ...]:
+        """Return the archive as one map, its places being the examples."""
+        if self.archive.champion is None:
+            return (NicheMap("", (), 0, 0),)
+        owners = self.archive.owners()
+        fitness = self.archive.fitness()
+        niches = tuple(
+            Niche(number, float(fitness[place]), int((owners == place).sum()))
+            for place, number in enumerate(self.archive.numbers)
+        )
+        held = int((owners >= 0).sum())
+        return (NicheMap("", niches, len(owners), held, champion=self.archive.champion.number),)

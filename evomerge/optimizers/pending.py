@@ -36,6 +36,16 @@ class PendingTrials:
         """Check a told trial and strike it out; a refused trial changes nothing.
 
         Raises:
+            ValueError: see `check`.
+        """
+        self.check(trial)
+        del self._open[trial.number]
+        self._closed.add(trial.number)
+
+    def check(self, trial: Trial) -> None:
+        """Refuse a trial that answers no ask.
+
+        Raises:
             ValueError: it was never asked for, was told already, has another genotype than was
                 proposed, or its costs are not one finite number per objective.
         """
@@ -53,5 +63,3 @@ class PendingTrials:
                 )
             if not all(math.isfinite(cost) for cost in trial.costs):
                 raise ValueError(f"trial {trial.number}: costs must be finite, got {trial.costs}")
-        del self._open[trial.number]
-        self._closed.add(trial.number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 from evomerge.errors import RecipeError, nearest
@@ -213,5 +214,5 @@ def _parts(shape: ModelShape, name: str, axis: int) -> Iterator[Member]:
         borders = [0, length // 2, length]
     else:
         borders = [0, length]
-    for first, end in zip(borders, borders[1:], strict=False):
+    for first, end in pairwise(borders):
         yield Member(name, size, axis, first, end)

@@ -228,11 +228,34 @@ class Domain:
         return self.canonical(tuple(gene.draw(random) for gene in self.genes))
 
 
+class Founders(Protocol):
+    """What every domain has: genes, if it has some, and points that are known beforehand.
+
+    A `Domain` is varied gene by gene; a population has no genes, its points are bred (see
+    `evomerge.spaces.populations.Breeding`).
+    """
+
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        """In order; none where points are bred."""
+        ...
+
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        """Known points."""
+        ...
+
+    @property
+    def initial(self) -> Genotype:
+        """The point a search starts from."""
+        ...
+
+
 class Space(Protocol):
     """What a search varies: a domain, and what each of its points means."""
 
     @property
-    def domain(self) -> Domain:
+    def domain(self) -> Founders:
         """Genes, bounds, initial point and seeds."""
         ...
 

@@ -210,9 +210,7 @@ def philox_normals(seed: int, size: int) -> Noise:
     return draw
 
 
-def _products(
-    cut: Regions, angle: AngleScope, a: Floats32, b: Floats32
-) -> NDArray[np.float64]:
+def _products(cut: Regions, angle: AngleScope, a: Floats32, b: Floats32) -> NDArray[np.float64]:
     """Return <a, a>, <a, b> and <b, b> over each region, sums in float64."""
     if angle == "global":  # one sum will do, whatever the regions
         found = np.zeros((len(cut.ends), 3))

@@ -84,9 +84,7 @@ def linear_weights(t: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([1 - t, t], axis=1)
 
 
-def slerp_weights(
-    regions: Regions, products: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def slerp_weights(regions: Regions, products: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the parents' weights of a spherical interpolation.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from evomerge.errors import InvalidGenotype, RecipeError, SpaceError
+from evomerge.errors import RecipeError, SpaceError
 from evomerge.recipe.layouts import order_of
 from evomerge.recipe.lineage import Donor, Lineage, Mix
 from evomerge.recipe.model import LINEAGE, ModelRef, Recipe, Source
@@ -54,9 +54,7 @@ class PopulationSpace:
             chromosomes=spec.chromosomes,
             size=self.order.size,
             origin="base" if spec.population == "task_vectors" else "zero",
-            nodes=(
-                Mix(inputs=(Donor(donor=0),), ends=(self.order.size,), weights=((1.0,),)),
-            ),
+            nodes=(Mix(inputs=(Donor(donor=0),), ends=(self.order.size,), weights=((1.0,),)),),
         )
         self._domain = VirtualBreeding(
             tuple(context.donors),
@@ -102,8 +100,8 @@ class PopulationSpace:
         products = self._inner_products()
         x, y = family.table(a), family.table(b)
         if not all(isinstance(one, Donor) for one in (*x.inputs, *y.inputs)):
-            recipes = (self.recipe(family.collapsed(one)) for one in (a, b))
-            return products.streamed(*recipes, bounds)
+            first, second = (self.recipe(family.collapsed(one)) for one in (a, b))
+            return products.streamed(first, second, bounds)
         return _from_grams(products, x, y, bounds)
 
     def _inner_products(self) -> InnerProducts:
@@ -175,9 +173,7 @@ def _check_donors(spec: PopulationSpec, context: SpaceContext, origin: Origin) -
                 "population: weights",
             )
         if other != name:
-            raise origin.error(
-                where, f"donors '{other}' and '{name}' are the same model; keep one"
-            )
+            raise origin.error(where, f"donors '{other}' and '{name}' are the same model; keep one")
 
 
 def _identity(node: object) -> object:
