@@ -15,6 +15,7 @@ from evomerge.cli.places import default_out, find_run
 from evomerge.errors import RunDirectoryError, UserError
 
 if TYPE_CHECKING:
+    from evomerge.spaces import Space
     from evomerge.study import Ended, StudyConfig
     from evomerge.study.config import PickConfig, StageConfig
 
@@ -140,7 +141,7 @@ def check(
             summary["stages"] = [
                 {
                     "stage": stage.name,
-                    "genes": len(space.domain),
+                    "genes": len(space.domain.genes),
                     "optimizer": stage.search.optimizer,
                     "trials": stage.trials,
                     "batches": stage.batches and stage.batches.model_dump(),
@@ -159,7 +160,7 @@ def check(
     if stand_ins.used:
         typer.echo(f"  not seen    {', '.join(stand_ins.used)}: a configuration stands in")
     typer.echo(f"  donors      {', '.join(config.models.donors)}")
-    typer.echo(f"  genes       {len(genes)}: {genes[0].name}{', …' if len(genes) > 1 else ''}")
+    typer.echo(f"  {_varied(prepared.space)}")
     goals = ", ".join(f"{item.name} ({item.goal})" for item in prepared.objectives)
     typer.echo(f"  objectives  {goals}")
     limits = ", ".join(
@@ -169,7 +170,7 @@ def check(
         typer.echo(f"  search      {config.search.optimizer}, {limits}")
     for number, (stage, space) in enumerate(zip(config.stages or (), spaces, strict=False)):
         typer.echo(
-            f"  {'' if number else 'stages':<12}{stage.name}: {len(space.domain)} genes, "
+            f"  {'' if number else 'stages':<12}{stage.name}: {_what(space)}, "
             f"{stage.search.optimizer}, {stage.trials} trials{_sources(stage)}"
         )
     for line in _batch_lines(config.plan):
@@ -182,6 +183,31 @@ def check(
         typer.echo(f"next: evomerge check {study}, where the models are")
     else:
         typer.echo(f"next: evomerge run {study}")
+
+
+def _what(space: Space) -> str:
+    """Say in a few words what a stage varies."""
+    genes = space.domain.genes
+    return f"{len(genes)} genes" if genes else "a population"
+
+
+def _varied(space: Space) -> str:
+    """Say what a search varies: its genes, or its founders and how they are bred."""
+    from evomerge.spaces.populations import PopulationSpace  # noqa: PLC0415
+
+    domain = space.domain
+    if domain.genes:
+        more = ", …" if len(domain.genes) > 1 else ""
+        return f"genes       {len(domain.genes)}: {domain.genes[0].name}{more}"
+    line = f"population  {len(domain.seeds)} founders"
+    if not isinstance(space, PopulationSpace):
+        return line
+    spec = space.spec
+    how = spec.operator + (f" ({spec.angle} angle)" if spec.operator == "slerp" else "")
+    return (
+        f"{line}, {spec.population.replace('_', ' ')}, {how}, layout {spec.layout}, "
+        f"splits between {spec.granularity}s"
+    )
 
 
 def _batch_lines(plan: Sequence[StageConfig]) -> Iterator[str]:

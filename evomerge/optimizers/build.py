@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from evomerge.errors import ConfigError, PluginError, nearest
 from evomerge.optimizers.protocol import Needs, Optimizer
 from evomerge.registry import Registry
-from evomerge.spaces.domain import Domain
+from evomerge.spaces.domain import Domain, Founders
+from evomerge.types import Objective
 
 OPTIMIZERS = Registry(
     "optimizer",
@@ -19,6 +20,7 @@ OPTIMIZERS = Registry(
         "cma_es": "evomerge.optimizers.cma_es:CmaEs",
         "cma_wm": "evomerge.optimizers.cma_wm:CmaWm",
         "como_cat_cma": "evomerge.optimizers.como_cat_cma:ComoCatCma",
+        "m2n2": "evomerge.optimizers.m2n2:M2n2",
         "nsga2": "evomerge.optimizers.nsga2:Nsga2",
         "optuna": "evomerge.optimizers.optuna_sampler:OptunaSampler",
         "random": "evomerge.optimizers.random:RandomSearch",
@@ -28,30 +30,39 @@ OPTIMIZERS = Registry(
 """Every name `search.optimizer` may take; plug-ins join by the entry point 'evomerge.optimizer'."""
 
 _LEADING = ("domain", "n_objectives", "seed")
+_GIVEN = ("objectives", "budget")
 
 
 def build_optimizer(
     name: str,
-    domain: Domain,
+    domain: Founders,
     n_objectives: int,
     seed: int,
     options: Mapping[str, Any],
     folder: Path | None = None,
+    *,
+    objectives: Sequence[Objective] = (),
+    budget: int | None = None,
 ) -> Optimizer:
     """Build the optimizer a study names.
 
+    An optimizer whose constructor has the keywords `objectives` or `budget` is told these; they
+    are no options of a study file.
+
     Args:
         name: a registered name, 'module:attr' or './file.py:attr'.
-        domain: the genes to vary and the known points to start with.
+        domain: the genes to vary and the known points to start with, or what can be bred.
         n_objectives: how many costs a completed trial carries.
         seed: source of all the optimizer's randomness.
         options: the optimizer's own options by name.
         folder: where relative plug-in files start.
+        objectives: what is optimised, in the order of the costs.
+        budget: how many trials the search has; None when only time limits it.
 
     Raises:
         PluginError: the name is unknown or does not stand for an optimizer.
         ConfigError: an option is unknown, missing or out of range, or the optimizer cannot
-            handle this number of objectives.
+            handle this number of objectives, or this kind of space.
         SpaceError: the optimizer cannot search this domain.
     """
     factory = OPTIMIZERS.load(name, folder)
@@ -73,8 +84,12 @@ def build_optimizer(
     needs = getattr(factory, "needs", None)
     if isinstance(needs, Needs):
         check_objectives(name, needs, n_objectives)
-    optimizer = cast(Optimizer, factory(domain, n_objectives, seed, **options))
+        check_domain(name, needs, domain)
+    given = {"objectives": tuple(objectives), "budget": budget}
+    wanted = {key: given[key] for key in given_names(factory)}
+    optimizer = cast(Optimizer, factory(domain, n_objectives, seed, **options, **wanted))
     check_objectives(name, optimizer.needs, n_objectives)
+    check_domain(name, optimizer.needs, domain)
     return optimizer
 
 
@@ -94,7 +109,36 @@ def option_names(name: str, factory: Callable[..., Any]) -> dict[str, bool]:
     return {
         parameter.name: parameter.default is inspect.Parameter.empty
         for parameter in parameters[len(_LEADING) :]
+        if parameter.name not in _GIVEN
     }
+
+
+def given_names(factory: Callable[..., Any]) -> list[str]:
+    """List what an optimizer wants to be told of the study."""
+    parameters = inspect.signature(factory).parameters
+    return [name for name in _GIVEN if name in parameters]
+
+
+def check_domain(name: str, needs: Needs, domain: Founders) -> None:
+    """Refuse an optimizer that breeds where there are genes, and one of genes where there are none.
+
+    Raises:
+        ConfigError: naming what would go together.
+    """
+    if needs.breeds and isinstance(domain, Domain):
+        raise ConfigError(
+            [
+                f"optimizer: '{name}' breeds offspring of earlier trials and the space has genes; "
+                "use a space with 'population:', e.g. space: m2n2, or another optimizer, e.g. nsga2"
+            ]
+        )
+    if not needs.breeds and not isinstance(domain, Domain):
+        raise ConfigError(
+            [
+                f"optimizer: '{name}' varies genes and a population has none; use m2n2 or "
+                "cycle_qd, or a space with genes, e.g. space: task_arithmetic_layerwise"
+            ]
+        )
 
 
 def check_objectives(name: str, needs: Needs, n_objectives: int) -> None:

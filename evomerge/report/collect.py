@@ -130,7 +130,8 @@ class _Scored:
         row = self._row(trial_id(trial.number), f"trial {trial.number}", recipe, trial.number)
         if row is None:
             raise RunDirectoryError(f"{self._run}: trial {trial.number} has no scores")
-        return replace(row, stage=course.stage_of(trial.number))
+        stage, ancestry = course.stage_of(trial.number), course.ancestry(trial.number)
+        return replace(row, stage=stage, ancestry=ancestry)
 
     def baselines(self, study: Outline) -> list[FrontRow]:
         """Build the rows of the baselines that were scored, the best single λ among them."""

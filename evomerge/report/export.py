@@ -31,7 +31,8 @@ def export_front(
         front.png      the plot
         front.html     the plot to hover over; needs no network
         trial-000037/  one folder per member: recipe.yaml, scores.json, and mergekit.yaml or,
-                       where mergekit cannot express the recipe, mergekit-refused.txt
+                       where mergekit cannot express the recipe, mergekit-refused.txt; of a
+                       population's individual lineage.yaml too, the recipe with its whole lineage
 
     Args:
         front: what to write.
@@ -74,6 +75,8 @@ def _write(
         place = folder / folder_of(row)
         place.mkdir()
         _text(place / "recipe.yaml", native.dumps(row.row.recipe))
+        if row.row.ancestry is not None:
+            _text(place / "lineage.yaml", native.dumps(row.row.ancestry))
         _text(place / "scores.json", _json(row_document(row, analysis.front)))
         try:
             text = mergekit.dumps(row.row.recipe, layout=layout, dtype=dtype)

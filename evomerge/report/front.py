@@ -34,6 +34,8 @@ class FrontRow:
         search_examples: objective name to {item id: score}, for objectives scored item by item.
         holdout_examples: the same on hold-out items.
         stage: name of the stage that found it; None in a study without stages.
+        ancestry: the recipe of a population's individual with its whole lineage, which rebuilds
+            the same model; None for other recipes.
     """
 
     name: str
@@ -46,6 +48,7 @@ class FrontRow:
     search_examples: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     holdout_examples: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     stage: str | None = None
+    ancestry: Recipe | None = None
 
 
 @dataclass(frozen=True, slots=True)

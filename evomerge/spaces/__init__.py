@@ -2,10 +2,21 @@
 
 from evomerge.spaces.context import SpaceContext
 from evomerge.spaces.declared import DeclaredSpace
-from evomerge.spaces.domain import Condition, Domain, Gene, GeneKind, HopSequence, Seed, Space
+from evomerge.spaces.domain import (
+    Condition,
+    Domain,
+    Founders,
+    Gene,
+    GeneKind,
+    HopSequence,
+    Seed,
+    Space,
+)
 from evomerge.spaces.known import known_recipes, single_lambda
 from evomerge.spaces.load import SPACES, AnySpec, declaration, load_space, shipped_spaces
 from evomerge.spaces.paths import JointSpace, JointSpec, PathSpace, PathSpec, ThroughPath
+from evomerge.spaces.populations import PopulationSpace, PopulationSpec
+from evomerge.spaces.seeded import seeded
 from evomerge.spaces.spec import GeneSpec, Origin, SpaceSpec
 
 __all__ = [
@@ -14,6 +25,7 @@ __all__ = [
     "Condition",
     "DeclaredSpace",
     "Domain",
+    "Founders",
     "Gene",
     "GeneKind",
     "GeneSpec",
@@ -23,6 +35,8 @@ __all__ = [
     "Origin",
     "PathSpace",
     "PathSpec",
+    "PopulationSpace",
+    "PopulationSpec",
     "Seed",
     "Space",
     "SpaceContext",
@@ -31,6 +45,7 @@ __all__ = [
     "declaration",
     "known_recipes",
     "load_space",
+    "seeded",
     "shipped_spaces",
     "single_lambda",
 ]

@@ -6,13 +6,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from evomerge.errors import nearest
+from evomerge.recipe.layouts import ModelShape
 from evomerge.recipe.model import Node, Parameters, Recipe, Scalar, Source
 from evomerge.recipe.vocabulary import METHODS
 from evomerge.spaces.context import SpaceContext
 from evomerge.spaces.domain import Domain, Gene, Seed
 from evomerge.spaces.groups import Grouping
 from evomerge.spaces.methods import BaseRole, Shape, shape_of, takes_one_per_donor
+from evomerge.spaces.model_weights import ModelWeights
 from evomerge.spaces.seeds import Targets, known_points, says
 from evomerge.spaces.spec import GeneSpec, Origin, SpaceSpec
 from evomerge.types import GeneValue, Genotype
@@ -101,6 +106,73 @@ class DeclaredSpace:
             seed=self._context.seed,
             compat=self.spec.compat,
         )
+
+    def nearest(self, weights: ModelWeights, shape: ModelShape) -> Genotype:
+        """Return the genotype nearest to a linear combination of models.
+
+        Each gene of a weight is the mean over the elements it holds for, within its bounds; for
+        slerp the gene of t is the second donor's share of both. Every other gene is initial.
+
+        Args:
+            weights: of the models.
+            shape: of the models.
+
+        Raises:
+            SpaceError: the space has no weights to project on.
+        """
+        searched = "t" if self._shape.family == "pair" else "weight"
+        if self._shape.family not in ("additive", "convex", "pair") or not any(
+            block.parameter == searched for block in self._blocks
+        ):
+            raise self._origin.error(
+                ("merge_method",),
+                "seeds of another stage are weights of models, and no gene of "
+                f"{self.spec.merge_method} is one; seed a space with genes for 'weight', or "
+                "slerp's 't'",
+            )
+        strangers = [
+            str(node)
+            for at, node in enumerate(weights.models)
+            if at and node not in self._inputs.values() and weights.weights[:, at].any()
+        ]
+        if strangers:
+            raise self._origin.error(
+                ("merge_method",),
+                f"a seed draws on '{strangers[0]}', which is no donor of this stage; add it to the "
+                "stage's donors",
+            )
+        column = {
+            name: weights.models.index(node) if node in weights.models else None
+            for name, node in self._inputs.items()
+        }
+        means = weights.by_tensor()
+        values = list(self._domain.initial)
+        for block in self._blocks:
+            if block.parameter != searched:
+                continue
+            sums = [0.0] * len(block.grouping.labels)
+            sizes = [0] * len(block.grouping.labels)
+            for tensor, row in means.items():
+                group = block.grouping.group_of(self._context.layout, tensor)
+                if group < len(sums):
+                    size = math.prod(shape.shapes[tensor])
+                    sums[group] += size * self._share(row, block.owner, column)
+                    sizes[group] += size
+            for number, (total, size) in enumerate(zip(sums, sizes, strict=True)):
+                gene = self._genes[block.first + number]
+                if gene.kind == "continuous" and size:
+                    values[block.first + number] = min(max(total / size, gene.low), gene.high)
+        return tuple(values)
+
+    def _share(
+        self, row: NDArray[np.float64], owner: str | None, column: Mapping[str, int | None]
+    ) -> float:
+        """Return what a gene should say where models have these weights."""
+        own = {name: 0.0 if at is None else float(row[at]) for name, at in column.items()}
+        if self._shape.family == "pair":
+            first, second = own.values()
+            return second / (first + second) if first + second else 0.5
+        return own[owner] if owner is not None else math.fsum(own.values()) / len(own)
 
     def _base_model(self) -> Node | None:
         if self._shape.family == "pair":

@@ -65,6 +65,16 @@ class Grouping:
             conditions=conditions_for(layout, classes, len(searched)) if len(numbers) > 1 else (),
         )
 
+    def group_of(self, layout: Layout, tensor: str) -> int:
+        """Return the number of the group a tensor belongs to."""
+        layer = layout.layer_of(tensor)
+        for one in self.conditions:
+            if one.layers and (layer is None or not one.layers[0] <= layer < one.layers[1]):
+                continue
+            if one.filter is None or one.filter in tensor:
+                return one.group
+        return 0
+
     def value(self, values: tuple[Scalar, ...]) -> ParameterValue:
         """Return the parameter of a recipe that gives each group its value, in label order."""
         every = (*values, *self.fixed)

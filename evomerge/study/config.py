@@ -193,6 +193,9 @@ class StageConfig(Section):
             several front members.
         batches: score candidates on batches of the search items; on all of them by default.
         take: names of further donors, and which found recipe each of them is.
+        seeds: found weights that the search starts with beside its own known points, brought into
+            its space: a population's individual as the mean weight of each group of tensors, a
+            merge's weights as an individual.
         donors: names of the donors in the order in which the space sees them, the first of them
             is A of a layer path; the taken ones, then all of the study, by default.
         through: a found layer path; the stage's merges take the place of its first model, so that
@@ -205,13 +208,15 @@ class StageConfig(Section):
     trials: int | None = Field(default=None, ge=1)
     batches: BatchesConfig | None = None
     take: dict[Name, PickConfig] = Field(default_factory=dict)
+    seeds: PickConfig | None = None
     donors: tuple[str, ...] | None = None
     through: PickConfig | None = None
 
     @property
     def picks(self) -> tuple[PickConfig, ...]:
         """Everything it takes from earlier stages."""
-        return (*self.take.values(), *([self.through] if self.through else []))
+        alone = [pick for pick in (self.seeds, self.through) if pick is not None]
+        return (*self.take.values(), *alone)
 
 
 class WorkersConfig(Section):

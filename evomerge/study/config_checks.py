@@ -88,7 +88,9 @@ def _stage(study: StudyConfig, position: int) -> Iterator[Problem]:
             yield ("take", name), f"the name '{name}' is evomerge's own; use another"
     for path, pick in _picks(stage):
         yield from ((path, message) for message in _pick(study, position, pick))
-    several = [path for path, pick in _picks(stage) if pick.pick == "front"]
+    if stage.seeds is not None and stage.through is not None:
+        yield ("seeds",), "a search through a path starts from what the path was found with; remove"
+    several = [path for path, pick in _picks(stage) if pick.pick == "front" and path != ("seeds",)]
     if len(several) > 1:
         yield several[1], "a stage follows the front of one stage; use pick: best or knee here"
     yield from _donors(study, stage)
@@ -96,6 +98,8 @@ def _stage(study: StudyConfig, position: int) -> Iterator[Problem]:
 
 def _picks(stage: StageConfig) -> Iterator[tuple[tuple[str | int, ...], PickConfig]]:
     yield from ((("take", name), pick) for name, pick in stage.take.items())
+    if stage.seeds is not None:
+        yield ("seeds",), stage.seeds
     if stage.through is not None:
         yield ("through",), stage.through
 
@@ -111,7 +115,8 @@ def _pick(study: StudyConfig, position: int, pick: PickConfig) -> Iterator[str]:
         yield f"pick '{pick.pick}' needs several objectives; with one, use pick: best"
     trials = stages[position].trials
     if pick.count is not None and trials is not None and pick.count > trials:
-        yield f"{pick.count} members share {trials} trials; give each at least one"
+        shared = "are evaluated in" if pick is stages[position].seeds else "share"
+        yield f"{pick.count} members {shared} {trials} trials; give each at least one"
 
 
 def _donors(study: StudyConfig, stage: StageConfig) -> Iterator[Problem]:

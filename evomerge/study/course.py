@@ -13,6 +13,7 @@ from evomerge.errors import EvomergeError
 from evomerge.journal import Event
 from evomerge.recipe import Node, Recipe
 from evomerge.spaces import Space
+from evomerge.spaces.populations import Descent, PopulationSpace
 from evomerge.study.config import PickConfig, StageConfig
 from evomerge.study.outline import Outline
 from evomerge.study.picks import Combine, choose
@@ -35,6 +36,7 @@ class Part:
         first: number of its first trial.
         space: what it searches.
         chosen: trials it continues, by the name of the donor they became.
+        descent: the individuals of its population, where its space is one.
     """
 
     stage: StageConfig
@@ -45,6 +47,7 @@ class Part:
     first: int
     space: Space
     chosen: Mapping[str, int]
+    descent: Descent | None = None
 
     @property
     def label(self) -> str:
@@ -68,7 +71,8 @@ class Course:
         self.parts: list[Part] = []
         if study.config.stages is None:
             whole = self._plan[0]
-            self.parts.append(Part(whole, 0, 0, 1, whole.trials, 0, study.space, {}))
+            descent = _descent(study.space)
+            self.parts.append(Part(whole, 0, 0, 1, whole.trials, 0, study.space, {}, descent))
 
     @classmethod
     def of(cls, study: Outline, events: Iterable[Event]) -> Course:
@@ -76,8 +80,9 @@ class Course:
         course = cls(study)
         asked = 0
         for event in events:
-            if event.kind == "asked":
+            if event.kind == "asked" and event.trial is not None:
                 asked += 1
+                course.note(event.trial, tuple(event.payload["genotype"]))
             elif event.kind == "staged":
                 course.begin(event.payload, asked)
         return course
@@ -96,13 +101,32 @@ class Course:
         """Return the name of a trial's stage; None in a study without stages."""
         return self.part_of(trial).stage.name or None
 
+    def note(self, trial: int, genotype: Genotype) -> None:
+        """Note a trial that was asked for: in a population later ones may descend from it.
+
+        Raises:
+            InvalidGenotype: it descends from a trial that does not come before it.
+        """
+        descent = self.part_of(trial).descent
+        if descent is not None:
+            descent.add(trial, genotype)
+
     def decode(self, trial: int, genotype: Genotype) -> Recipe:
-        """Turn a trial's genotype into its recipe.
+        """Turn the genotype of a trial that was noted into its recipe.
 
         Raises:
             InvalidGenotype: the genotype means no recipe.
         """
-        return self.part_of(trial).space.decode(genotype)
+        part = self.part_of(trial)
+        return part.descent.recipe(trial) if part.descent else part.space.decode(genotype)
+
+    def ancestry(self, trial: int) -> Recipe | None:
+        """Return the recipe of a population's individual with its whole lineage; None elsewhere.
+
+        It rebuilds the same weights as the recipe of `decode`, whose lineage is in normal form.
+        """
+        descent = self.part_of(trial).descent
+        return None if descent is None else descent.full_recipe(trial)
 
     def propose(
         self, trials: Sequence[Trial], combine: Mapping[int, Combine]
@@ -144,6 +168,13 @@ class Course:
                 for name, node in stage_donors(self._study.context, stage, recipes).items()
             },
         }
+        if stage.seeds is not None:
+            payload["seeds"] = {
+                f"trial-{trial.number}": self._recipe(trial).model_dump(
+                    mode="json", exclude_defaults=True
+                )
+                for trial in found(stage.seeds)
+            }
         if through is not None:
             trial = _member(through, number)
             recipe = self._recipe(trial)
@@ -162,6 +193,7 @@ class Course:
         """
         names = [stage.name for stage in self._plan]
         index = names.index(payload["stage"])
+        space = self._space(index, payload)
         part = Part(
             self._plan[index],
             index,
@@ -169,8 +201,9 @@ class Course:
             payload["parts"],
             payload["trials"],
             first,
-            self._space(index, payload),
+            space,
             payload["chosen"],
+            _descent(space),
         )
         self.parts.append(part)
         return part
@@ -215,6 +248,10 @@ class Course:
             self._study.folder,
             None if recipe is None else Recipe.model_validate(recipe),
             None if start is None else tuple(start),
+            {
+                name: Recipe.model_validate(content)
+                for name, content in payload.get("seeds", {}).items()
+            },
         )
 
     def _start(
@@ -230,6 +267,10 @@ class Course:
             if same and models and models[0].model == self._recipe(trial):
                 return list(trial.genotype)
         return None
+
+
+def _descent(space: Space) -> Descent | None:
+    return Descent(space) if isinstance(space, PopulationSpace) else None
 
 
 def _member(members: Sequence[Trial], number: int) -> Trial:

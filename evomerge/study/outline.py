@@ -9,7 +9,7 @@ from typing import Any
 
 from evomerge.errors import RunDirectoryError
 from evomerge.journal import Event, read_events
-from evomerge.merging import open_checkpoint
+from evomerge.merging import model_shape, open_checkpoint
 from evomerge.recipe import ModelRef, ParameterCounts
 from evomerge.spaces import Space, SpaceContext, declaration
 from evomerge.study.config import StudyConfig
@@ -116,14 +116,23 @@ def read_outline(opening: Mapping[str, Any]) -> Outline:
     donors = {
         name: ModelRef.model_validate(ref) for name, ref in opening["models"]["donors"].items()
     }
-    layout = open_checkpoint(base, allow_pickle=config.models.allow_pickle).layout
+    opened = open_checkpoint(base, allow_pickle=config.models.allow_pickle)
     depths = opening.get("depths", {})
     models = {"base": base, **donors}
     counts = {
         models[name]: ParameterCounts(tuple(found["layers"]), found["outside"])
         for name, found in opening.get("parameters", {}).items()
     }
-    context = SpaceContext(base, donors, layout, opening["dtype"], config.seed, depths, counts)
+    context = SpaceContext(
+        base,
+        donors,
+        opened.layout,
+        opening["dtype"],
+        config.seed,
+        depths,
+        counts,
+        model_shape(opened),
+    )
     first = config.plan[0]
     space = stage_space(first.space, context, stage_donors(context, first, {}), folder)
     objectives = tuple(Objective(name, goal) for name, goal in opening["objectives"].items())

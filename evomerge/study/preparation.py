@@ -16,11 +16,11 @@ import numpy as np
 from evomerge import zoo
 from evomerge.errors import ConfigError, nearest
 from evomerge.fitness import check_fitness
-from evomerge.merging import MergeEngine, parameter_counts, resolve_device
+from evomerge.merging import MergeEngine, model_shape, parameter_counts, resolve_device
 from evomerge.optimizers import Optimizer, Scalarised, build_optimizer
 from evomerge.recipe.model import ModelRef, Recipe, Source
 from evomerge.spaces import Space, SpaceContext, known_recipes
-from evomerge.study.config import SearchConfig, StudyConfig
+from evomerge.study.config import StageConfig, StudyConfig
 from evomerge.study.course import Part
 from evomerge.study.items import ItemsBySplit, read_items
 from evomerge.study.outline import Outline
@@ -54,12 +54,14 @@ class Prepared(Outline):
         items: objective name to how many search items it has, where it reads items.
         paths: the layer path each stage starts from, by its name, where it searches paths; for
             the dress rehearsal.
+        needs_examples: an optimizer reads the scores of single examples.
     """
 
     evaluator: EvaluatorSpec
     inputs: Mapping[str, str]
     items: Mapping[str, int] = field(default_factory=dict, kw_only=True)
     paths: Mapping[str, Recipe] = field(default_factory=dict, kw_only=True)
+    needs_examples: bool = field(default=False, kw_only=True)
 
     def optimizer(self, part: Part, position: int = 0) -> Optimizer:
         """Build a fresh optimizer: same study, same part, same proposals.
@@ -71,8 +73,7 @@ class Prepared(Outline):
         seed = self.config.seed
         if position:  # mixed, so that no stage draws what another seed's other stage does
             seed = int(np.random.SeedSequence([seed, position]).generate_state(1)[0])
-        search = part.stage.search
-        return _optimizer(search, part.space, seed, self.objectives, self.folder)
+        return _optimizer(part.stage, part.space, seed, self.objectives, self.folder)
 
 
 def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None) -> Prepared:
@@ -112,7 +113,7 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
             config,
             folder,
             context,
-            lambda search, space: _optimizer(search, space, config.seed, objectives, folder),
+            lambda stage, space: _optimizer(stage, space, config.seed, objectives, folder),
             problems,
         ).run(engine)
         uniform = known_recipes(context).get("uniform")
@@ -155,6 +156,7 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         later=tuple(later),
         items={name: len(own["search"]) for name, own in found_items.items() if "search" in own},
         paths=paths,
+        needs_examples=any(stage.needs.examples for stage in stages),
     )
 
 
@@ -231,7 +233,17 @@ def _context(
     other = {name: depth for name, depth in depths.items() if depth != layout.n_layers}
     dtype = config.dtype or engine.config(_unmerged(base))["dtype"]
     counts = {ref: parameter_counts(engine.open(ref)) for ref in (base, *donors.values())}
-    return SpaceContext(base, donors, layout, dtype, config.seed, other, counts)
+    return SpaceContext(
+        base,
+        donors,
+        layout,
+        dtype,
+        config.seed,
+        other,
+        counts,
+        model_shape(engine.open(base)),
+        engine.inner_products,
+    )
 
 
 def _local(path: str | None, folder: Path) -> Any:
@@ -287,13 +299,13 @@ def _python_file(where: str, name: str, folder: Path) -> dict[str, str]:
 
 
 def _optimizer(
-    search: SearchConfig,
+    stage: StageConfig,
     space: Space,
     seed: int,
     objectives: Sequence[Objective],
     folder: Path,
 ) -> Optimizer:
-    count = len(objectives)
+    search, count = stage.search, len(objectives)
     scalarize = search.scalarize
     optimizer = build_optimizer(
         search.optimizer,
@@ -302,6 +314,8 @@ def _optimizer(
         seed,
         search.arguments,
         folder,
+        objectives=objectives,
+        budget=stage.trials,
     )
     if scalarize is None:
         return optimizer

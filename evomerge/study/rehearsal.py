@@ -14,13 +14,13 @@ from pathlib import Path
 from evomerge.errors import SpaceError, UserError
 from evomerge.merging import MergeEngine
 from evomerge.merging.plan import Plan
-from evomerge.optimizers import Optimizer
+from evomerge.optimizers import Needs, Optimizer
 from evomerge.recipe import ModelRef, Node, Recipe
 from evomerge.spaces import JointSpace, PathSpace, Space, SpaceContext
 from evomerge.spaces.paths.spec import DepthwiseSpec, JointSpec, SequenceSpec, SlotsSpec
-from evomerge.study.config import SearchConfig, StageConfig, StudyConfig
+from evomerge.study.config import StageConfig, StudyConfig
 from evomerge.study.problems import Problems
-from evomerge.study.stages import MEANINGLESS, stage_donors, stage_space, through_path
+from evomerge.study.stages import FOUND, MEANINGLESS, stage_donors, stage_space, through_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,13 @@ class Rehearsed:
         space: as declared, without the path it may go through.
         recipe: what its search starts from.
         shortest: a path of as few hops as the stage may find; `recipe` where it finds none.
+        needs: what its optimizer must be told.
     """
 
     space: Space
     recipe: Recipe
     shortest: Recipe
+    needs: Needs
 
 
 class Rehearsal:
@@ -54,7 +56,7 @@ class Rehearsal:
         config: StudyConfig,
         folder: Path,
         context: SpaceContext,
-        optimizer: Callable[[SearchConfig, Space], Optimizer],
+        optimizer: Callable[[StageConfig, Space], Optimizer],
         problems: Problems,
     ) -> None:
         self._config = config
@@ -84,6 +86,9 @@ class Rehearsal:
         space = attempt(f"{where}space", lambda: self._space(stage, taken))
         if space is None:
             return None
+        if stage.seeds is not None:
+            first = {FOUND: self._done[stage.seeds.stage].recipe}
+            attempt(f"{where}seeds", lambda: self._space(stage, taken, first))
         whole: Space = space
         if path is not None:
             passed = attempt(
@@ -97,17 +102,23 @@ class Rehearsal:
         if recipe is None:
             return None
         plan = attempt(f"{where}space", lambda: _check(engine, space, recipe))
-        optimizer = attempt(f"{where}search", lambda: self._optimizer(stage.search, whole))
+        optimizer = attempt(f"{where}search", lambda: self._optimizer(stage, whole))
         if stage.batches is not None and optimizer is not None:
             self._check_batches(stage.search.optimizer, optimizer, where)
         if plan is None:
             return None
         shortest = _shortest(space, recipe) if path is None else _along(recipe, path.shortest)
-        return Rehearsed(space, recipe, shortest)
+        needs = Needs() if optimizer is None else optimizer.needs
+        return Rehearsed(space, recipe, shortest, needs)
 
-    def _space(self, stage: StageConfig, taken: Mapping[str, Recipe]) -> Space:
+    def _space(
+        self,
+        stage: StageConfig,
+        taken: Mapping[str, Recipe],
+        seeds: Mapping[str, Recipe] | None = None,
+    ) -> Space:
         donors = stage_donors(self._context, stage, taken)
-        return stage_space(stage.space, self._context, donors, self._folder)
+        return stage_space(stage.space, self._context, donors, self._folder, seeds=seeds)
 
     def _try_shortest(self, stage: StageConfig, taken: Mapping[str, Recipe]) -> None:
         """Build the space for the shortest paths it may be given: no limit gets easier to keep.

@@ -16,6 +16,7 @@ from evomerge.errors import FitnessError, ReplayMismatch, RunDirectoryError, Use
 from evomerge.journal import DATABASE, Journal, read_events
 from evomerge.spaces import known_recipes
 from evomerge.study.config import BudgetConfig, StudyConfig
+from evomerge.study.example_ids import ExampleIds
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.outline import first_event, recorded_config
 from evomerge.study.preparation import Prepared, library_versions, prepare
@@ -118,17 +119,23 @@ def rehearse(study: Prepared, workers: Executor) -> None:
     """Score a few items, so that a broken fitness is found now and not at night.
 
     Scored are the base and, since some fitnesses have no meaning for them, the first layer path
-    of each stage that searches paths.
+    of each stage that searches paths. Where an optimizer reads the scores of single examples, the
+    base is scored twice: both times there must be some, of the same examples.
 
     Raises:
         FitnessError: one of them cannot be scored; the message says why.
     """
+    by_example = ExampleIds([one.name for one in study.objectives])
     recipes = {"the base model": known_recipes(study.context)["base"]}
     for stage, path in study.paths.items():
         recipes[f"the first layer path{f' of stage {stage!r}' if stage else ''}"] = path
+    if study.needs_examples:
+        recipes["the base model, a second time,"] = recipes["the base model"]
     for name, recipe in recipes.items():
         workers.submit(Job("rehearsal", recipe, "search", limit=REHEARSAL_ITEMS))
         outcome = workers.wait()[0].outcome
+        if study.needs_examples and recipe == recipes["the base model"]:
+            outcome = by_example.checked(outcome)
         if isinstance(outcome, Failed):
             raise FitnessError(f"{name} cannot be scored: {outcome.message}")
 

@@ -14,6 +14,7 @@ from evomerge.optimizers import Optimizer, Proposal, Scalarised
 from evomerge.recipe import Recipe
 from evomerge.study.config import BudgetConfig
 from evomerge.study.course import Course, Part
+from evomerge.study.example_ids import ExampleIds
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.mismatch import other_choice, other_proposal
 from evomerge.study.picks import Combine, costs_of
@@ -78,6 +79,7 @@ class Search:
         self.validation = Validation(study, self.course, self._combine)
         self._validating: set[int] = set()
         self._origins: dict[int, str] = {}
+        self._examples: ExampleIds | None = None
         self._asked = 0
         self._stopping = Stopping(journal, budget, study.config.limits.trials, self.course)
         self._pending: dict[int, _Pending] = {}
@@ -162,6 +164,8 @@ class Search:
     def _enter(self, part: Part) -> None:
         optimizer = self._study.optimizer(part, len(self._optimizers))
         self._optimizers.append(optimizer)
+        names = [objective.name for objective in self._study.objectives]
+        self._examples = ExampleIds(names) if optimizer.needs.examples else None
         if isinstance(optimizer, Scalarised):
             self._combine[part.index] = optimizer.cost
         self.validation.enter(part, whole_generations=optimizer.needs.compares == "generation")
@@ -180,6 +184,7 @@ class Search:
         self._asked = number + 1
         self._pending[number] = _Pending(proposal, 0)
         self._origins[number] = proposal.origin
+        self.course.note(number, proposal.genotype)
         return asked(proposal, self.validation.place(number, proposal.origin))
 
     def _submit(self, workers: Executor, number: int, pending: _Pending) -> int:
@@ -267,15 +272,15 @@ class Search:
         number = number_of(result.job.id)
         if number not in self._pending:
             return self._receive_validation(workers, result, interrupt)
-        outcome, attempt = result.outcome, result.job.attempt
-        timing = result.timing
+        attempt, timing = result.job.attempt, result.timing
         if self._retries(result):
-            payload = {"attempt": attempt, **outcome_to_json(outcome, None)}
+            payload = {"attempt": attempt, **outcome_to_json(result.outcome, None)}
             self._journal.append("retried", payload, trial=number, timing=timing)
             self._pending[number] = _Pending(self._pending[number].proposal, attempt + 1)
             if interrupt.requested:
                 return 0  # the next session repeats it
             return self._submit(workers, number, self._pending[number])
+        outcome = self._comparable(result.outcome)
         payload = self._finish(number, outcome, attempt, timing)
         self._stopping.note(outcome)
         key = self._key(result.job.recipe, self.validation.items_of(number))
@@ -287,6 +292,10 @@ class Search:
         return (
             0 if following is None else self._submit(workers, following, self._pending[following])
         )
+
+    def _comparable(self, outcome: Outcome) -> Outcome:
+        """Fail an outcome whose examples the optimizer cannot compare with those before."""
+        return self._examples.checked(outcome) if self._examples is not None else outcome
 
     def _finish(
         self, number: int, outcome: Outcome, attempt: int, timing: Mapping[str, float]
@@ -310,8 +319,8 @@ class Search:
     def _read(self, payload: Mapping[str, Any]) -> Outcome:
         """Read a recorded outcome, with the scores of its items where the optimizer needs them."""
         file = payload.get("examples")
-        if file and self._optimizers[-1].needs.examples:
-            return outcome_from_json(payload, self._journal.read_examples(file))
+        if file and self._examples is not None:
+            return self._comparable(outcome_from_json(payload, self._journal.read_examples(file)))
         return outcome_from_json(payload)
 
     def _tell(self, number: int, outcome: Outcome, *, replayed: bool = False) -> None:

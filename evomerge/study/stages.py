@@ -16,6 +16,7 @@ from evomerge.spaces import (
     SpaceContext,
     ThroughPath,
     load_space,
+    seeded,
 )
 from evomerge.study.config import SpaceSource, StageConfig
 from evomerge.types import Genotype
@@ -30,6 +31,8 @@ class StartingAt:
 
     def __init__(self, space: Space, genotype: Genotype) -> None:
         domain = space.domain
+        if not isinstance(domain, Domain):
+            raise SpaceError("a population has no genes that could start where a path was found")
         genes = tuple(
             gene.starting_at(value) for gene, value in zip(domain.genes, genotype, strict=True)
         )
@@ -86,6 +89,7 @@ def stage_space(
     folder: Path,
     through: Recipe | None = None,
     start: Genotype | None = None,
+    seeds: Mapping[str, Recipe] | None = None,
 ) -> Space:
     """Build what a stage searches.
 
@@ -97,6 +101,7 @@ def stage_space(
         folder: where relative paths start.
         through: the layer path whose first model the space's merges become.
         start: where the search starts, if not where the space says.
+        seeds: found recipes that the search starts with as well, by name.
 
     Raises:
         SpaceError: the space is malformed, or does not fit the models or the path.
@@ -104,7 +109,10 @@ def stage_space(
     """
     beside = isinstance(source, str) and (folder / source).is_file()
     named = folder / str(source) if beside else source
-    space = load_space(named, stage_context(context, donors), folder=folder)
+    own = stage_context(context, donors)
+    space = load_space(named, own, folder=folder)
+    if seeds:
+        space = seeded(space, seeds, own)
     if through is not None:
         space = through_path(space, through, context)
     return space if start is None else StartingAt(space, start)

@@ -15,12 +15,14 @@ SHIPPED = sorted(shipped_spaces())
 def test_what_is_shipped():
     assert SHIPPED == [
         "attention_mlp",
+        "cycleqd",
         "dare_ties",
         "dare_ties_layerwise",
         "depthwise",
         "joint_dare_ties_depthwise",
         "layer_sequence",
         "linear",
+        "m2n2",
         "sakana_dfs",
         "sakana_dfs_matrix",
         "sakana_ps",

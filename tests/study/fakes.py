@@ -13,7 +13,8 @@ import numpy as np
 
 from evomerge.errors import InvalidGenotype
 from evomerge.recipe import Layout, ModelRef, Recipe
-from evomerge.spaces import SpaceContext
+from evomerge.recipe.layouts import ModelShape
+from evomerge.spaces import SpaceContext, load_space, model_weights
 from evomerge.spaces.domain import Domain, Gene, Seed
 from evomerge.study import outline
 from evomerge.study.config import StudyConfig
@@ -25,6 +26,7 @@ from evomerge.workers import EvaluatorSpec, Job, JobResult, ObjectiveSpec
 
 DONORS = {"a": ModelRef(path="/models/a"), "b": ModelRef(path="/models/b")}
 LAYOUT = Layout.of([f"model.layers.{layer}.mlp.weight" for layer in range(4)], "llama")
+SHAPE = ModelShape(LAYOUT, dict.fromkeys(LAYOUT.tensors, (6, 5)))
 ITEMS = {"one": 50, "two": 45}
 OBJECTIVES = (Objective("one"), Objective("two", "minimize"))
 
@@ -80,6 +82,13 @@ def weights_of(node) -> tuple[float, float]:
     """How much of each donor is in a model; a path has the mean of what it passes through."""
     if isinstance(node, ModelRef):
         return float(node.path == "/models/a"), float(node.path == "/models/b")
+    by_layer = any(isinstance(one.parameters.get("weight"), tuple) for one in node.models)
+    if node.lineage is not None or by_layer:  # every tensor is as large as every other
+        found = model_weights.weights_of(node, node.base_model, SHAPE)
+        means = np.mean(list(found.by_tensor().values()), axis=0)
+        shares = dict.fromkeys(("/models/a", "/models/b"), 0.0)
+        shares |= {ref.path: share for ref, share in zip(found.models, means, strict=True)}
+        return float(shares["/models/a"]), float(shares["/models/b"])
     inputs = np.array([weights_of(source.model) for source in node.models])
     if node.path is None:
         shares = [source.parameters.get("weight", 0.0) for source in node.models]
@@ -198,8 +207,8 @@ def staged_config(*stages, **changes) -> StudyConfig:
 def rehearsed(study: StudyConfig, folder: Path, context: SpaceContext, problems: Problems):
     """Try the stages of a study with an engine that finds nothing wrong."""
 
-    def optimizer(search, space):
-        return _optimizer(search, space, study.seed, OBJECTIVES, folder)
+    def optimizer(stage, space):
+        return _optimizer(stage, space, study.seed, OBJECTIVES, folder)
 
     engine = SimpleNamespace(check=lambda recipe: recipe)
     return Rehearsal(study, folder, context, optimizer, problems).run(engine)
@@ -211,11 +220,13 @@ def without_models(monkeypatch, *modules):
         monkeypatch.setattr(module, "prepare", prepared)
     base = SimpleNamespace(layout=LAYOUT)
     monkeypatch.setattr(outline, "open_checkpoint", lambda *_, **__: base)
+    monkeypatch.setattr(outline, "model_shape", lambda _: SHAPE)
 
 
 def context_of(study: StudyConfig) -> SpaceContext:
     """What `prepare` would say of the models."""
-    return SpaceContext(ModelRef(path="/models/base"), DONORS, LAYOUT, None, study.seed)
+    base = ModelRef(path="/models/base")
+    return SpaceContext(base, DONORS, LAYOUT, None, study.seed, shape=SHAPE)
 
 
 def prepared(study: StudyConfig | None = None, folder: Path = Path("/study")) -> Prepared:
@@ -223,6 +234,8 @@ def prepared(study: StudyConfig | None = None, folder: Path = Path("/study")) ->
     study = study or config()
     context = context_of(study)
     space, later = PlainSpace(), ()
+    if isinstance(study.space, dict):
+        space = load_space(study.space, context)
     if study.stages is not None:
         problems = Problems()
         first, *others = rehearsed(study, folder, context, problems)
@@ -234,5 +247,14 @@ def prepared(study: StudyConfig | None = None, folder: Path = Path("/study")) ->
     spec = EvaluatorSpec(space.decode(space.domain.initial), context.base, parts, folder)
     inputs = {"models.base": "0" * 64}
     return Prepared(
-        study, folder, context, space, OBJECTIVES, spec, inputs, later=later, items=ITEMS
+        study,
+        folder,
+        context,
+        space,
+        OBJECTIVES,
+        spec,
+        inputs,
+        later=later,
+        items=ITEMS,
+        needs_examples=any(stage.search.optimizer == "m2n2" for stage in study.plan),
     )

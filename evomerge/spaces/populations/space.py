@@ -12,8 +12,9 @@ from evomerge.recipe.layouts import order_of
 from evomerge.recipe.lineage import Donor, Lineage, Mix
 from evomerge.recipe.model import LINEAGE, ModelRef, Recipe, Source
 from evomerge.recipe.order import Order, Positions
-from evomerge.recipe.table import Table
+from evomerge.recipe.table import Table, mixed
 from evomerge.spaces.context import SpaceContext
+from evomerge.spaces.model_weights import ModelWeights, tensor_table
 from evomerge.spaces.populations.protocol import InnerProducts
 from evomerge.spaces.populations.spec import PopulationSpec
 from evomerge.spaces.populations.virtual import VirtualBreeding, VirtualFamily
@@ -93,6 +94,50 @@ class PopulationSpace:
             seed=self._context.seed,
         )
 
+    def with_found(self, found: Mapping[str, ModelWeights]) -> PopulationSpace:
+        """Return the space with further founders: what earlier stages found.
+
+        Raises:
+            SpaceError: one of them is no combination of what this population merges.
+        """
+        tables = {name: self._table(name, one) for name, one in found.items()}
+        return PopulationSpace(self.spec, self._context, self._origin, tables)
+
+    def _table(self, name: str, found: ModelWeights) -> Table:
+        """Express weights of models in this population's vectors and order."""
+        donors = list(self._context.donors.values())
+        strangers = [
+            str(node)
+            for column, node in enumerate(found.models)
+            if node not in donors
+            and found.weights[:, column].any()
+            and not (column == 0 and self.spec.population == "task_vectors")
+        ]
+        if strangers:
+            raise self._origin.error(
+                ("population",),
+                f"'{name}' draws on '{strangers[0]}', which is no donor of this stage; add it to "
+                "the stage's donors" + _OR_TASK_VECTORS * (self.spec.population == "weights"),
+            )
+        if self.spec.population == "task_vectors" and not np.allclose(found.weights.sum(axis=1), 1):
+            raise self._origin.error(
+                ("population",),
+                f"the weights of '{name}' do not sum to 1, so it is no base plus task vectors; use "
+                "population: weights",
+            )
+        if _same_order(found.order, self.order):
+            ends, weights = found.ends, found.weights
+        else:
+            ends, weights = tensor_table(self.order, found.by_tensor())
+        columns = [found.models.index(one) if one in found.models else None for one in donors]
+        rows = np.zeros((len(ends), len(donors)))
+        for number, column in enumerate(columns):
+            if column is not None:
+                rows[:, number] = weights[:, column]
+        inputs = tuple(Donor(donor=number) for number in range(len(donors)))
+        whole = Table(inputs, ends, rows)
+        return mixed([whole], np.array([self.order.size]), np.ones((1, 1)))
+
     def _between(
         self, family: VirtualFamily, a: int, b: int, bounds: Positions
     ) -> NDArray[np.float64]:
@@ -118,6 +163,13 @@ class PopulationSpace:
                 task_vectors=self.spec.population == "task_vectors",
             )
         return self._products
+
+
+_OR_TASK_VECTORS = ", or use population: task_vectors"
+
+
+def _same_order(one: Order, other: Order) -> bool:
+    return one.blocks == other.blocks and one.chromosomes == other.chromosomes
 
 
 def _from_grams(
