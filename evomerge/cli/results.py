@@ -220,6 +220,11 @@ def _export_trial(run: Path, number: int, out: Path) -> None:
     asked = {event.trial: event.payload for event in events if event.kind == "asked"}
     if number not in asked:
         raise UserError(f"{run}: there is no trial {number}; it has {len(asked)} trials, from 0")
-    recipe = Course.of(study, events).decode(number, tuple(asked[number]["genotype"]))
+    course = Course.of(study, events)
+    recipe = course.decode(number, tuple(asked[number]["genotype"]))
+    files: dict[str, str | bytes] = {"evomerge_recipe.yaml": dumps(recipe)}
+    ancestry = course.ancestry(number)
+    if ancestry is not None:
+        files["evomerge_lineage.yaml"] = dumps(ancestry)
     engine = MergeEngine(allow_pickle=study.config.models.allow_pickle)
-    engine.write(recipe, out, extra_files={"evomerge_recipe.yaml": dumps(recipe)})
+    engine.write(recipe, out, extra_files=files)

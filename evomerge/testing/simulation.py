@@ -5,11 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from evomerge.optimizers.protocol import Optimizer, Proposal
-from evomerge.testing.problems import Problem
-from evomerge.types import Trial
+from evomerge.types import Genotype, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +29,21 @@ class Told:
 Event: TypeAlias = Asked | Told
 
 
+class Scores(Protocol):
+    """What evaluates the candidates of a simulated search."""
+
+    def completed(self, number: int, genotype: Genotype) -> Trial:
+        """Evaluate a genotype."""
+        ...
+
+    def failed(self, number: int, genotype: Genotype) -> Trial:
+        """Fail a genotype."""
+        ...
+
+
 def drive(
     optimizer: Optimizer,
-    problem: Problem,
+    problem: Scores,
     n_trials: int,
     *,
     workers: int = 1,

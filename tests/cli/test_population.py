@@ -1,0 +1,156 @@
+"""Populations on the command line: a whole run, what it exports, and what is refused."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.cli.conftest import World
+
+
+@pytest.fixture
+def bred(world: World):
+    world.study |= {
+        "space": "m2n2",
+        "search": {"optimizer": "m2n2", "archive_size": 4},
+        "budget": {"trials": 10},
+        "objectives": {"likely": world.study["objectives"]["likely"]},
+        "front": {"lambdas": [0.5], "size": 3, "baselines": ["donors"]},
+    }
+    return world
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_run_of_m2n2_from_check_to_export(bred, tmp_path):
+    code, out, _ = bred("check", bred.write())
+    assert code == 0
+    assert (
+        "population  2 founders, task vectors, slerp (global angle), layout unit, splits between "
+        "units" in out
+    )
+    assert bred.run()[0] == 0
+    code, out, _ = bred("export", "one", "--run", "run", "--trial", 9)
+    assert code == 0, out
+    files = {path.name for path in (tmp_path / "one").iterdir()}
+    assert {"evomerge_recipe.yaml", "evomerge_lineage.yaml"} <= files
+    for name in ("evomerge_recipe.yaml", "evomerge_lineage.yaml"):
+        code, out, err = bred("merge", tmp_path / "one" / name, tmp_path / f"again-{name}")
+        assert code == 0, err
+        again = weights(tmp_path / f"again-{name}")
+        for tensor, value in weights(tmp_path / "one").items():
+            assert torch.equal(value, again[tensor])
+    assert bred("export", "front", "--run", "run", "--all")[0] == 0
+    assert list((tmp_path / "front").glob("trial-*/lineage.yaml"))
+
+
+def test_founders_are_the_donors(bred, tmp_path):
+    bred.study["budget"] = {"trials": 2}
+    assert bred.run()[0] == 0
+    assert bred("export", "first", "--run", "run", "--trial", 0)[0] == 0
+    donor = weights(bred.models / "first")
+    for tensor, value in weights(tmp_path / "first").items():
+        torch.testing.assert_close(value, donor[tensor], rtol=1e-6, atol=1e-7)
+
+
+def test_a_run_of_cycle_qd_ends_with_the_aggregate(world, tmp_path):
+    world.study |= {
+        "space": "cycleqd",
+        "search": {"optimizer": "cycle_qd", "bins": 4},
+        "budget": {"trials": 10},
+        "objectives": {
+            "likely": world.study["objectives"]["likely"],
+            "held": {**world.study["objectives"]["likely"], "search": "holdout.jsonl"},
+        },
+    }
+    for part in world.study["objectives"].values():
+        part.pop("holdout", None)
+    code, _, err = world.run()
+    assert code == 0, err
+    events = json.loads(world("status", "run", "--json")[1])
+    assert events["finished"] == 10
+
+
+def refused(world, *lines):
+    code, out, err = world.run()
+    assert code == 2, out
+    assert "Traceback" not in err
+    for line in lines:
+        assert line in err
+    assert not (world.folder / "run").exists()
+
+
+def test_one_donor_is_refused(bred):
+    del bred.study["models"]["donors"]["second"]
+    refused(bred, "a population needs at least two donors, the study has 1")
+
+
+def test_equal_donors_are_refused_by_name(bred):
+    bred.study["models"]["donors"]["second"] = bred.study["models"]["donors"]["first"]
+    refused(bred, "donors 'first' and 'second' are the same model; keep one")
+
+
+def test_the_base_is_no_donor_of_task_vectors(bred):
+    bred.study["models"]["donors"]["second"] = bred.study["models"]["base"]
+    refused(bred, "donor 'second' is the base itself and has no task vector")
+
+
+def test_a_fitness_without_example_scores_is_refused(bred):
+    (bred.folder / "mine.py").write_text("def total(model):\n    return float(len(model.items))\n")
+    bred.study["objectives"]["mine"] = {"fitness": "./mine.py:total", "search": "search.jsonl"}
+    refused(bred, "objective 'mine'", "no score for each; return FitnessResult(metrics,")
+
+
+def test_examples_under_changing_ids_are_refused(bred):
+    (bred.folder / "mine.py").write_text(
+        "from itertools import count\n"
+        "from evomerge.fitness import FitnessResult\n"
+        "number = count()\n"
+        "def drifting(model):\n"
+        "    item = model.items[next(number) % len(model.items)]\n"
+        "    return FitnessResult({'x': 1.0}, {item['id']: 1.0})\n"
+    )
+    bred.study["objectives"]["mine"] = {
+        "fitness": "./mine.py:drifting",
+        "search": "search.jsonl",
+    }
+    refused(bred, "objective 'mine': the scored examples changed from candidate to candidate")
+
+
+def test_cycle_qd_needs_two_tasks(bred):
+    bred.study |= {"space": "cycleqd", "search": {"optimizer": "cycle_qd"}}
+    refused(bred, "'cycle_qd' needs two or more objectives and the study has 1")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layout": "heads"}, "layout"),
+        ({"granularity": "row"}, "granularity"),
+        ({"operator": "linear", "angle": "part"}, "angle belongs to operator slerp"),
+        ({"chromosomes": {"a": "("}}, "is no regular expression"),
+        ({"chromosomes": {"attention": "self_attn"}}, "belongs to none of attention"),
+        ({"chromosomes": {"rest": ".", "none": "attn"}}, "no tensor is left for 'none'"),
+        ({"split": True}, "split"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_space_that_means_nothing_is_refused(bred, change, message):
+    bred.study["space"] = {"population": "task_vectors", **change}
+    refused(bred, message)
+
+
+def test_genes_and_populations_are_told_apart(bred):
+    bred.study["search"] = {"optimizer": "nsga2"}
+    refused(bred, "optimizer: 'nsga2' varies genes and a population has none; use m2n2 or cycle_qd")
+    bred.study |= {"space": "task_arithmetic", "search": {"optimizer": "m2n2"}}
+    refused(bred, "optimizer: 'm2n2' breeds offspring of earlier trials and the space has genes")
+
+
+def test_batches_are_refused(bred):
+    bred.study["objectives"]["likely"]["validation"] = 2
+    bred.study["batches"] = {"items": 2, "trials": 4}
+    refused(bred, "optimizer 'm2n2' compares candidates of different batches")
