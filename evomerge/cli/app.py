@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from evomerge import __version__
 from evomerge.cli import results, searches
 from evomerge.cli.merge import merge
+from evomerge.cli.report import report
 from evomerge.cli.searches import EXIT_INTERRUPTED
 from evomerge.errors import EvomergeError
 
@@ -54,6 +55,7 @@ app.command()(searches.run)
 app.command()(searches.resume)
 app.command()(results.status)
 app.command()(results.front)
+app.command()(report)
 app.command()(results.export)
 app.command()(merge)
 

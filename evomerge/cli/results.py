@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evomerge.cli.places import find_run
-from evomerge.errors import RunDirectoryError, UserError
+from evomerge.errors import EvomergeError, RunDirectoryError, UserError
 
 if TYPE_CHECKING:
     from evomerge.journal import Event
@@ -43,6 +44,7 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
     last = sessions[-1].ended_because if sessions else None
     state = "running" if is_open(folder) else last or "killed"
     merged = [event.timing for event in events if event.kind == "finished" and event.timing]
+    archives = _archives(folder, events)
     report: dict[str, Any] = {
         "run": str(folder),
         "study": events[0].payload["study"]["name"] if events else None,
@@ -62,6 +64,8 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         "score_s": sum(timing["score_s"] for timing in merged),
         "repeated": sum("same_as" in event.payload for event in events if event.kind == "finished"),
         "stages": _stages(events, budgets[-1] if budgets else {}),
+        "populations": archives.documents,
+        "populations_unknown": archives.unknown,
         "hops": sum(timing.get("hops", 0) for timing in merged),
         "hops_reused": sum(timing.get("hops_reused", 0) for timing in merged),
     }
@@ -84,6 +88,10 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
             f"  {'' if number else 'stages':<9} {stage['stage']}: {stage['finished']} of "
             f"{stage['trials']} trials finished"
         )
+    for line in archives.lines:
+        typer.echo(line)
+    if archives.unknown:
+        typer.echo(f"  niches    unknown: {archives.unknown}")
     for number, (name, batches) in enumerate(report["batches"].items()):
         typer.echo(
             f"  {'' if number else 'batches':<9} {f'{name}: ' if name else ''}{batches['items']} "
@@ -103,6 +111,47 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         )
     elif state != "running":
         typer.echo(f"  continue  evomerge resume {folder}")
+
+
+@dataclass(frozen=True)
+class _Archives:
+    """What is known of a run's populations.
+
+    Attributes:
+        documents: each as JSON data.
+        lines: as text.
+        unknown: why nothing is known; None where there is nothing to know.
+    """
+
+    documents: Sequence[Mapping[str, Any]] = ()
+    lines: Sequence[str] = ()
+    unknown: str | None = None
+
+
+def _archives(run: Path, events: Sequence[Event]) -> _Archives:
+    """Rebuild a run's populations, if it breeds at all: its genotypes begin with a word then.
+
+    What cannot be rebuilt, say because a plug-in is gone, hides nothing else of the run.
+    """
+    genotypes = (event.payload["genotype"] for event in events if event.kind == "asked")
+    if not any(genotype and isinstance(genotype[0], str) for genotype in genotypes):
+        return _Archives()
+    from evomerge.report.population import population_document, populations  # noqa: PLC0415
+    from evomerge.report.population_text import population_lines  # noqa: PLC0415
+
+    metrics = {
+        event.trial: event.payload["metrics"]
+        for event in events
+        if event.kind == "finished" and event.trial is not None and "metrics" in event.payload
+    }
+    try:
+        found = populations(run, events)
+    except EvomergeError as error:
+        return _Archives(unknown=str(error))
+    return _Archives(
+        [population_document(one) for one in found],
+        [line for one in found for line in population_lines(one, metrics)],
+    )
 
 
 def _first_budget(study: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,7 +249,7 @@ def export_all(run: Path, out: Path) -> None:
 
     study, _ = open_study(run)
     context = study.context
-    for refusal in export_front(_collect(run), out, context.layout, context.dtype):
+    for refusal in export_front(_collect(run), out, context.layout, context.dtype, context.shape):
         typer.echo(f"evomerge: {refusal}", err=True)
 
 

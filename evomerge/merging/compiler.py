@@ -14,10 +14,13 @@ from evomerge.errors import CheckpointError
 from evomerge.merging.checkpoint import Checkpoint, is_adapter, open_checkpoint, resolve_folder
 from evomerge.merging.compute import MergedCheckpoint
 from evomerge.merging.folding import lay_out_path, lower, require_range
+from evomerge.merging.lineage import Orders, with_lineage
 from evomerge.merging.memory import Memory
 from evomerge.merging.method import Method, load_method
+from evomerge.merging.methods.lineage import LINEAGE_METHOD
 from evomerge.merging.model_config import output_config, set_dtype
 from evomerge.merging.plan import Plan, fill_in
+from evomerge.merging.recent import Recent
 from evomerge.merging.skeleton import Node, Slot, lay_out, node_key
 from evomerge.merging.tokenizer import OutputTokenizer, choose_tokenizer
 from evomerge.recipe.model import ModelRef, Recipe
@@ -38,6 +41,8 @@ class Compiler:
     def __init__(self, allow_pickle: bool, memory: Memory) -> None:
         self._allow_pickle = allow_pickle
         self._memory = memory
+        self._recent = Recent(memory)
+        self._orders = Orders()
         self._opened: dict[tuple[ModelRef, Checkpoint | None], Checkpoint] = {}
         self._skeletons: OrderedDict[str, Skeleton] = OrderedDict()
         self._nested: OrderedDict[str, tuple[Plan, MergedCheckpoint]] = OrderedDict()
@@ -48,7 +53,8 @@ class Compiler:
         Raises:
             RecipeError, CheckpointError, PluginError: every problem found, one a line.
         """
-        method = load_method(recipe.merge_method)
+        lineage = recipe.lineage
+        method = load_method(recipe.merge_method) if lineage is None else LINEAGE_METHOD
         models: dict[ModelRef, Checkpoint] = {}
         base = None
         if recipe.base_model is not None:
@@ -66,6 +72,9 @@ class Compiler:
             reference = base or next(iter(opened.values()))
             slots, tokenizer = self._lay_out(recipe, method, opened, base, reference)
             tensors = fill_in(recipe, method, slots)
+        if lineage is not None:
+            order = self._orders.of(reference, lineage)
+            tensors = with_lineage(tensors, recipe, lineage, order, reference, self._recent)
         config = output_config(reference.config, slots, tokenizer)
         set_dtype(
             config, [(merge.out, torch.Size(merge.shape).numel()) for merge in tensors.values()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.compiler import Compiler
 from evomerge.merging.compute import compute, require_finite
 from evomerge.merging.folder import write_folder
+from evomerge.merging.inner_products import ModelProducts
 from evomerge.merging.memory import Memory
 from evomerge.merging.plan import Plan, TensorMerge
 from evomerge.merging.statistics import delta_statistics
 from evomerge.merging.targets import Targets
-from evomerge.recipe.model import ModelRef, Recipe
+from evomerge.recipe.model import ModelRef, Node, Recipe
+from evomerge.recipe.order import Order
 from evomerge.types import DeltaStatistics
 
 
@@ -28,7 +30,8 @@ class MergeEngine:
     Args:
         device: where the arithmetic runs.
         allow_pickle: read pickled checkpoints (weights only).
-        cache_bytes: how much of the inputs may stay on `device` between merges.
+        cache_bytes: what may stay on `device` between merges: inputs, and, in what they leave of
+            it, singular value decompositions and values of a lineage's steps.
     """
 
     def __init__(
@@ -137,6 +140,21 @@ class MergeEngine:
             self._compute,
             shard_bytes=shard_bytes,
             extra_files=extra_files or {},
+        )
+
+    def inner_products(
+        self, order: Order, base: Node, donors: Sequence[Node], *, task_vectors: bool
+    ) -> ModelProducts:
+        """Return the inner products of models; nothing is read until they are asked for.
+
+        Args:
+            order: of `base`.
+            base: origin of task vectors.
+            donors: in order; models, adapters on the base, or recipes.
+            task_vectors: products of donor - base instead of the donors' whole weights.
+        """
+        return ModelProducts(
+            self._compiler.compile, self._memory, order, base, donors, task_vectors=task_vectors
         )
 
     def delta_statistics(self, module: nn.Module, base: ModelRef) -> DeltaStatistics:

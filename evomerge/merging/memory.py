@@ -31,6 +31,11 @@ class Memory:
         self._used = 0
         self._kept: dict[tuple[Checkpoint, str], Tensor] = {}
 
+    @property
+    def spare(self) -> int:
+        """Bytes of the limit that are not taken."""
+        return self._limit - self._used
+
     def load(self, checkpoint: Checkpoint, name: str, *, keep: bool = True) -> Tensor:
         """Return a tensor of a checkpoint on the device, in its stored dtype; read-only.
 

@@ -347,7 +347,7 @@ def _lay_out_layers(collector: Collector, stage: Stage, offset: int) -> None:
 def lay_out_outside(collector: Collector, stage: Stage, *, embedding: bool, t: float) -> None:
     """Lay out the tensors before the layers, or those after them."""
     outside = [
-        {name for name in _weights(checkpoint) if checkpoint.layout.layer_of(name) is None}
+        {name for name in weight_names(checkpoint) if checkpoint.layout.layer_of(name) is None}
         for checkpoint in stage.checkpoints
     ]
     nowhere = [None] * len(outside)
@@ -367,7 +367,8 @@ def _tied_to(names: set[str]) -> str | None:
     return next((name for name in sorted(names) if _EMBEDDING.search(name)), None)
 
 
-def _weights(checkpoint: Checkpoint) -> Iterator[str]:
+def weight_names(checkpoint: Checkpoint) -> Iterator[str]:
+    """Yield the tensors that merges make: all but constants."""
     for name in checkpoint.names:
         if not (_CONSTANT.search(name) and len(checkpoint.shape(name)) in (0, 1, 4)):
             yield name
@@ -377,7 +378,7 @@ def by_layer(checkpoint: Checkpoint) -> dict[int, dict[str, str]]:
     """Return layer index -> local name -> full name."""
     table: dict[int, dict[str, str]] = {}
     cut = len(checkpoint.layout.prefix)
-    for name in _weights(checkpoint):
+    for name in weight_names(checkpoint):
         layer = checkpoint.layout.layer_of(name)
         if layer is not None:
             local = name[cut:].partition(".")[2]

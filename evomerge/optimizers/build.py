@@ -18,8 +18,11 @@ OPTIMIZERS = Registry(
     {
         "cat_cma": "evomerge.optimizers.cat_cma:CatCma",
         "cma_es": "evomerge.optimizers.cma_es:CmaEs",
+        "cma_mae": "evomerge.optimizers.cma_me:CmaMae",
+        "cma_me": "evomerge.optimizers.cma_me:CmaMe",
         "cma_wm": "evomerge.optimizers.cma_wm:CmaWm",
         "como_cat_cma": "evomerge.optimizers.como_cat_cma:ComoCatCma",
+        "cycle_qd": "evomerge.optimizers.cycle_qd:CycleQd",
         "m2n2": "evomerge.optimizers.m2n2:M2n2",
         "nsga2": "evomerge.optimizers.nsga2:Nsga2",
         "optuna": "evomerge.optimizers.optuna_sampler:OptunaSampler",

@@ -13,48 +13,40 @@ from evomerge.types import Completed, Objective
 class ExampleScores:
     """Turns the example scores of outcomes into vectors of one order, larger being better.
 
-    The first outcome decides which examples there are.
+    The first outcome decides which examples there are, and their order.
 
     Args:
         objectives: names and goals, in order.
-
-    Attributes:
-        ids: (objective, item id) of each place of the vectors; empty before the first outcome.
     """
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         self._objectives = tuple(objectives)
-        self.ids: tuple[tuple[str, str], ...] = ()
+        self._items: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def ids(self) -> tuple[tuple[str, str], ...]:
+        """(objective, item id) of each place of the vectors; empty before the first outcome."""
+        return tuple(
+            (objective.name, item)
+            for objective, items in zip(self._objectives, self._items, strict=False)
+            for item in items
+        )
 
     def vector(self, outcome: Completed) -> NDArray[np.float64]:
         """Return the scores of an outcome, shape (n_examples,).
 
         Raises:
-            ValueError: an objective has no example scores, or other examples than before.
+            ValueError: an objective has no example scores, one of them is no finite number, or
+                they are of other examples than those of the first outcome.
         """
-        if not self.ids:
-            self.ids = tuple(
-                (objective.name, item)
-                for objective in self._objectives
-                for item in self._of(outcome, objective)
-            )
-        parts = []
-        for objective in self._objectives:
-            scores = self._of(outcome, objective)
-            values = np.fromiter(scores.values(), np.float64, len(scores))
-            parts.append(-values if objective.goal == "minimize" else values)
-        found = np.concatenate(parts)
-        if len(found) != len(self.ids) or not self._in_order(outcome):
-            raise ValueError("the examples of a candidate are not those of the first one")
-        return found
-
-    def _in_order(self, outcome: Completed) -> bool:
-        names = (
-            (objective.name, item)
-            for objective in self._objectives
-            for item in outcome.examples[objective.name]
-        )
-        return all(one == other for one, other in zip(names, self.ids, strict=True))
+        scores = [self._of(outcome, objective) for objective in self._objectives]
+        items = self._items or tuple(map(tuple, scores))
+        parts = [
+            _values(objective, known, found)
+            for objective, known, found in zip(self._objectives, items, scores, strict=True)
+        ]
+        self._items = items
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @staticmethod
     def _of(outcome: Completed, objective: Objective) -> Mapping[str, float]:
@@ -62,3 +54,34 @@ class ExampleScores:
         if not scores:
             raise ValueError(f"objective '{objective.name}' has no score for each example")
         return scores
+
+
+def _values(
+    objective: Objective, items: tuple[str, ...], scores: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """Return the scores of known items in their order."""
+    if tuple(scores) == items:  # as a rule, and quick
+        values = np.fromiter(scores.values(), np.float64, len(items))
+    elif scores.keys() == frozenset(items):
+        values = np.fromiter(map(scores.__getitem__, items), np.float64, len(items))
+    else:
+        raise ValueError(_changed(objective.name, items, scores))
+    if not np.isfinite(values).all():
+        worst = items[int(np.argmin(np.isfinite(values)))]
+        raise ValueError(
+            f"objective '{objective.name}': the score of example '{worst}' is {scores[worst]}, "
+            "expected a finite number"
+        )
+    return -values if objective.goal == "minimize" else values
+
+
+def _changed(name: str, items: tuple[str, ...], scores: Mapping[str, float]) -> str:
+    known = frozenset(items)
+    missing = [item for item in items if item not in scores]
+    new = [item for item in scores if item not in known]
+    found = f"'{missing[0]}' is missing" if missing else f"'{new[0]}' is new"
+    return (
+        f"objective '{name}': the examples of a candidate are not those of the first one "
+        f"({len(scores)} examples against {len(items)}, {found}); score all candidates on the "
+        "same items"
+    )

@@ -7,9 +7,10 @@
         score it; whoever of the archive and the child has the lowest shared fitness leaves
 
 Steady state: results may come in any order and from any number of workers; the archive is that of
-the results so far. What is ours: where nobody complements A, B is drawn by fitness; an individual
-never mates with itself unless asked to; the champion is remembered outside the archive, since the
-best may be driven out; the archive grows from empty and holds no made-up members.
+the results so far. What is ours: where nobody complements A, B is drawn from the others by
+fitness; an individual never mates with itself unless asked to; the champion is kept outside the
+archive, since the best may be driven out; the archive grows from empty and holds no made-up
+members.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ class M2n2:
         )
         self._pending = PendingTrials(integer("n_objectives", n_objectives, 1))
         self._asked = 0
-        self._alive: list[int] = []
+        self._founders: set[int] = set()
+        self._alive: dict[int, None] = {}  # by age: members, founders, and who is not scored yet
         self.family = domain.family()
         self._niches = self.watch(
             n_objectives,
@@ -144,6 +146,7 @@ class M2n2:
         if self._asked < len(self._domain.seeds):
             seed = self._domain.seeds[self._asked]
             proposal = Proposal(seed.genotype, f"seed:{seed.name}")
+            self._founders.add(trial_number)
         else:
             random = np.random.default_rng([self._seed, self._asked])
             bred = self._asked - len(self._domain.seeds)
@@ -154,7 +157,7 @@ class M2n2:
         self._asked += 1
         self._pending.open(trial_number, proposal.genotype)
         self.family.add(trial_number, proposal.genotype)
-        self._alive.append(trial_number)
+        self._alive[trial_number] = None
         return proposal
 
     def tell(self, trial: Trial) -> None:
@@ -165,20 +168,22 @@ class M2n2:
                 those of the first completed trial.
         """
         self._pending.check(trial)
+        before = self.archive.champion
         evicted = self._niches.tell(trial)
         self._pending.close(trial)
-        if evicted is not None:
-            self._leave(evicted)
+        if evicted is not None and evicted not in self._founders:  # a reserve if all others fail
+            del self._alive[evicted]
+        for number in (evicted, before.number if before else None):
+            if number is not None and number not in self._alive and not self._leads(number):
+                self.family.discard(number)
 
     def stop_reason(self) -> str | None:
         """Return None: evolution has no end of its own."""
         return None
 
-    def _leave(self, number: int) -> None:
-        """Let an individual go; founders stay as a reserve for when everybody else failed."""
-        if number in self._alive[len(self._domain.seeds) :]:
-            self._alive.remove(number)
-            self.family.discard(number)
+    def _leads(self, number: int) -> bool:
+        champion = self.archive.champion
+        return champion is not None and champion.number == number
 
     def _child(
         self, parents: tuple[int, int], number: int, random: np.random.Generator
@@ -198,22 +203,22 @@ class M2n2:
         first = _draw(fitness, random)
         if not self._crossover:
             return numbers[first], numbers[first]
-        chances = self.archive.attraction(first) if self._matchmaker else fitness.copy()
-        if self._distinct or self._matchmaker:
-            if not chances.any():  # nobody adds anything to A
-                chances = fitness.copy()
-            if self._distinct:
-                chances[first] = 0.0
-            if len(numbers) == 1:
-                return numbers[first], self._another(numbers[first], random)
-            if not chances.any():
-                chances = np.ones(len(numbers))
-                chances[first] = 0.0
-        return numbers[first], numbers[_draw(chances, random)]
+        if self._matchmaker:
+            chances = self.archive.attraction(first)
+            if chances.any():
+                return numbers[first], numbers[_draw(chances, random)]
+        elif not self._distinct:
+            return numbers[first], numbers[_draw(fitness, random)]
+        if len(numbers) == 1:
+            return numbers[first], self._another(numbers[first], random)
+        others = np.arange(len(numbers)) != first  # by fitness, or any where nobody has some
+        chances = fitness * others
+        return numbers[first], numbers[_draw(chances if chances.any() else others * 1.0, random)]
 
     def _any_two(self, random: np.random.Generator) -> tuple[int, int]:
         """Draw two different individuals, whatever is known of them."""
-        first = self._alive[random.integers(len(self._alive))]
+        alive = list(self._alive)
+        first = alive[random.integers(len(alive))]
         return first, self._another(first, random)
 
     def _another(self, number: int, random: np.random.Generator) -> int:
@@ -239,7 +244,12 @@ def _draw(chances: Vector, random: np.random.Generator) -> int:
 
 
 def _not_negative(option: str, value: object) -> float:
-    return 0.0 if value == 0 and not isinstance(value, bool) else number(option, value, 0)
+    if isinstance(value, int | float) and not isinstance(value, bool) and value == 0:
+        return 0.0
+    try:
+        return number(option, value, 0)
+    except ConfigError:
+        raise ConfigError([f"{option}: expected a number of at least 0, got {value!r}"]) from None
 
 
 def _formula(name: str) -> Formula:

@@ -4,7 +4,7 @@
     f_i = sum_j c_j s_ij / (z_j^alpha + eps)              shared fitness, equations 3 and 5
     g_B = sum_j c_j max(s_Bj - s_Aj, 0) / (z_j + eps)     attraction of A to B, equation 4
 
-The released code has c_j = 1, no eps (a z of 0 counts as 1), and z_j^alpha in both.
+The released code has no eps (a z of 0 counts as 1), z_j^alpha in both, and binary capacities.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class NicheArchive:
         self._capacity = capacity
         self._found: Capacity = "binary"
         self._scores: Vector = np.empty((0, 0))
+        self._room: Vector = np.empty((0, 0))  # results in between, to allocate nothing
+        self._known: dict[float, Vector] = {}  # exponent to the worth of today's examples
 
     @property
     def capacity(self) -> Capacity:
@@ -88,20 +90,26 @@ class NicheArchive:
 
         Returns:
             Who has no place any more: a member, the individual itself, or None.
+
+        Raises:
+            ValueError: a score is negative, which the capacity asked for has no meaning for.
         """
+        self._notice(scores)
         if not len(self._scores):
             self._scores = np.empty((self._size + 1, len(scores)))
-        self._notice(scores)
+            self._room = np.empty_like(self._scores)
         total = float(scores.sum())
         if self.champion is None or total > self.champion.score:
             self.champion = Champion(number, total)
         self._scores[len(self.numbers)] = scores
         self.numbers.append(number)
+        self._known.clear()
         if len(self.numbers) <= self._size:
             return None
         worst = int(np.argmin(self.fitness()))  # the first of equals: a newcomer wins a tie
         evicted = self.numbers[worst]
         last = self.numbers.pop()
+        self._known.clear()
         if worst < len(self.numbers):
             self.numbers[worst] = last
             self._scores[worst] = scores
@@ -109,16 +117,38 @@ class NicheArchive:
 
     def fitness(self) -> Vector:
         """Return the shared fitness of the members, shape (n_members,)."""
-        shares, taken, capacity = self._shares()
-        total: Vector = shares @ (capacity / self._divisor(taken, self._alpha))
-        return total
+        return self._totals(self._shares(), self._worth(self._alpha))
 
     def attraction(self, member: int) -> Vector:
         """Return how much each member adds to one of them, shape (n_members,)."""
-        shares, taken, capacity = self._shares()
-        exponent = self._alpha if self._formula == "released" else 1.0
-        gains = np.maximum(shares - shares[member], 0.0)
-        total: Vector = gains @ (capacity / self._divisor(taken, exponent))
+        shares = self._shares()
+        worth = self._worth(self._alpha if self._formula == "released" else 1.0)
+        if self._found == "binary":  # max(s_Bj - s_Aj, 0) is s_Bj where A has not solved j
+            return self._totals(shares, worth * (1.0 - shares[member]))
+        gains = np.subtract(shares, shares[member], out=self._room[: len(shares)])
+        return self._totals(np.maximum(gains, 0.0, out=gains), worth)
+
+    def _worth(self, exponent: float) -> Vector:
+        """Return what a point of each example is worth, shape (n_examples,)."""
+        if exponent not in self._known:
+            shares = self._shares()
+            taken = shares.sum(axis=0)
+            capacity = 1.0 if self.capacity == "binary" else shares.max(axis=0)
+            if self._formula == "released":
+                divisor = np.where(taken > 0, taken, 1.0) ** exponent
+            else:
+                divisor = taken**exponent + _EPS
+            self._known[exponent] = capacity / divisor
+        return self._known[exponent]
+
+    @staticmethod
+    def _totals(points: Vector, worth: Vector) -> Vector:
+        """Return the worth of each row's points.
+
+        Every row is summed in the same order, so that members of equal scores are equal to the
+        last bit, which a matrix product does not promise.
+        """
+        total: Vector = np.einsum("ij,j->i", points, worth)
         return total
 
     def owners(self) -> NDArray[np.int64]:
@@ -126,32 +156,28 @@ class NicheArchive:
 
         Of several that hold as much it is the one of the highest shared fitness.
         """
-        shares, taken, _ = self._shares()
+        shares = self._shares()
         rank = np.argsort(-self.fitness(), kind="stable")
         best = rank[np.argmax(shares[rank], axis=0)]
-        return np.where(taken > 0, best, -1)
+        return np.where(shares.any(axis=0), best, -1)
 
     def _notice(self, scores: Vector) -> None:
         """Widen the capacity that the scores seen so far call for."""
-        if self._found == "binary" and not np.isin(scores, (0.0, 1.0)).all():
+        lowest = float(scores.min())
+        if self._capacity in ("binary", "max") and lowest < 0:
+            raise ValueError(
+                f"capacity: '{self._capacity}' is for scores of at least 0, got {lowest:g}; "
+                "use range or auto"
+            )
+        if self._found == "binary" and not ((scores == 0.0) | (scores == 1.0)).all():
             self._found = "max"
-        if self._found == "max" and (scores < 0).any():
+        if lowest < 0:
             self._found = "range"
 
-    def _shares(self) -> tuple[Vector, Vector, Vector]:
-        """Return the scores that compete, what is taken of each example, and its capacity."""
+    def _shares(self) -> Vector:
+        """Return the scores that compete, none below 0."""
         scores = self.scores
-        if self.capacity == "range":
-            scores = scores - scores.min(axis=0)
-        taken = scores.sum(axis=0)
-        if self._formula == "released" or self.capacity == "binary":
-            return scores, taken, np.ones(scores.shape[1])
-        return scores, taken, scores.max(axis=0)
-
-    def _divisor(self, taken: Vector, exponent: float) -> Vector:
-        if self._formula == "released":
-            return np.where(taken > 0, taken, 1.0) ** exponent
-        return taken**exponent + _EPS
+        return scores - scores.min(axis=0) if self.capacity == "range" else scores
 
 
 class Niches:
@@ -177,6 +203,19 @@ class Niches:
         if not isinstance(trial.outcome, Completed):
             return trial.number
         return self.archive.offer(trial.number, self._examples.vector(trial.outcome))
+
+    def holdings(self) -> dict[int, dict[str, int]]:
+        """Return how many examples of each objective each member holds, by trial number."""
+        if self.archive.champion is None:
+            return {}
+        names = dict.fromkeys(objective for objective, _ in self._examples.ids)
+        found = {number: dict.fromkeys(names, 0) for number in self.archive.numbers}
+        for (objective, _), place in zip(
+            self._examples.ids, self.archive.owners().tolist(), strict=True
+        ):
+            if place >= 0:
+                found[self.archive.numbers[place]][objective] += 1
+        return found
 
     def maps(self) -> tuple[NicheMap, ...]:
         """Return the archive as one map, its places being the examples."""

@@ -16,7 +16,15 @@ import math
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from evomerge.recipe.layouts import LayoutName
 
@@ -73,6 +81,24 @@ def _read_input(value: Any) -> Any:
     return {"donor": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _kind_of_input(value: Any) -> str:
+    """Tell inputs apart by the key that only one kind has; messages name that kind's keys."""
+    for key, kind in (("gaussian", Gaussian), ("spectral", Spectral), ("node", Earlier)):
+        if isinstance(value, dict) and key in value:
+            return kind.__name__
+    return type(value).__name__ if isinstance(value, Gaussian | Spectral | Earlier) else "Donor"
+
+
+_Input: TypeAlias = Annotated[
+    Annotated[Donor, Tag("Donor")]
+    | Annotated[Gaussian, Tag("Gaussian")]
+    | Annotated[Spectral, Tag("Spectral")]
+    | Annotated[Earlier, Tag("Earlier")],
+    Discriminator(_kind_of_input),
+    BeforeValidator(_read_input),
+]
+
+
 class Mix(_Frozen):
     """A linear combination of inputs, with other weights in each segment.
 
@@ -82,12 +108,14 @@ class Mix(_Frozen):
         weights: one row a segment, one number an input; shape (n_segments, n_inputs).
     """
 
-    inputs: tuple[Annotated[Input, BeforeValidator(_read_input)], ...] = Field(min_length=1)
-    ends: tuple[int, ...] = Field(min_length=1)
+    inputs: tuple[_Input, ...]
+    ends: tuple[int, ...]
     weights: tuple[tuple[float, ...], ...]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if not self.inputs or not self.ends:
+            raise ValueError("a mix needs at least one of 'inputs' and of 'ends'")
         if any(a >= b for a, b in pairwise((0, *self.ends))):
             raise ValueError(f"ends must increase from above 0, got {list(self.ends)}")
         if len(self.weights) != len(self.ends):
@@ -132,6 +160,21 @@ class Rebase(_Frozen):
 LineageNode: TypeAlias = Mix | SvdMutation | Rebase
 
 
+def _kind_of_node(value: Any) -> str:
+    for key, kind in (("svd", SvdMutation), ("rebase", Rebase)):
+        if isinstance(value, dict) and key in value:
+            return kind.__name__
+    return type(value).__name__ if isinstance(value, SvdMutation | Rebase) else "Mix"
+
+
+_Node: TypeAlias = Annotated[
+    Annotated[Mix, Tag("Mix")]
+    | Annotated[SvdMutation, Tag("SvdMutation")]
+    | Annotated[Rebase, Tag("Rebase")],
+    Discriminator(_kind_of_node),
+]
+
+
 class Lineage(_Frozen):
     """How a member of a population came about.
 
@@ -147,10 +190,12 @@ class Lineage(_Frozen):
     chromosomes: dict[str, str] = Field(default_factory=dict)
     size: int = Field(ge=1)
     origin: Literal["base", "zero"] = "base"
-    nodes: tuple[LineageNode, ...] = Field(min_length=1)
+    nodes: tuple[_Node, ...]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if not self.nodes:
+            raise ValueError("nodes: a lineage needs at least one")
         for position, node in enumerate(self.nodes):
             for earlier in parents_of(node):
                 if earlier >= position:

@@ -9,6 +9,8 @@ from evomerge.located_yaml import Path, render
 from evomerge.recipe.filters import Expansion
 from evomerge.recipe.fingerprint import model_refs
 from evomerge.recipe.layout import Layout
+from evomerge.recipe.layouts import ModelShape
+from evomerge.recipe.mergekit_lineage import flattened
 from evomerge.recipe.mergekit_path import sliced
 from evomerge.recipe.model import (
     COMPAT,
@@ -31,17 +33,25 @@ _NO_TASK_VECTORS = _COUNTS_EVERY_INPUT | {"slerp", "nuslerp", "multislerp"}
 _RESCALE = {"l1": True, "none": False}
 
 
-def dumps(recipe: Recipe, *, layout: Layout | None = None, dtype: DType | None = None) -> str:
+def dumps(
+    recipe: Recipe,
+    *,
+    layout: Layout | None = None,
+    dtype: DType | None = None,
+    shape: ModelShape | None = None,
+) -> str:
     """Write a recipe as mergekit YAML.
 
     Args:
         recipe: native or in compat mode. A native one is written so that mergekit computes in
-            float32 and rounds once, as evomerge does. A layer path becomes one slice a hop.
+            float32 and rounds once, as evomerge does. A layer path becomes one slice a hop, a
+            lineage of donors alone a linear merge.
         layout: of the models; needed for a layer path (of its first model then), where a
             parameter depends on the layer by `layers`, or, in a native recipe, is a gradient
             (mergekit gives the final norm and the head a gradient's first value, evomerge its
             last).
         dtype: of the merged model, where a native recipe leaves it open.
+        shape: of the base; needed for a lineage.
 
     Raises:
         RecipeError: mergekit 0.1.5 cannot express the recipe; the message names the field.
@@ -50,6 +60,9 @@ def dumps(recipe: Recipe, *, layout: Layout | None = None, dtype: DType | None =
     if recipe.path is not None:
         out = recipe.out_dtype or recipe.dtype or dtype
         recipe, notes = sliced(recipe, recipe.path, layout, out)
+    if recipe.lineage is not None:
+        recipe, notes = flattened(recipe, recipe.lineage, shape)
+        layout = shape.layout if shape is not None else layout
     writer = _Writer(recipe, layout)
     data = writer.recipe(dtype)
     return "".join(f"# {line}\n" for line in [*writer.comments(), *notes]) + to_yaml(data)

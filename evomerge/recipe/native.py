@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from evomerge.errors import RecipeError
 from evomerge.located_yaml import Locator, explain, load_located
+from evomerge.recipe.lineage import Donor
 from evomerge.recipe.model import Hop, ModelRef, Recipe
 
 FORMAT_KEY = "evomerge_recipe"
@@ -73,10 +74,9 @@ def to_yaml(data: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     """Reduce a model to plain data without what its class says already."""
-    if isinstance(value, ModelRef) and (text := spelling(value)) is not None:
-        return text
-    if isinstance(value, Hop):
-        return [value.model, value.layer, *([value.scale] if value.scale != 1 else [])]
+    short = _short(value)
+    if short is not None:
+        return short
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
         present = {name: getattr(value, name) for name in fields}
@@ -90,6 +90,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(entry) for name, entry in value.items()}
     return value
+
+
+def _short(value: Any) -> Any:
+    """Return the short spelling of a model, a hop or a donor; None of anything else."""
+    if isinstance(value, ModelRef):
+        return spelling(value)
+    if isinstance(value, Hop):
+        return [value.model, value.layer, *([value.scale] if value.scale != 1 else [])]
+    return value.donor if isinstance(value, Donor) else None
+
+
+# A value with its conditions; an input or a step of a lineage.
+_ON_ONE_LINE = {"value", "gaussian", "spectral", "node", "svd", "rebase"}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -114,7 +127,7 @@ def _represent_list(dumper: _Dumper, data: list[Any]) -> yaml.Node:
 
 
 def _represent_dict(dumper: _Dumper, data: dict[str, Any]) -> yaml.Node:
-    flat = "value" in data and _is_short(list(data.values()))
+    flat = bool(_ON_ONE_LINE & set(data)) and _is_short(list(data.values()))
     return dumper.represent_mapping("tag:yaml.org,2002:map", data, flow_style=flat or not data)
 
 

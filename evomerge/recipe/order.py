@@ -63,6 +63,9 @@ class Member:
 class Block:
     """Tensors laid out unit by unit.
 
+    In a unit its members' parts stand one after the other, each row by row: a part of columns goes
+    down the rows of its tensor, and holds in each the unit's columns.
+
     Attributes:
         members: in the order in which their parts stand in a unit.
         units: into how many equal parts each member is cut along its axis.
@@ -149,14 +152,25 @@ class Order:
             found.append(Chromosome(name, int(self.starts[first]), int(self.starts[last])))
             first = last
         self.chromosomes = tuple(found)
+        self._splits: dict[tuple[Granularity, Chromosome], Positions] = {}
 
     def splits(self, granularity: Granularity, chromosome: Chromosome) -> Positions | None:
         """Return where a chromosome may be split; None when anywhere.
 
         Its own beginning is among them, so that a split may leave one side empty.
+
+        Returns:
+            Increasing; read-only, since it is worked out once.
         """
         if granularity == "element":
             return None
+        key = (granularity, chromosome)
+        if key not in self._splits:
+            self._splits[key] = self._work_out_splits(granularity, chromosome)
+            self._splits[key].flags.writeable = False
+        return self._splits[key]
+
+    def _work_out_splits(self, granularity: Granularity, chromosome: Chromosome) -> Positions:
         inside = [
             (block, int(start))
             for block, start in zip(self.blocks, self.starts, strict=False)

@@ -89,7 +89,9 @@ def mixed(tables: Sequence[Table], ends: Positions, weights: Floats) -> Table:
         segment = np.searchsorted(table.ends, union, "left")
         factor = weights[region, number][:, None]
         columns = [column[one] for one in table.inputs]
-        found[:, columns] += factor * table.weights[segment]
+        # what grows beyond all bounds is refused when it is merged
+        with np.errstate(over="ignore", invalid="ignore"):
+            found[:, columns] += factor * table.weights[segment]
     return _joined(inputs, union, found)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from evomerge.errors import RecipeError, RunDirectoryError
 from evomerge.recipe import mergekit, native
 from evomerge.recipe.layout import Layout
+from evomerge.recipe.layouts import ModelShape
 from evomerge.recipe.model import DType
 from evomerge.report.analysis import Analysis, RowAnalysis, analyse
 from evomerge.report.document import document_of, row_document
@@ -21,7 +22,11 @@ from evomerge.report.table import text_of
 
 
 def export_front(
-    front: Front, directory: Path, layout: Layout | None = None, dtype: DType | None = None
+    front: Front,
+    directory: Path,
+    layout: Layout | None = None,
+    dtype: DType | None = None,
+    shape: ModelShape | None = None,
 ) -> tuple[str, ...]:
     """Write the front as a folder; it appears complete or not at all.
 
@@ -39,6 +44,7 @@ def export_front(
         directory: must not exist; its parent is made where missing.
         layout: of the models; mergekit's format needs it for recipes with per-layer parameters.
         dtype: of the models; mergekit's format needs it where a recipe names no output dtype.
+        shape: of the base; mergekit's format needs it for lineages.
 
     Returns:
         One line for each member that mergekit cannot express.
@@ -51,7 +57,7 @@ def export_front(
     partial = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}.partial")
     try:
         partial.mkdir(parents=True)
-        refused = _write(analyse(front), partial, directory.name, layout, dtype)
+        refused = _write(analyse(front), partial, directory.name, layout, dtype, shape)
         if directory.exists():
             raise RunDirectoryError(f"{directory} was made by another process; name a new folder")
         partial.rename(directory)
@@ -68,7 +74,12 @@ def folder_of(row: RowAnalysis) -> str:
 
 
 def _write(
-    analysis: Analysis, folder: Path, title: str, layout: Layout | None, dtype: DType | None
+    analysis: Analysis,
+    folder: Path,
+    title: str,
+    layout: Layout | None,
+    dtype: DType | None,
+    shape: ModelShape | None,
 ) -> tuple[str, ...]:
     refused = []
     for row in analysis.members:
@@ -79,7 +90,7 @@ def _write(
             _text(place / "lineage.yaml", native.dumps(row.row.ancestry))
         _text(place / "scores.json", _json(row_document(row, analysis.front)))
         try:
-            text = mergekit.dumps(row.row.recipe, layout=layout, dtype=dtype)
+            text = mergekit.dumps(row.row.recipe, layout=layout, dtype=dtype, shape=shape)
             _text(place / "mergekit.yaml", text)
         except RecipeError as error:
             _text(place / "mergekit-refused.txt", f"{error}\n")

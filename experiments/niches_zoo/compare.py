@@ -1,12 +1,13 @@
 """M2N2 and CycleQD on the zoo, against searches of weights, at equal evaluations.
 
     python experiments/niches_zoo/compare.py run --out runs/niches-zoo
+    python experiments/niches_zoo/compare.py score --out runs/niches-zoo
     python experiments/niches_zoo/compare.py report --out runs/niches-zoo
 
 `run` carries every arm (see `arms.py`) through every seed; finished runs are kept and interrupted
-ones resumed. Then it scores, on held-out items, each run's best trial (the one of the highest mean
-over the search items) on the tasks that no fitness named, and what needs no search: base, donors,
-uniform average and a grid of one weight for all. `report` writes the tables into the README.
+ones resumed. `score` then scores, on held-out items of all tasks, each run's best trial (the one of
+the highest mean over the search items), and what needs no search: base, donors, uniform average and
+a grid of one weight for all. `report` writes the tables into the README.
 
 Every figure is of held-out items. ± is a sample standard deviation over seeds; intervals of
 differences are Student's 95 %, paired by seed.
@@ -39,6 +40,7 @@ FOLDER = Path(__file__).resolve().parent
 README = FOLDER / "README.md"
 UNNAMED_FILE = "unnamed.json"
 FIXED_FILE = "fixed.json"
+BEST = "best"
 REFERENCE = "nsga2"
 Scores = Mapping[str, float]
 
@@ -75,20 +77,21 @@ def main() -> None:
     run.add_argument("--arms", nargs="*", choices=ARMS, default=list(ARMS))
     run.add_argument("--seeds", nargs="*", type=int, default=[1, 2, 3, 4, 5])
     run.add_argument("--trials", type=int, default=100)
+    scored = steps.add_parser("score", help="score what was found on all tasks")
     report = steps.add_parser("report", help="write the tables into the README")
-    for step in (run, report):
+    for step in (run, scored, report):
         step.add_argument("--out", type=Path, required=True, help="where runs are kept")
     options = parser.parse_args()
     if options.step == "report":
         publish(report_lines(options.out))
         return
     items = write_items(options.out.resolve() / "items")
+    if options.step == "score":
+        score_all(options.out, items)
+        return
     for seed in options.seeds:
         for name in options.arms:
             run_one(ARMS[name], options.out / f"{name}-{seed}", items, seed, options.trials)
-    if not (options.out / FIXED_FILE).exists():
-        scores = score_fixed(items)
-        (options.out / FIXED_FILE).write_text(json.dumps(scores, indent=1), encoding="utf-8")
 
 
 def run_one(arm: Arm, out: Path, items: Path, seed: int, trials: int) -> None:
@@ -97,13 +100,6 @@ def run_one(arm: Arm, out: Path, items: Path, seed: int, trials: int) -> None:
         resume_run(out)
     else:
         start_run(arm.study(items, seed, trials), FOLDER, out)
-    if not (out / UNNAMED_FILE).exists():
-        study, events = open_study(out)
-        number = best_trial(out)
-        genotypes = {event.trial: event.payload for event in events if event.kind == "asked"}
-        recipe = Course.of(study, events).decode(number, tuple(genotypes[number]["genotype"]))
-        scores = score(arm.study(items, seed, trials), {"best": recipe})["best"]
-        (out / UNNAMED_FILE).write_text(json.dumps(scores, indent=1), encoding="utf-8")
     print(f"{time.strftime('%H:%M:%S')} {out.name}", flush=True)
 
 
@@ -117,8 +113,43 @@ def best_trial(out: Path) -> int:
     return max(found, key=lambda number: (found[number], -number))
 
 
-def score(config: StudyConfig, recipes: Mapping[str, Recipe]) -> dict[str, dict[str, float]]:
-    """Score recipes on the held-out items of all tasks, named and unnamed."""
+def score_all(out: Path, items: Path) -> None:
+    """Score every run's best trial, and what needs no search, where that was not done yet."""
+    config = ARMS[REFERENCE].study(items, 0, 1)
+    study = prepare(all_tasks(config), FOLDER)
+    wanted: dict[Path, Mapping[str, Recipe]] = {}
+    if not (out / FIXED_FILE).exists():
+        wanted[out / FIXED_FILE] = baseline_recipes(study)
+    for folder in runs_of(out):
+        if not (folder / UNNAMED_FILE).exists():
+            wanted[folder / UNNAMED_FILE] = {BEST: best_recipe(folder)}
+    workers = LocalExecutor(study.evaluator, count=1)
+    try:
+        for file, recipes in wanted.items():
+            found = {name: holdout_scores(workers, one) for name, one in recipes.items()}
+            content = found.get(BEST, found)
+            file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+            print(f"{time.strftime('%H:%M:%S')} {file}", flush=True)
+    finally:
+        workers.close()
+
+
+def runs_of(out: Path) -> list[Path]:
+    """Return the folders of finished runs."""
+    folders = [path.parent for path in sorted(out.glob("*/journal.sqlite"))]
+    return [one for one in folders if any(event.kind == "scored" for event in read_events(one))]
+
+
+def best_recipe(out: Path) -> Recipe:
+    """Return the recipe of a run's best trial."""
+    study, events = open_study(out)
+    number = best_trial(out)
+    genotypes = {event.trial: event.payload for event in events if event.kind == "asked"}
+    return Course.of(study, events).decode(number, tuple(genotypes[number]["genotype"]))
+
+
+def all_tasks(config: StudyConfig) -> StudyConfig:
+    """Return a study of the same models with all tasks, named and unnamed, as objectives."""
     parts = {
         task: {
             "fitness": "exact_match",
@@ -127,41 +158,17 @@ def score(config: StudyConfig, recipes: Mapping[str, Recipe]) -> dict[str, dict[
         }
         for task in (*OBJECTIVES, *UNNAMED)
     }
-    changed = config.model_dump(mode="json")
-    study = prepare(
-        StudyConfig.model_validate(
-            {
-                **changed,
-                "space": "task_arithmetic",
-                "search": {"optimizer": "random"},
-                "objectives": parts,
-            }
-        ),
-        FOLDER,
-    )
-    workers = LocalExecutor(study.evaluator, count=1)
-    found = {}
-    try:
-        for name, recipe in recipes.items():
-            workers.submit(Job(name, recipe, "holdout"))
-        for _ in recipes:
-            (result,) = workers.wait()
-            if not isinstance(result.outcome, Completed):
-                raise SystemExit(f"{result.job.id}: {result.outcome.message}")
-            found[result.job.id] = dict(result.outcome.metrics)
-    finally:
-        workers.close()
-    return {name: found[name] for name in recipes}
+    changed = config.model_dump(mode="json", exclude={"front"})
+    return StudyConfig.model_validate({**changed, "objectives": parts})
 
 
-def score_fixed(items: Path) -> dict[str, dict[str, float]]:
-    """Score what needs no search."""
-    config = ARMS[REFERENCE].study(items, 0, 1)
-    front = config.front.model_copy(
-        update={"baselines": ("base", "donors", "uniform", "single_lambda")}
-    )
-    config = config.model_copy(update={"front": front})
-    return score(config, baseline_recipes(prepare(config, FOLDER)))
+def holdout_scores(workers: LocalExecutor, recipe: Recipe) -> dict[str, float]:
+    """Score a recipe on the held-out items of every task."""
+    workers.submit(Job("holdout", recipe, "holdout"))
+    (result,) = workers.wait()
+    if not isinstance(result.outcome, Completed):
+        raise SystemExit(f"a recipe cannot be scored: {result.outcome.message}")
+    return dict(result.outcome.metrics)
 
 
 def read_run(out: Path, anchors: Anchors) -> Result:

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from evomerge.cost.forward import Forward, Phase, Workload, forward, peak_cache_bytes
 from evomerge.cost.shape import LayerShape, ModelShape, shape_of
+from evomerge.fitness.batches import cache_keyword
 from evomerge.recipe.blocks import BLOCKS
 from tests.cost.families import build, tiny
 
@@ -21,13 +22,14 @@ LENGTH = 5
 def test_operations_equal_those_torch_counts(kind):
     config = tiny(kind)
     model = build(config)
+    past = cache_keyword(model)
     ids = torch.full((2, LENGTH), 3)
     with torch.inference_mode():
         with FlopCounterMode(display=False) as reading:
-            cache = model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+            cache = model(input_ids=ids, use_cache=True, logits_to_keep=1)[past]
         with FlopCounterMode(display=False) as writing:
             for _ in range(NEW - 1):
-                cache = model(ids[:, :1], past_key_values=cache, use_cache=True).past_key_values
+                cache = model(ids[:, :1], use_cache=True, **{past: cache})[past]
     shape = shape_of(config.to_dict())
     workload = Workload("x", (LENGTH, LENGTH), NEW)
     found = forward(shape, workload)

@@ -2,9 +2,17 @@
 
 import pytest
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from evomerge.errors import DataError, FitnessError
+from evomerge.fitness.batches import cache_keyword
 
 from .tiny import character_tokenizer, merged_model, tiny_module
 
@@ -18,6 +26,12 @@ PROMPTS = [
     "zzzzzz",
     "9 9 9 9 9 9 9 9",
     "1+1=",
+]
+
+
+SHARED = [
+    *("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id", "hidden_size"),
+    *("intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
 ]
 
 
@@ -62,6 +76,23 @@ def test_sliding_window_keeps_its_own_cache(tokenizer):
     expected = [transformers_answer(module, tokenizer, prompt, 12) for prompt in PROMPTS]
     assert merged_model(module, tokenizer).generate(PROMPTS, max_new_tokens=12) == expected
     assert merged_model(reference, tokenizer).generate(PROMPTS, max_new_tokens=12) != expected
+
+
+def test_a_state_beside_the_cache_follows_its_row(tokenizer):
+    reference = tiny_module("llama")
+    config = Lfm2Config(
+        **{name: getattr(reference.config, name) for name in SHARED},
+        layer_types=["conv", "full_attention"],
+    )
+    module = Lfm2ForCausalLM(config).to(torch.float64).eval()
+    weights = torch.Generator().manual_seed(0)
+    for parameter in module.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.4, generator=weights)
+    module.generation_config = reference.generation_config
+    expected = [transformers_answer(module, tokenizer, prompt, 12) for prompt in PROMPTS]
+    assert merged_model(module, tokenizer).generate(PROMPTS, max_new_tokens=12) == expected
+    assert len({len(answer) for answer in expected}) > 1
 
 
 def test_answers_follow_their_prompts(module, tokenizer):
@@ -163,10 +194,18 @@ def test_refuses_meaningless_options(llama, tokenizer, wrong):
 
 def test_a_model_without_cache_is_said(llama, tokenizer):
     def drop_cache(_, __, output):
-        output.past_key_values = None
+        setattr(output, cache_keyword(llama), None)
         return output
 
     hook = llama.register_forward_hook(drop_cache)
     with pytest.raises(FitnessError, match="LlamaForCausalLM keeps no KV cache"):
         merged_model(llama, tokenizer).generate(["a"])
     hook.remove()
+
+
+def test_a_state_space_model_is_said_to_keep_no_cache(tokenizer):
+    module = MambaForCausalLM(
+        MambaConfig(vocab_size=len(tokenizer), hidden_size=8, state_size=4, num_hidden_layers=1)
+    )
+    with pytest.raises(FitnessError, match="MambaForCausalLM keeps no KV cache"):
+        merged_model(module.eval(), tokenizer).generate(["a"])

@@ -18,7 +18,7 @@ from evomerge.merging.layer_path.prefix_cache import KeysValues, PrefixCache, St
 from evomerge.merging.layer_path.shell import layers_of
 
 _BATCH = ("input_ids", "attention_mask", "position_ids", "cache_position")
-_HARMLESS = {*_BATCH, "past_key_values", "use_cache", "return_dict"}
+_HARMLESS = {*_BATCH, "use_cache", "return_dict"}
 
 
 @dataclass(slots=True)
@@ -60,6 +60,8 @@ class PrefixReuse:
         self._pass: _Pass | None = None
         self._decoder_call = inspect.signature(decoder.forward)
         self._layer_call = inspect.signature(layers[0].forward)
+        # transformers 5.24 renamed the key/value cache of decoders and layers
+        self._past = "cache" if "cache" in self._layer_call.parameters else "past_key_values"
         for position, layer in enumerate(layers):
             # A bound method would make the layer part of a cycle, and keep the weights of a path
             # that is gone in memory until they are collected.
@@ -86,10 +88,11 @@ class PrefixReuse:
         """Digest all that decides the hidden states beside the hops; None: not to be looked up."""
         from transformers import DynamicCache  # noqa: PLC0415 -- seconds to import
 
-        config, past = decoder.config, call.get("past_key_values")
+        config, past = decoder.config, call.get(self._past)
         if past is not None and (type(past) is not DynamicCache or past.get_seq_length() > 0):
             return None
-        if any(call[key] is not None and call[key] is not False for key in call.keys() - _HARMLESS):
+        asked = call.keys() - _HARMLESS - {self._past}
+        if any(call[key] is not None and call[key] is not False for key in asked):
             return None
         if config.output_attentions or config.output_hidden_states or decoder.training:
             return None
@@ -120,7 +123,7 @@ class PrefixReuse:
         if ongoing is None or not ongoing.keeping:
             return forward(*args, **kwargs)
         call = self._layer_call.bind(*args, **kwargs)
-        past = call.arguments.get("past_key_values")
+        past = call.arguments.get(self._past)
         if position < len(ongoing.known):
             state = ongoing.known[position]
             if past is not None and state.keys_values is not None:
@@ -129,7 +132,7 @@ class PrefixReuse:
             return state.hidden
         recorder = None if past is None else _Recorder(past)
         if recorder is not None:
-            call.arguments["past_key_values"] = recorder
+            call.arguments[self._past] = recorder
         output = forward(*call.args, **call.kwargs)
         ongoing.keeping = self._keep(ongoing.keys[position], position, output, recorder)
         return output

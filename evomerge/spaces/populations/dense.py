@@ -101,6 +101,11 @@ class DenseBreeding:
         """How many parts have a split point of their own."""
         return len(self.order.chromosomes)
 
+    @property
+    def task_vectors(self) -> bool:
+        """Whether singular values can be mutated; a flat array has none."""
+        return False
+
     def draw_splits(self, random: np.random.Generator) -> tuple[int, ...]:
         """Draw a split point in each chromosome."""
         return draw_splits(self.order, self._granularity, random)
@@ -206,6 +211,36 @@ def philox_normals(seed: int, size: int) -> Noise:
     def draw(key: int) -> Floats32:
         bits = np.random.Philox(key=np.array([seed, key], dtype=np.uint64))
         return np.random.Generator(bits).standard_normal(size, dtype=np.float32)
+
+    return draw
+
+
+def unit_normals(order: Order, share: float, seed: int) -> Noise:
+    """Return normal numbers in a random share of an order's units, and zeros elsewhere.
+
+    Numbers change the more, the fewer change at once; in layout 'unit' it is hidden units that
+    mutate.
+
+    Args:
+        order: the flat order; a unit is one of a block.
+        share: chance of each unit to mutate, in (0, 1].
+        seed: names the numbers together with their key.
+
+    Raises:
+        SpaceError: the share is out of range.
+    """
+    if not 0 < share <= 1:
+        raise SpaceError(f"share of units that mutate: expected one in (0, 1], got {share}")
+
+    def draw(key: int) -> Floats32:
+        bits = np.random.Philox(key=np.array([seed, key], dtype=np.uint64))
+        random = np.random.Generator(bits)
+        noise = np.zeros(order.size, dtype=np.float32)
+        for block, first in zip(order.blocks, order.starts.tolist(), strict=False):
+            chosen = np.flatnonzero(random.random(block.units) < share)
+            units = noise[first : first + block.size].reshape(block.units, block.width)
+            units[chosen] = random.standard_normal((len(chosen), block.width), dtype=np.float32)
+        return noise
 
     return draw
 

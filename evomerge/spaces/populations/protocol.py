@@ -86,6 +86,11 @@ class Breeding(Protocol):
         """How many parts have a split point of their own."""
         ...
 
+    @property
+    def task_vectors(self) -> bool:
+        """Whether individuals are task vectors, with singular values that can be mutated."""
+        ...
+
     def draw_splits(self, random: np.random.Generator) -> tuple[int, ...]:
         """Draw a split point in each chromosome, uniformly among those the space allows."""
         ...

@@ -182,7 +182,7 @@ def _from_grams(
     left, right = (_rows(table, edges[1:], n) for table in (x, y))
     pieces = np.stack(
         [
-            np.einsum("qi,qij,qj->q", one, grams, other)
+            _bilinear(one, grams, other)
             for one, other in ((left, left), (left, right), (right, right))
         ],
         axis=1,
@@ -190,6 +190,17 @@ def _from_grams(
     sums = np.zeros((len(bounds) - 1, 3))
     np.add.at(sums, np.searchsorted(bounds[1:], edges[1:], "left"), pieces)
     return sums
+
+
+def _bilinear(
+    x: NDArray[np.float64], grams: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return x^T G y of each piece, added up in a fixed order, so that angles are repeatable."""
+    total = np.zeros(len(x))
+    for i in range(x.shape[1]):
+        for j in range(y.shape[1]):
+            total += x[:, i] * grams[:, i, j] * y[:, j]
+    return total
 
 
 def _rows(table: Table, ends: Positions, n_donors: int) -> NDArray[np.float64]:

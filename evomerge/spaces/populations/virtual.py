@@ -106,6 +106,11 @@ class VirtualBreeding:
         """How many parts have a split point of their own."""
         return len(self.order.chromosomes)
 
+    @property
+    def task_vectors(self) -> bool:
+        """Whether singular values can be mutated."""
+        return self.template.origin == "base"
+
     def draw_splits(self, random: np.random.Generator) -> tuple[int, ...]:
         """Draw a split point in each chromosome."""
         return draw_splits(self.order, self._granularity, random)

@@ -7,6 +7,7 @@ import random
 import pytest
 import torch
 
+from evomerge.fitness.batches import cache_keyword
 from evomerge.fitness.decoding import greedy
 from evomerge.fitness.likelihood import log_likelihoods
 from evomerge.merging import MergeEngine, PathExecutor
@@ -67,7 +68,7 @@ def test_generate_of_transformers_gives_the_same_tokens(family, run):
 def test_each_hop_fills_a_key_value_cache_of_its_own(run):
     module = run("llama", [(0, 2)] * 5)
     with torch.no_grad():
-        cache = module(torch.tensor(PROMPTS[1:2]), use_cache=True).past_key_values
+        cache = module(torch.tensor(PROMPTS[1:2]), use_cache=True)[cache_keyword(module)]
     assert len(cache.layers) == 5
     keys = [layer.keys for layer in cache.layers]
     assert all(key.shape == (1, 2, 9, 8) for key in keys)
@@ -77,7 +78,7 @@ def test_each_hop_fills_a_key_value_cache_of_its_own(run):
 def test_windows_bound_the_cache_of_sliding_hops_only(run):
     module = run("gemma2", [(0, 0), (0, 1), (1, 2)])
     with torch.no_grad():
-        cache = module(torch.tensor(PROMPTS[2:3]), use_cache=True).past_key_values
+        cache = module(torch.tensor(PROMPTS[2:3]), use_cache=True)[cache_keyword(module)]
     assert [layer.keys.shape[-2] for layer in cache.layers] == [WINDOW - 1, 13, WINDOW - 1]
 
 

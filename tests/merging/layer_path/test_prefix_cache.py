@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evomerge.fitness.batches import cache_keyword
 from evomerge.merging import MergeEngine, PathExecutor
 from evomerge.merging.layer_path.prefix_cache import PrefixCache, State, prefix_keys
 from tests.merging.layer_path.conftest import path_recipe
@@ -43,9 +44,10 @@ def everything(module, inputs, use_cache):
         output = module(**inputs, use_cache=use_cache)
         if not use_cache:
             return [output.logits]
-        cache = output.past_key_values
+        past = cache_keyword(module)
+        cache = output[past]
         held = [t.clone() for layer in cache.layers for t in (layer.keys, layer.values)]
-        more = {"input_ids": output.logits[:, -1:].argmax(-1), "past_key_values": cache}
+        more = {"input_ids": output.logits[:, -1:].argmax(-1), past: cache}
         if "attention_mask" in inputs:
             rows = len(more["input_ids"])
             more["attention_mask"] = torch.cat(
@@ -103,9 +105,10 @@ def test_hops_are_counted_in_tokens(recipe_of):
         executor.load(recipe_of("llama", [(0, 0), (1, 1), (0, 2)])).module(**inputs)
         assert (executor.count.called, executor.count.reused) == (54, 0)
         module = executor.load(recipe_of("llama", [(0, 0), (1, 1), (0, 3), (0, 3)])).module
-        cache = module(**inputs).past_key_values
+        past = cache_keyword(module)
+        cache = module(**inputs)[past]
         assert (executor.count.called, executor.count.reused) == (54 + 72, 36)
-        module(input_ids=torch.tensor([[3], [4]]), past_key_values=cache)
+        module(input_ids=torch.tensor([[3], [4]]), **{past: cache})
         assert (executor.count.called, executor.count.reused) == (54 + 72 + 8, 36)
 
 

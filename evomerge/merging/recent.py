@@ -1,0 +1,48 @@
+"""Results of costly steps, kept while they fit: factors of matrices, values of ancestors."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+
+from torch import Tensor
+
+from evomerge.merging.memory import Memory
+
+
+class Recent:
+    """The most recently used results, in what `Memory` leaves of its limit.
+
+    Nothing may depend on what is kept: a result that is asked for and not here is computed again,
+    to the same bits.
+
+    Args:
+        memory: holds inputs on the same device; they go first.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._kept: OrderedDict[Hashable, tuple[Tensor, ...]] = OrderedDict()
+        self._used = 0
+
+    def get(self, key: Hashable) -> tuple[Tensor, ...] | None:
+        """Return what was put under a key, if it is still here; read-only."""
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
+
+    def put(self, key: Hashable, tensors: tuple[Tensor, ...]) -> None:
+        """Keep a result, and drop the longest unused ones that it leaves no room for."""
+        size = _size(tensors)
+        if key in self._kept or size > self._memory.spare:
+            return
+        self._kept[key] = tensors
+        self._used += size
+        while self._used > self._memory.spare:
+            _, dropped = self._kept.popitem(last=False)
+            self._used -= _size(dropped)
+
+
+def _size(tensors: tuple[Tensor, ...]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -1,0 +1,269 @@
+"""One archive for each task: quality is its metric, measures are those of all the others.
+
+Everybody is offered to every archive. Ranges of measures follow from the founders: from 15 % below
+the weakest to 15 % above the strongest, of their own absolute values. Metrics are counted so that
+larger is better: those of minimised objectives with the opposite sign.
+
+Source: Kuroki et al. 2025, arXiv 2410.14735; its rule of ranges is 85 % of the weakest to 115 % of
+the strongest expert, which is the same for metrics that are not negative.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+from evomerge.errors import ConfigError, nearest
+from evomerge.optimizers.archives import (
+    Archive,
+    CvtArchive,
+    DominatedNoveltyArchive,
+    EdgeRule,
+    GridArchive,
+    Ranges,
+)
+from evomerge.optimizers.costs import bounded
+from evomerge.optimizers.population import Niche, NicheMap
+from evomerge.spaces.populations.virtual import is_founder
+from evomerge.types import Objective, Trial
+
+Kind: TypeAlias = Literal["grid", "cvt", "dominated_novelty"]
+Range: TypeAlias = tuple[float, float]
+
+MARGIN = 0.15
+_PUBLISHED_BUDGET, _PUBLISHED_CELLS = 1200, 15**2
+
+
+class TaskArchives:
+    """The archives of all tasks, as a function of the set of outcomes.
+
+    The founders told so far decide the ranges, so archives are filled anew when another founder is
+    told. If all of them failed, as many of the completed individuals of the lowest trial numbers
+    stand in for them.
+
+    Args:
+        objectives: the tasks, in order; two at least.
+        kind: of archive.
+        bins: of a grid, along each measure.
+        cells: of a Voronoi tessellation, or the capacity by dominated novelty.
+        edge_rule: of a grid.
+        ranges: of some objectives by name, larger being better; see `quality_ranges`.
+
+    Attributes:
+        archives: one a task; empty while there is nobody to decide the ranges, or a range is empty.
+        flat: names of objectives whose range is empty: 0 for all who decide it.
+    """
+
+    needs_examples = False
+
+    def __init__(
+        self,
+        objectives: Sequence[Objective],
+        *,
+        kind: Kind,
+        bins: int,
+        cells: int,
+        edge_rule: EdgeRule,
+        ranges: Mapping[str, Range],
+    ) -> None:
+        self._names = tuple(objective.name for objective in objectives)
+        self._kind: Kind = kind
+        self._bins = bins
+        self._cells = cells
+        self._edge_rule: EdgeRule = edge_rule
+        self._given = dict(ranges)
+        self._founders = 0
+        self._founder_scores: dict[int, tuple[float, ...]] = {}
+        self._scores: dict[int, tuple[float, ...]] = {}
+        self._ranges: tuple[Range, ...] = ()
+        self.archives: tuple[Archive, ...] = ()
+        self.flat: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tasks."""
+        return self._names
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """The range of each objective, larger being better; empty while it is not known."""
+        return dict(zip(self._names, self._ranges, strict=False))
+
+    @property
+    def settled(self) -> bool:
+        """Whether enough is told to decide the ranges, unless founders are still to come."""
+        return bool(self._founder_scores) or len(self._scores) >= self._stand_ins
+
+    @property
+    def by_founders(self) -> bool:
+        """Whether founders decide the ranges, not those who stand in for them."""
+        return bool(self._founder_scores)
+
+    def tell(self, trial: Trial) -> tuple[int, ...]:
+        """Offer a completed individual to every archive.
+
+        Returns:
+            Who may have lost the last place, or found none; ask `holds`.
+        """
+        founder = is_founder(trial.genotype)
+        self._founders += founder
+        if trial.costs is not None:
+            qualities = tuple(-bounded(cost) + 0.0 for cost in trial.costs)
+            self._scores[trial.number] = qualities
+            if founder:
+                self._founder_scores[trial.number] = qualities
+        if self._ranges_moved():
+            self._fill()
+            return (trial.number, *self._scores)
+        return (trial.number,) if trial.costs is None else self._offer(trial.number)
+
+    def holds(self, number: int) -> bool:
+        """Say whether an individual is a member of an archive, or may become one again."""
+        if self._kind == "dominated_novelty" and number in self._scores:
+            return True
+        return any(number in archive for archive in self.archives)
+
+    def maps(self) -> tuple[NicheMap, ...]:
+        """Return each archive as a map of its own; numbers are such that larger is better."""
+        return tuple(self._map(task) for task in range(len(self._names)))
+
+    @property
+    def _stand_ins(self) -> int:
+        return max(2, self._founders)
+
+    def _ranges_moved(self) -> bool:
+        """Decide the ranges; return whether they are others than before."""
+        deciding = list(self._founder_scores.values()) or [
+            self._scores[number] for number in sorted(self._scores)[: self._stand_ins]
+        ]
+        if not deciding:
+            return False
+        before = self._ranges
+        self._ranges = tuple(
+            self._given.get(name) or derived_range(column)
+            for name, column in zip(self._names, zip(*deciding, strict=True), strict=True)
+        )
+        return self._ranges != before
+
+    def _fill(self) -> None:
+        """Make archives of the present ranges and offer everybody."""
+        ranges = self.ranges
+        self.flat = tuple(name for name, (low, high) in ranges.items() if low >= high)
+        self.archives = ()
+        if not self.flat:
+            self.archives = tuple(
+                self._empty(self._others(self._ranges, task)) for task in range(len(self._names))
+            )
+            for number in self._scores:
+                self._offer(number)
+
+    def _empty(self, ranges: Ranges) -> Archive:
+        if self._kind == "grid":
+            dims = (self._bins,) * len(ranges)
+            return GridArchive(dims=dims, ranges=ranges, edge_rule=self._edge_rule)
+        if self._kind == "cvt":
+            return CvtArchive(cells=self._cells, ranges=ranges)
+        return DominatedNoveltyArchive(capacity=self._cells, ranges=ranges)
+
+    def _offer(self, number: int) -> tuple[int, ...]:
+        """Offer an individual to every archive; returns who may have to go."""
+        scores = self._scores[number]
+        infos = [
+            archive.add_single(number, scores[task], self._others(scores, task))
+            for task, archive in enumerate(self.archives)
+        ]
+        return (number, *(info.displaced for info in infos if info.displaced is not None))
+
+    @staticmethod
+    def _others(values: Sequence[Any], task: int) -> tuple[Any, ...]:
+        """Return what belongs to the other tasks."""
+        return (*values[:task], *values[task + 1 :])
+
+    def _map(self, task: int) -> NicheMap:
+        name, axes = self._names[task], self._others(self._names, task)
+        bins = (self._bins,) * len(axes) if self._kind == "grid" else ()
+        if not self.archives:
+            cells = math.prod(bins) if bins else self._cells
+            return NicheMap(name, (), cells, 0, axes=axes, bins=bins)
+        archive = self.archives[task]
+        niches = tuple(
+            Niche(
+                one.solution,
+                one.objective,
+                measures=one.measures,
+                cell=archive.int_to_grid_index(one.index)
+                if isinstance(archive, GridArchive)
+                else None,
+            )
+            for one in archive.elites()
+        )
+        best = archive.best_elite
+        return NicheMap(
+            name,
+            niches,
+            archive.cells,
+            len(archive),
+            axes=axes,
+            bounds=self._others(self._ranges, task),
+            bins=bins,
+            clipped=archive.clipped,
+            champion=None if best is None else best.solution,
+        )
+
+
+def derived_range(values: Sequence[float]) -> Range:
+    """Return from 15 % below the lowest to 15 % above the highest, of their absolute values."""
+    low, high = min(values), max(values)
+    return low - MARGIN * abs(low), high + MARGIN * abs(high)
+
+
+def quality_ranges(
+    objectives: Sequence[Objective], ranges: Mapping[str, Sequence[float]] | None
+) -> dict[str, Range]:
+    """Return ranges given in the user's sign with the sign by which larger is better.
+
+    Raises:
+        ConfigError: there is no such objective, or a range is not [low, high].
+    """
+    goals = {objective.name: objective.goal for objective in objectives}
+    found: dict[str, Range] = {}
+    problems = []
+    for name, pair in (ranges or {}).items():
+        if name not in goals:
+            problems.append(f"ranges: there is no objective '{name}'; {nearest(name, goals)}")
+        elif not _is_range(pair):
+            problems.append(f"ranges.{name}: expected [low, high] with low < high, got {pair!r}")
+        else:
+            low, high = float(pair[0]), float(pair[1])
+            found[name] = (low, high) if goals[name] == "maximize" else (-high, -low)
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def _is_range(pair: object) -> bool:
+    return (
+        isinstance(pair, Sequence)
+        and not isinstance(pair, str)
+        and len(pair) == 2
+        and all(
+            isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end)
+            for end in pair
+        )
+        and pair[0] < pair[1]
+    )
+
+
+def kind_for(archive: str, bins: int, n_measures: int, budget: int | None) -> Kind:
+    """Return the kind of archive: 'auto' is a grid while it has no more cells than the budget."""
+    if archive == "auto":
+        return "grid" if bins**n_measures <= (budget or _PUBLISHED_BUDGET) else "cvt"
+    if archive == "cvt":
+        return "cvt"
+    return "grid" if archive == "grid" else "dominated_novelty"
+
+
+def cells_for(budget: int | None) -> int:
+    """Return how many cells suit a budget: as many a cell as in the paper, 1,200 for 225 cells."""
+    return max(4, round((budget or _PUBLISHED_BUDGET) * _PUBLISHED_CELLS / _PUBLISHED_BUDGET))

@@ -1,0 +1,94 @@
+"""Evaluations a second: this package's M2N2, and the published JAX code as shipped and jitted.
+
+    python experiments/m2n2_digits/speed.py --published ../natural_niches --threads 2
+
+All three search from scratch with the published settings, in turn and several times over, in one
+process with the same number of threads. Ours asks for 20 children at a time and scores them
+together. A first round, in which JAX compiles, does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def main() -> None:
+    """Measure and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--published", type=Path, required=True, help="checkout of natural_niches")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=20)
+    parser.add_argument("--evaluations", type=int, default=2000, help="of a search")
+    parser.add_argument("--shipped-evaluations", type=int, default=300)
+    options = parser.parse_args()
+    _limit(options.threads)
+    rates = measure(options)
+    print_table(options, rates)
+
+
+def _limit(threads: int) -> None:
+    """Give both sides as many threads; they read this when they are imported."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
+    os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:threads]))
+
+
+def measure(options: argparse.Namespace) -> dict[str, list[float]]:
+    """Return evaluations a second of each round."""
+    import torch  # noqa: PLC0415 -- after the threads are limited
+    from arms import COMPARISONS  # noqa: PLC0415
+    from digits import load  # noqa: PLC0415
+    from driving import drive  # noqa: PLC0415
+    from published import Jitted, as_shipped, load_published  # noqa: PLC0415
+    from specialists import random_pair  # noqa: PLC0415
+
+    torch.set_num_threads(options.threads)
+    code = load_published(options.published)
+    jitted = Jitted(code, scratch=True)
+    train, test = load()
+    arm = COMPARISONS["scratch"]["published"].arm
+    n, shipped = options.evaluations, options.shipped_evaluations
+    sides: dict[str, tuple[int, Callable[[], object]]] = {
+        "ours": (n, lambda: drive(arm, [random_pair(0)], [0], n, train, test, batch=options.batch)),
+        "as shipped": (shipped, lambda: as_shipped(code, shipped, scratch=True)),
+        "jitted": (n, lambda: jitted.run(0, n, random_pair(0))),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(1 + options.rounds):
+        for name, (count, search) in sides.items():
+            begun = time.perf_counter()
+            search()
+            rates[name].append(count / (time.perf_counter() - begun))
+    return {name: found[1:] for name, found in rates.items()}
+
+
+def print_table(options: argparse.Namespace, rates: dict[str, list[float]]) -> None:
+    """Print markdown: ratios of rounds, their median and range."""
+    print(
+        f"{options.threads} threads of {platform.machine()}, {options.rounds} rounds, "
+        f"{options.batch} children at a time\n"
+    )
+    print("| evaluations a second, ours to theirs | median | lowest | highest | n |")
+    print("|---|---|---|---|---|")
+    for name in ("as shipped", "jitted"):
+        ratios = [one / other for one, other in zip(rates["ours"], rates[name], strict=True)]
+        print(
+            f"| published code, {name} | {median(ratios):.2f} | {min(ratios):.2f} | "
+            f"{max(ratios):.2f} | {len(ratios)} |"
+        )
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the middle value."""
+    found = sorted(values)
+    half = len(found) // 2
+    return found[half] if len(found) % 2 else (found[half - 1] + found[half]) / 2
+
+
+if __name__ == "__main__":
+    main()
