@@ -46,6 +46,14 @@ def accepts(module: Any, argument: str) -> bool:
     return argument in inspect.signature(module.forward).parameters
 
 
+def cache_keyword(module: Any) -> str:
+    """Return what a model calls its key/value cache, among its arguments and in its output.
+
+    It is `cache` since transformers 5.24, which warns of the name before.
+    """
+    return "cache" if accepts(module, "cache") else "past_key_values"
+
+
 def check_length(module: Any, n_tokens: int, what: str) -> None:
     """Refuse text longer than the positions the model knows.
 

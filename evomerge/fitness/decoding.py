@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from evomerge.errors import FitnessError
-from evomerge.fitness.batches import accepts, check_length, left_pad, length_batches
+from evomerge.fitness.batches import accepts, cache_keyword, check_length, left_pad, length_batches
 
 
 def greedy(
@@ -73,6 +73,7 @@ def _greedy_batch(
     width = ids.shape[1]
     keep_last = {"logits_to_keep": 1} if accepts(module, "logits_to_keep") else {}
     has_positions = accepts(module, "position_ids")
+    past = cache_keyword(module)
     results: list[list[int]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))  # rows[i]: the prompt that row i of the tensors continues
     ended: set[int] = set()
@@ -83,11 +84,12 @@ def _greedy_batch(
         padded = {} if mask is None else {"attention_mask": mask[:, : width + step]}
         if positions is not None and has_positions:
             padded["position_ids"] = positions
-        output = module(input_ids=ids, past_key_values=cache, use_cache=True, **padded, **keep_last)
-        cache = getattr(output, "past_key_values", None)
-        if cache is None:
+        output = module(input_ids=ids, use_cache=True, **{past: cache}, **padded, **keep_last)
+        cache = getattr(output, past, None)
+        # State-space models call what they keep a cache too, but take no mask with it.
+        if cache is None or all(getattr(cache, "is_linear", [False])):
             raise FitnessError(
-                f"{type(module).__name__} keeps no KV cache in past_key_values, which "
+                f"{type(module).__name__} keeps no KV cache in {past}, which "
                 "model.generate needs; call model.module.generate in a fitness of your own"
             )
         tokens = output.logits[:, -1].argmax(-1)  # (n_rows,)
@@ -106,9 +108,9 @@ def _greedy_batch(
             positions = positions[:, -1:] + 1
         # Copying the cache pays once half of the rows have nothing left to say.
         alive = [index for index, row in enumerate(rows) if row not in ended]
-        if 2 * len(alive) <= len(rows) and hasattr(cache, "batch_select_indices"):
+        if 2 * len(alive) <= len(rows) and hasattr(cache, "reorder_cache"):
             index = torch.tensor(alive, device=device)
-            cache.batch_select_indices(index)
+            cache.reorder_cache(index)
             tokens = tokens[index]
             mask = None if mask is None else mask[index]
             positions = None if positions is None else positions[index]

@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evomerge.types import Completed, Objective
+
+
+class ScoreArray(Mapping[str, float]):
+    """Scores of many examples as an array; to everybody else it is a mapping like any other.
+
+    It spares a fitness that scores thousands of examples at once, in the process of the search, a
+    dictionary for each candidate.
+
+    Args:
+        items: ids of the examples; the same object for all candidates.
+        values: their scores, shape (n_items,); not copied.
+
+    Attributes:
+        ids: the examples.
+        array: the scores.
+
+    Raises:
+        ValueError: there are more or fewer scores than examples.
+    """
+
+    __slots__ = ("_places", "array", "ids")
+
+    def __init__(self, items: tuple[str, ...], values: NDArray[np.generic]) -> None:
+        if values.shape != (len(items),):
+            raise ValueError(f"scores have shape {values.shape}, expected ({len(items)},)")
+        self.ids = items
+        self._places: dict[str, int] | None = None
+        self.array = values
+
+    def __getitem__(self, item: str) -> float:
+        if self._places is None:
+            self._places = {one: place for place, one in enumerate(self.ids)}
+        return float(self.array[self._places[item]])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 class ExampleScores:
@@ -40,7 +79,7 @@ class ExampleScores:
                 they are of other examples than those of the first outcome.
         """
         scores = [self._of(outcome, objective) for objective in self._objectives]
-        items = self._items or tuple(map(tuple, scores))
+        items = self._items or tuple(map(_ids, scores))
         parts = [
             _values(objective, known, found)
             for objective, known, found in zip(self._objectives, items, scores, strict=True)
@@ -56,11 +95,17 @@ class ExampleScores:
         return scores
 
 
+def _ids(scores: Mapping[str, float]) -> tuple[str, ...]:
+    return scores.ids if isinstance(scores, ScoreArray) else tuple(scores)
+
+
 def _values(
     objective: Objective, items: tuple[str, ...], scores: Mapping[str, float]
 ) -> NDArray[np.float64]:
     """Return the scores of known items in their order."""
-    if tuple(scores) == items:  # as a rule, and quick
+    if isinstance(scores, ScoreArray) and scores.ids is items:
+        values = scores.array.astype(np.float64)
+    elif tuple(scores) == items:  # as a rule, and quick
         values = np.fromiter(scores.values(), np.float64, len(items))
     elif scores.keys() == frozenset(items):
         values = np.fromiter(map(scores.__getitem__, items), np.float64, len(items))

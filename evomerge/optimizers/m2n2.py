@@ -238,9 +238,10 @@ def archive_size_for(budget: int | None) -> int:
 
 def _draw(chances: Vector, random: np.random.Generator) -> int:
     """Draw a place with the given chances; uniformly where all are 0."""
-    total = chances.sum()
-    bounds = np.cumsum(chances if total > 0 else np.ones(len(chances)))
-    return int(np.searchsorted(bounds, random.random() * bounds[-1], "right"))
+    bounds = chances.cumsum()
+    if not bounds[-1] > 0:
+        bounds = np.arange(1.0, len(chances) + 1)
+    return int(bounds.searchsorted(random.random() * bounds[-1], "right"))
 
 
 def _not_negative(option: str, value: object) -> float:

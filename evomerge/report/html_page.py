@@ -29,12 +29,13 @@ body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1280px; margin: 1.5rem 
 body {{ padding: 0 1rem; color: #222; }}
 h2 {{ margin: 2.2rem 0 0.2rem; font-size: 1.25rem; }}
 p {{ max-width: 60rem; }}
+li {{ color: #444; }}
 </style>
 </head>
 <body>
 <h1>{title}</h1>
 <p>{summary}</p>
-{sections}
+{body}
 </body>
 </html>
 """
@@ -59,19 +60,28 @@ def page_of(title: str, summary: str, sections: Sequence[Section]) -> str:
     """Return a page; texts are escaped, plotly's library is in it once."""
     parts = []
     for number, section in enumerate(sections):
-        drawn = plotly.io.to_html(
-            section.figure,
-            full_html=False,
-            include_plotlyjs=number == 0,
-            include_mathjax=False,
-            div_id=f"figure-{number}",
-            config={"displaylogo": False, "responsive": True},
-        )
+        drawn = drawn_in(section.figure, f"figure-{number}", with_library=number == 0)
         heading = f"<h2>{escape(section.heading)}</h2>"
         parts.append(f"{heading}\n<p>{escape(section.text)}</p>\n{drawn}")
-    return _PAGE.format(
-        policy=_POLICY, title=escape(title), summary=escape(summary), sections="\n".join(parts)
+    return page(title, summary, "\n".join(parts))
+
+
+def page(title: str, summary: str, body: str) -> str:
+    """Return a page around a body of HTML; title and summary are escaped."""
+    return _PAGE.format(policy=_POLICY, title=escape(title), summary=escape(summary), body=body)
+
+
+def drawn_in(figure: Any, div_id: str, *, with_library: bool = True) -> str:
+    """Return a figure as HTML; the first of a page brings plotly's library."""
+    html: str = plotly.io.to_html(
+        figure,
+        full_html=False,
+        include_plotlyjs=with_library,
+        include_mathjax=False,
+        div_id=div_id,
+        config={"displaylogo": False, "responsive": True},
     )
+    return html
 
 
 def panels(

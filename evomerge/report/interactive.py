@@ -8,45 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-import plotly.io
 from plotly.subplots import make_subplots
 
 from evomerge.report.analysis import Analysis, RowAnalysis, analyse
 from evomerge.report.estimates import Estimate
 from evomerge.report.front import Front
+from evomerge.report.html_page import drawn_in, page
 from evomerge.report.parallel import axis_heights, axis_ranges
 from evomerge.report.roles import ROLES, RoleName, label_of, role_of, worth_naming
 from evomerge.report.table import number
 from evomerge.types import Objective
-
-# plotly.js holds addresses it could fetch maps and fonts from; the page forbids it to.
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; font-src data:"
-)
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1280px; margin: 1.5rem auto; }}
-body {{ padding: 0 1rem; color: #222; }}
-li {{ color: #444; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{summary}</p>
-{figure}
-<ul>
-{notes}
-</ul>
-</body>
-</html>
-"""
 
 
 def save_html(front: Front, path: Path) -> None:
@@ -62,21 +33,9 @@ def write_page(analysis: Analysis, path: Path) -> None:
         f"failed); scores on {analysis.items} items, bars are {analysis.confidence:.0%} bootstrap "
         "intervals where items were scored one by one. Click a name in the legend to hide it."
     )
-    page = _PAGE.format(
-        policy=_POLICY,
-        title=escape(front.study),
-        summary=escape(summary),
-        figure=plotly.io.to_html(
-            _figure(analysis),
-            full_html=False,
-            include_plotlyjs=True,
-            include_mathjax=False,
-            div_id="front",
-            config={"displaylogo": False, "responsive": True},
-        ),
-        notes="\n".join(f"<li>{escape(note)}</li>" for note in analysis.notes),
-    )
-    path.write_text(page, encoding="utf-8")
+    notes = "\n".join(f"<li>{escape(note)}</li>" for note in analysis.notes)
+    body = f"{drawn_in(_figure(analysis), 'front')}\n<ul>\n{notes}\n</ul>"
+    path.write_text(page(front.study, summary, body), encoding="utf-8")
 
 
 def _figure(analysis: Analysis) -> Any:

@@ -116,7 +116,6 @@ class Network:
         self._places = None if layout == "storage" else places(layout)
         self._pixels = torch.ones(n, N_PIXELS + 1)
         self._pixels[:, :-1] = torch.from_numpy(images.pixels)
-        self._weights = np.empty((_STACKED, N_WEIGHTS), np.float32)
         self._hidden = torch.empty(n * _STACKED * N_HIDDEN)
 
     def logits(self, individuals: Floats) -> Floats:
@@ -127,8 +126,9 @@ class Network:
         """
         n = len(self.labels)
         found = torch.empty(len(individuals), n, N_CLASSES)
+        everybody = self._in_storage_order(individuals)
         for first in range(0, len(individuals), _STACKED):
-            weights = self._in_storage_order(individuals[first : first + _STACKED])
+            weights = everybody[first : first + _STACKED]
             size = len(weights)
             inputs = weights[:, :_INPUT].view(size, N_PIXELS + 1, N_HIDDEN)
             hidden = self._hidden[: n * size * N_HIDDEN].view(n, size * N_HIDDEN)
@@ -159,9 +159,6 @@ class Network:
         return right / shares.sum(axis=-1), solved
 
     def _in_storage_order(self, individuals: Floats) -> torch.Tensor:
-        weights = self._weights[: len(individuals)]
-        if self._places is None:
-            np.copyto(weights, individuals)
-        else:
-            np.take(individuals, self._places, axis=1, out=weights, mode="clip")
-        return torch.from_numpy(weights)
+        if self._places is not None:
+            individuals = np.take(individuals, self._places, axis=1)
+        return torch.from_numpy(np.ascontiguousarray(individuals))

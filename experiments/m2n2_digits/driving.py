@@ -83,14 +83,13 @@ def scored(network: Network, individuals: Floats, arm: Arm) -> list[Result]:
     """Score individuals of shape (n, N_WEIGHTS) together."""
     if arm.score == "solved":
         solved = network.solved(individuals)
-        scores = solved
+        rows = list(solved)
+        pairs = zip(rows, rows, strict=True)
     else:
         scores, solved = network.confidence(individuals)
-    finite = np.isfinite(individuals.sum(axis=1))
-    return [
-        Result(row if fine else None, right)
-        for row, right, fine in zip(scores, solved, finite, strict=True)
-    ]
+        pairs = zip(scores, solved, strict=True)
+    finite = np.isfinite(individuals.sum(axis=1)).tolist()
+    return [Result.of(*pair, fine) for pair, fine in zip(pairs, finite, strict=True)]
 
 
 def _remember(

@@ -17,6 +17,7 @@ from cmaes import SepCMA
 from digits import N_WEIGHTS, Floats, Layout, order, places
 from numpy.typing import NDArray
 
+from evomerge.optimizers.examples import ScoreArray
 from evomerge.optimizers.m2n2 import M2n2
 from evomerge.recipe.order import Granularity
 from evomerge.spaces.populations import DenseBreeding, GaussianMutation
@@ -37,15 +38,19 @@ class Result:
     Attributes:
         scores: of the images, shape (n_images,); None if its weights are not finite.
         solved: which images it reads right, shape (n_images,).
+        accuracy: share of the images read right; 0 for weights that are not finite.
     """
 
     scores: NDArray[np.float32] | NDArray[np.bool_] | None
     solved: NDArray[np.bool_]
+    accuracy: float
 
-    @property
-    def accuracy(self) -> float:
-        """Share of the images read right; 0 for weights that are not finite."""
-        return 0.0 if self.scores is None else float(self.solved.mean())
+    @classmethod
+    def of(cls, scores: NDArray[Any], solved: NDArray[np.bool_], finite: bool) -> Result:
+        """Return what became of an individual whose weights are finite, or not."""
+        if not finite:
+            return cls(None, solved, 0.0)
+        return cls(scores, solved, np.count_nonzero(solved) / len(solved))
 
 
 class Search(Protocol):
@@ -157,7 +162,7 @@ class _PopulationSearch:
             budget=task.budget,
             **arm.options,
         )
-        self._items = [str(number) for number in range(len(task.labels))]
+        self._items = tuple(str(number) for number in range(len(task.labels)))
         self._asked: list[tuple[int, Genotype]] = []
         self._count = 0
 
@@ -177,11 +182,10 @@ class _PopulationSearch:
         if result.scores is None:
             failed = Failed("invalid", "the weights are not finite")
             return Trial(number, genotype, failed, None)
-        metric = float(result.scores.mean())
-        examples = dict(zip(self._items, result.scores.tolist(), strict=True))
-        return Trial(
-            number, genotype, Completed({"digits": metric}, {"digits": examples}), (-metric,)
-        )
+        solved = result.scores is result.solved
+        metric = result.accuracy if solved else float(result.scores.mean())
+        examples = {"digits": ScoreArray(self._items, result.scores)}
+        return Trial(number, genotype, Completed({"digits": metric}, examples), (-metric,))
 
 
 @dataclass(frozen=True)

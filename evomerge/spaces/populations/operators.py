@@ -70,9 +70,10 @@ def regions(
                 ends.append(end)
                 t.append(at)
                 part.append(2 * number + side)
-    if angle != "tensor":
-        scope = part if angle == "part" else [0] * len(ends)
-        return Regions(np.array(ends), np.array(t), np.unique(scope, return_inverse=True)[1])
+    if angle == "global":
+        return Regions(np.array(ends), np.array(t), np.zeros(len(ends), dtype=np.int64))
+    if angle == "part":
+        return Regions(np.array(ends), np.array(t), np.unique(part, return_inverse=True)[1])
     refined = np.unique(np.concatenate([order.starts[1:], ends]))
     coarse = np.searchsorted(ends, refined, "left")
     block = np.searchsorted(order.starts[1:], refined, "left")
@@ -94,12 +95,15 @@ def slerp_weights(regions: Regions, products: NDArray[np.float64]) -> NDArray[np
     Returns:
         Shape (n_regions, 2).
     """
-    sums = np.zeros((int(regions.scope.max()) + 1, 3))
-    for scope, row in zip(regions.scope, products, strict=True):
-        sums[scope] += row
+    scopes = regions.scope.tolist()
+    sums = [[0.0, 0.0, 0.0] for _ in range(max(scopes) + 1)]
+    for scope, row in zip(scopes, products.tolist(), strict=True):
+        total = sums[scope]
+        for place in range(3):
+            total[place] += row[place]
+    cosines = [cosine(*total) for total in sums]
     pairs = [
-        slerp_pair(cosine(*sums[scope].tolist()), float(t))
-        for scope, t in zip(regions.scope, regions.t, strict=True)
+        slerp_pair(cosines[scope], t) for scope, t in zip(scopes, regions.t.tolist(), strict=True)
     ]
     return np.array(pairs)
 
