@@ -173,9 +173,9 @@ class M2n2:
         self._pending.close(trial)
         if evicted is not None and evicted not in self._founders:  # a reserve if all others fail
             del self._alive[evicted]
-        for number in (evicted, before.number if before else None):
-            if number is not None and number not in self._alive and not self._leads(number):
-                self.family.discard(number)
+        for one in (evicted, before.number if before else None):
+            if one is not None and one not in self._alive and not self._leads(one):
+                self.family.discard(one)
 
     def stop_reason(self) -> str | None:
         """Return None: evolution has no end of its own."""

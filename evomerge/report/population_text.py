@@ -21,9 +21,8 @@ def population_lines(
         metrics: of the completed trials, in the user's sign.
     """
     part = f"{population.label}: " if population.label else ""
-    for one in population.maps:
-        name = one.name or "niches"
-        where = f"  {name:<9} {part}"
+    for number, one in enumerate(population.maps):
+        where = f"  {'' if number else 'niches':<9} {part}{f'{one.name}: ' if one.name else ''}"
         if population.examples:
             count = len(one.niches)
             members = f"{count} {'member holds' if count == 1 else 'members hold'} "

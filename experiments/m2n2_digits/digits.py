@@ -31,7 +31,8 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
 N_WEIGHTS = sum(int(np.prod(shape)) for shape in SHAPES.values())
 _INPUT = (N_PIXELS + 1) * N_HIDDEN
 _OUTPUT = _INPUT + N_HIDDEN * N_CLASSES
-_STACKED = 2  # individuals side by side; the hidden units of more leave a core's cache
+# as many individuals, and images, as leave their hidden units in a core's cache
+_STACKED, _BLOCK = 4, 240
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ class Network:
         self._places = None if layout == "storage" else places(layout)
         self._pixels = torch.ones(n, N_PIXELS + 1)
         self._pixels[:, :-1] = torch.from_numpy(images.pixels)
-        self._hidden = torch.empty(n * _STACKED * N_HIDDEN)
+        self._hidden = torch.empty(_BLOCK * _STACKED * N_HIDDEN)
+        self._classes = torch.from_numpy(images.labels)[:, None]
 
     def logits(self, individuals: Floats) -> Floats:
         """Return the outputs, shape (n_individuals, n_images, 10).
@@ -124,22 +126,26 @@ class Network:
         Args:
             individuals: float32 of shape (n_individuals, N_WEIGHTS).
         """
-        n = len(self.labels)
-        found = torch.empty(len(individuals), n, N_CLASSES)
+        found = torch.empty(len(individuals), len(self.labels), N_CLASSES)
         everybody = self._in_storage_order(individuals)
         for first in range(0, len(individuals), _STACKED):
             weights = everybody[first : first + _STACKED]
             size = len(weights)
             inputs = weights[:, :_INPUT].view(size, N_PIXELS + 1, N_HIDDEN)
-            hidden = self._hidden[: n * size * N_HIDDEN].view(n, size * N_HIDDEN)
             side_by_side = inputs.transpose(0, 1).reshape(N_PIXELS + 1, size * N_HIDDEN)
-            torch.mm(self._pixels, side_by_side, out=hidden).relu_()
-            torch.baddbmm(
-                weights[:, None, _OUTPUT:],
-                hidden.view(n, size, N_HIDDEN).transpose(0, 1),
-                weights[:, _INPUT:_OUTPUT].view(size, N_HIDDEN, N_CLASSES),
-                out=found[first : first + size],
-            )
+            outputs = weights[:, _INPUT:_OUTPUT].view(size, N_HIDDEN, N_CLASSES)
+            biases = weights[:, None, _OUTPUT:]
+            for start in range(0, len(self.labels), _BLOCK):
+                block = slice(start, start + _BLOCK)
+                pixels = self._pixels[block]
+                hidden = self._hidden[: len(pixels) * size * N_HIDDEN].view(len(pixels), -1)
+                torch.mm(pixels, side_by_side, out=hidden).relu_()
+                torch.baddbmm(
+                    biases,
+                    hidden.view(-1, size, N_HIDDEN).transpose(0, 1),
+                    outputs,
+                    out=found[first : first + size, block],
+                )
         return found.numpy()
 
     def solved(self, individuals: Floats) -> NDArray[np.bool_]:
@@ -154,9 +160,9 @@ class Network:
         """Return the probability of each image's right class, and which images are read right."""
         logits = self.logits(individuals)
         solved = logits.argmax(axis=-1) == self.labels
-        shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        right = np.take_along_axis(shares, self.labels[None, :, None], axis=2)[..., 0]
-        return right / shares.sum(axis=-1), solved
+        outputs = torch.from_numpy(logits)
+        right = outputs.gather(2, self._classes.expand(len(logits), -1, -1))
+        return (outputs - right).exp_().sum(dim=-1).reciprocal_().numpy(), solved
 
     def _in_storage_order(self, individuals: Floats) -> torch.Tensor:
         if self._places is not None:

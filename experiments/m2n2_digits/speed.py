@@ -4,8 +4,8 @@
 
 All three search from scratch with the published settings, in turn and several times over, in one
 process with the same number of threads. Ours asks for 20 children at a time and scores them
-together. A first round, in which JAX compiles, does not count. On a machine that others use, measure
-one thread by processor time (`--threads 1 --clock cpu`).
+together. A first round, in which JAX compiles, does not count. On a machine that others use,
+measure one thread by processor time (`--threads 1 --clock cpu`).
 """
 
 from __future__ import annotations

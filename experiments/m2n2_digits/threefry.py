@@ -1,8 +1,8 @@
 """The published code's random vectors, without JAX.
 
-Threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), and
-the counters and the conversion to normal numbers that `jax.random` used when the code was published
-(`jax_threefry_partitionable` off).
+Threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"),
+and the counters and the conversion to normal numbers that `jax.random` used when the code was
+published (`jax_threefry_partitionable` off).
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def test_cycle_qd_from_run_to_report(breeding):
     (population,) = status_of(breeding)["populations"]
     assert [one["name"] for one in population["maps"]] == ["low", "high"]
     for one in population["maps"]:
-        assert f"  {one['name']:<9} {one['filled']} of 3 cells, " in out
+        assert f" {one['name']}: {one['filled']} of 3 cells, " in out
         assert one["filled"] == len(one["niches"]) > 0
     code, out, err = breeding("report", "run", "--out", "deep/drawn", "--json")
     assert (code, err) == (0, "")

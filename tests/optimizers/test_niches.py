@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evomerge.optimizers.examples import ExampleScores
+from evomerge.optimizers.examples import ExampleScores, ScoreArray
 from evomerge.optimizers.niches import NicheArchive, Niches
 from evomerge.types import Completed, Failed, Objective, Trial
 
@@ -242,3 +242,26 @@ def test_a_refused_first_outcome_decides_nothing():
         scores.vector(outcome({"x": math.nan}))
     assert scores.ids == ()
     assert scores.vector(outcome({"y": 1.0})).tolist() == [1.0]
+
+
+def test_an_array_of_scores_is_a_mapping_like_any_other():
+    ids = ("x", "y", "z")
+    array = ScoreArray(ids, np.array([True, False, True]))
+    assert dict(array) == {"x": 1.0, "y": 0.0, "z": 1.0}
+    assert len(array) == 3
+    assert array.keys() == {"x", "y", "z"}
+    for first, second in [(array, dict(array)), (dict(array), array), (array, array)]:
+        scores = ExampleScores([Objective("task")])
+        for one in (first, second):
+            found = scores.vector(outcome(one))
+            assert found.dtype == np.float64
+            assert found.tolist() == [1.0, 0.0, 1.0]
+    scores.vector(outcome(ScoreArray(ids, np.array([0.5, 0.0, 1.0], np.float32))))
+    other = ScoreArray(("y", "z", "x"), np.array([1.0, 2.0, 3.0]))
+    assert scores.vector(outcome(other)).tolist() == [3.0, 1.0, 2.0]
+    with pytest.raises(ValueError, match="'z' is missing"):
+        scores.vector(outcome(ScoreArray(("x", "y"), np.ones(2))))
+    with pytest.raises(ValueError, match="score of example 'y' is nan"):
+        scores.vector(outcome(ScoreArray(ids, np.array([1.0, math.nan, 1.0]))))
+    with pytest.raises(ValueError, match=r"scores have shape \(2,\), expected \(3,\)"):
+        ScoreArray(ids, np.ones(2))

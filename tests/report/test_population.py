@@ -211,7 +211,9 @@ def test_lines_say_who_holds_what(natural, gridded):
 
 def test_lines_of_an_archive_nobody_is_in():
     empty = Population("late", (NicheMap("sort", (), 9, 0, axes=("copy",), bins=(9,)),), {}, {})
-    assert list(population_lines(empty, {})) == ["  sort      late: 0 of 9 cells, 0 %; nobody yet"]
+    assert list(population_lines(empty, {})) == [
+        "  niches    late: sort: 0 of 9 cells, 0 %; nobody yet"
+    ]
 
 
 def test_documents_are_json_data(natural, gridded):
