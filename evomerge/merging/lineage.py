@@ -18,6 +18,7 @@ from evomerge.merging.plan import TensorMerge
 from evomerge.merging.recent import Recent
 from evomerge.merging.segments import Piece
 from evomerge.merging.skeleton import node_key
+from evomerge.recipe.fingerprint import fingerprint
 from evomerge.recipe.layouts import LayoutName, order_of
 from evomerge.recipe.lineage import Donor, Lineage, Mix, Rebase, Spectral, SvdMutation
 from evomerge.recipe.model import Recipe
@@ -94,12 +95,14 @@ def with_lineage(
         donor: f"{node_key(source.model)} {base}"
         for donor, source in enumerate(recipe.models or ())
     }
+    family = family_of(recipe)
     return {
         name: _narrowed(
             one,
             TensorLineage(
                 one.name,
                 recipe.seed,
+                family,
                 normal.origin,
                 tuple(parts[name]),
                 digests,
@@ -112,6 +115,22 @@ def with_lineage(
         else one
         for name, one in merges.items()
     }
+
+
+def family_of(recipe: Recipe) -> str:
+    """Name the models of a lineage by what they are, whatever their order and their folders.
+
+    Random numbers are named by it as well, so that an individual of one study that is a donor of
+    another never meets its own random vectors again. A model without a digest counts by its place.
+    """
+    nodes = [recipe.base_model, *(source.model for source in recipe.models or ())]
+    names = []
+    for position, node in enumerate(nodes):
+        if isinstance(node, Recipe):
+            names.append(fingerprint(node))
+        else:
+            names.append((node.sha256 if node else None) or f"model-{position}")
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 
 def require_order(order: Order, names: Iterable[str], base: Checkpoint) -> None:

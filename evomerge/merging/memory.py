@@ -29,12 +29,17 @@ class Memory:
         self.device = device
         self._limit = limit_bytes
         self._used = 0
+        self._lent = 0
         self._kept: dict[tuple[Checkpoint, str], Tensor] = {}
 
     @property
     def spare(self) -> int:
-        """Bytes of the limit that are not taken."""
-        return self._limit - self._used
+        """Bytes of the limit that nobody has taken."""
+        return self._limit - self._used - self._lent
+
+    def lend(self, size: int) -> None:
+        """Count bytes that somebody else keeps here, or gives back where negative."""
+        self._lent += size
 
     def load(self, checkpoint: Checkpoint, name: str, *, keep: bool = True) -> Tensor:
         """Return a tensor of a checkpoint on the device, in its stored dtype; read-only.
@@ -52,7 +57,7 @@ class Memory:
         size = tensor.numel() * tensor.element_size()
         # A tensor that was not copied is the file itself: keeping it would gain nothing.
         keep &= tensor is not source and checkpoint.constant
-        if keep and self._used + size <= self._limit:
+        if keep and size <= self.spare:
             self._kept[key] = tensor
             self._used += size
         return tensor

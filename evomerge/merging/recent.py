@@ -17,13 +17,12 @@ class Recent:
     to the same bits.
 
     Args:
-        memory: holds inputs on the same device; they go first.
+        memory: holds inputs on the same device; together they keep within its limit.
     """
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._kept: OrderedDict[Hashable, tuple[Tensor, ...]] = OrderedDict()
-        self._used = 0
 
     def get(self, key: Hashable) -> tuple[Tensor, ...] | None:
         """Return what was put under a key, if it is still here; read-only."""
@@ -34,14 +33,15 @@ class Recent:
 
     def put(self, key: Hashable, tensors: tuple[Tensor, ...]) -> None:
         """Keep a result, and drop the longest unused ones that it leaves no room for."""
-        size = _size(tensors)
-        if key in self._kept or size > self._memory.spare:
+        if key in self._kept:
             return
-        self._kept[key] = tensors
-        self._used += size
-        while self._used > self._memory.spare:
+        size = _size(tensors)
+        while self._kept and size > self._memory.spare:
             _, dropped = self._kept.popitem(last=False)
-            self._used -= _size(dropped)
+            self._memory.lend(-_size(dropped))
+        if size <= self._memory.spare:
+            self._kept[key] = tensors
+            self._memory.lend(size)
 
 
 def _size(tensors: tuple[Tensor, ...]) -> int:

@@ -7,6 +7,8 @@ code (those of a donor).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import torch
@@ -18,30 +20,47 @@ from evomerge.merging.random import Stream
 _CHUNK = 1 << 20
 _HALF_STEP = 2.0**-33
 Factors: TypeAlias = tuple[Tensor, Tensor, Tensor]
-"""U of shape (rows, r), sigma of shape (r,) and V^T of shape (r, columns)."""
+"""U of shape (rows, r), sigma of shape (r,) and V^T of shape (r, columns), in float64.
+
+float64 and one thread make the decomposition the same whatever else the machine does, and after
+rounding nearly always the same on other machines; a library of linear algebra promises no more.
+"""
 
 
 def factors(name: str, matrix: Tensor) -> Factors:
-    """Return the singular value decomposition of a matrix, in its dtype.
+    """Return the singular value decomposition of a matrix, in float64.
 
     Raises:
         NonFiniteMerge: it holds inf or NaN.
     """
     require_finite(name, matrix)
-    u, sigma, vt = torch.linalg.svd(matrix, full_matrices=False)
+    with _one_thread():
+        u, sigma, vt = torch.linalg.svd(matrix.double(), full_matrices=False)
     return u.contiguous(), sigma, vt.contiguous()
 
 
-def recomposed(parts: Factors, by: Tensor) -> Tensor:
-    """Return U diag(by * sigma) V^T.
+def recomposed(parts: Factors, by: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return U diag(by * sigma) V^T, rounded once.
 
     Args:
         parts: of a matrix.
         by: float64, shape (r,).
+        dtype: of the result.
     """
     u, sigma, vt = parts
-    scaled = (by * sigma.double()).to(sigma.dtype)
-    return (u * scaled) @ vt
+    with _one_thread():
+        return ((u * (by * sigma)) @ vt).to(dtype)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let linear algebra run on one thread: with others a library adds up in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def normals(stream: Stream, like: Tensor) -> Tensor:

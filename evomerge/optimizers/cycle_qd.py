@@ -13,7 +13,7 @@
 Steady state: results may come in any order and from any number of workers. What is ours: while
 donors are still being scored random merges of two donors are proposed; an archive of one elite
 pairs it with a founder; the aggregate is a trial like any other, which waits until nothing is in
-flight. In the released code the cycle begins with the second task.
+flight. In the released code, and so with its preset, the cycle begins with the second task.
 """
 
 from __future__ import annotations
@@ -95,8 +95,9 @@ class CycleQd:
             (w1 + w2) being the interpolation parameter.
         mix_mean: mean of w.
         mix_std: standard deviation of w; the paper's 0.01 is nearly plain averaging.
-        mutation: 'svd_seed' adds the active task's donor with its singular values multiplied by
-            svd_rate * u (a donor drawn at random where there are not as many donors as tasks);
+        mutation: 'svd_seed' adds the active task's expert with its singular values multiplied by
+            svd_rate * u: the donor that scored best on the task, or where all donors failed one
+            drawn at random;
             'svd_child' multiplies the child's own; 'gauss' adds normal numbers; 'none'.
         svd_rate: see there.
         svd_symmetric: u in [-1, 1] instead of [0, 1), so that task vectors do not grow.
@@ -106,7 +107,8 @@ class CycleQd:
         aggregation: 'softmax' or 'none'.
         temperature: of the softmax, in the metrics' own units.
         aggregate_every: trials from one aggregate to the next; by default there is one, at the
-            end of the budget, and without a budget one in 100 trials.
+            end of the budget that the study file gives (trials that are added later have none),
+            and without a budget one in 100 trials.
 
     Attributes:
         tasks: the archives.
@@ -189,6 +191,7 @@ class CycleQd:
         self._scale = number("svd_scale", svd_scale, 0)
         self._gauss_std = number("gauss_std", gauss_std, 0)
         self._flip = integer("flip_interval", flip_interval, 1)
+        self._first = 1 if preset == "released" else 0
         word = choice(
             "aggregation", _start(preset, "aggregation", aggregation), ("softmax", "none")
         )
@@ -303,8 +306,9 @@ class CycleQd:
             return None
         name = self.tasks.flat[0]
         return (
-            f"cycle_qd: task '{name}' is 0 for every founder, so there is no range to cut into "
-            f"bins; give one: ranges: {{{name}: [low, high]}}"
+            f"cycle_qd: every founder has the same score on task '{name}', so nothing can be told "
+            f"apart by it; give the range it may vary in: ranges: {{{name}: [low, high]}}, or "
+            "another objective"
         )
 
     @property
@@ -330,7 +334,7 @@ class CycleQd:
     def _breed(self, number: int) -> Proposal:
         """Cross two elites of the task whose turn it is, or two founders where there are none."""
         random = np.random.default_rng([self._seed, self._asked])
-        task = self._bred // self._flip % len(self.tasks.names)
+        task = (self._first + self._bred // self._flip) % len(self.tasks.names)
         self._bred += 1
         if self._all_founders_told and self.tasks.settled and self.tasks.archives:
             parents = self._select(task, random)
@@ -367,9 +371,10 @@ class CycleQd:
     def _mutate(self, number: int, task: int, random: np.random.Generator) -> Mutation | None:
         """Name the mutation of a child by its trial number."""
         if self._mutation == "svd_seed":
-            n_donors = len(self._domain.donors)
-            own = n_donors == len(self.tasks.names)
-            donor = task if own else int(random.integers(n_donors))
+            donors = self._founders[: len(self._domain.donors)]
+            expert = self.tasks.expert(task, donors)
+            drawn = int(random.integers(len(donors)))
+            donor = drawn if expert is None else donors.index(expert)
             return SeedSvdMutation(number, donor, self._rate, -1 if self._symmetric else 0)
         if self._mutation == "svd_child":
             return ChildSvdMutation(number, self._scale)

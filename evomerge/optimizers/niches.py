@@ -9,7 +9,7 @@ The released code has no eps (a z of 0 counts as 1), z_j^alpha in both, and bina
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -69,7 +69,7 @@ class NicheArchive:
         self._found: Capacity = "binary"
         self._scores: Vector = np.empty((0, 0))
         self._room: Vector = np.empty((0, 0))  # results in between, to allocate nothing
-        self._known: dict[float, Vector] = {}  # exponent to the worth of today's examples
+        self._known: dict[object, Vector] = {}  # what was computed for the members of today
 
     @property
     def capacity(self) -> Capacity:
@@ -116,11 +116,17 @@ class NicheArchive:
         return evicted
 
     def fitness(self) -> Vector:
-        """Return the shared fitness of the members, shape (n_members,)."""
-        return self._totals(self._shares(), self._worth(self._alpha))
+        """Return the shared fitness of the members, shape (n_members,); not to be written to."""
+        return self._once("fitness", self._fitness)
 
     def attraction(self, member: int) -> Vector:
-        """Return how much each member adds to one of them, shape (n_members,)."""
+        """Return how much each member adds to one of them, shape (n_members,); read only too."""
+        return self._once(member, lambda: self._attraction(member))
+
+    def _fitness(self) -> Vector:
+        return self._totals(self._shares(), self._worth(self._alpha))
+
+    def _attraction(self, member: int) -> Vector:
         shares = self._shares()
         worth = self._worth(self._alpha if self._formula == "released" else 1.0)
         if self._found == "binary":  # max(s_Bj - s_Aj, 0) is s_Bj where A has not solved j
@@ -128,18 +134,27 @@ class NicheArchive:
         gains = np.subtract(shares, shares[member], out=self._room[: len(shares)])
         return self._totals(np.maximum(gains, 0.0, out=gains), worth)
 
+    def _once(self, name: object, compute: Callable[[], Vector]) -> Vector:
+        """Compute something once for the members of today."""
+        if name not in self._known:
+            self._known[name] = compute()
+            self._known[name].flags.writeable = False
+        return self._known[name]
+
     def _worth(self, exponent: float) -> Vector:
         """Return what a point of each example is worth, shape (n_examples,)."""
-        if exponent not in self._known:
-            shares = self._shares()
-            taken = shares.sum(axis=0)
-            capacity = 1.0 if self.capacity == "binary" else shares.max(axis=0)
-            if self._formula == "released":
-                divisor = np.where(taken > 0, taken, 1.0) ** exponent
-            else:
-                divisor = taken**exponent + _EPS
-            self._known[exponent] = capacity / divisor
-        return self._known[exponent]
+        return self._once(("worth", exponent), lambda: self._worth_now(exponent))
+
+    def _worth_now(self, exponent: float) -> Vector:
+        shares = self._shares()
+        taken = shares.sum(axis=0)
+        capacity = 1.0 if self.capacity == "binary" else shares.max(axis=0)
+        if self._formula == "released":
+            divisor = np.where(taken > 0, taken, 1.0) ** exponent
+        else:
+            divisor = taken**exponent + _EPS
+        worth: Vector = capacity / divisor
+        return worth
 
     @staticmethod
     def _totals(points: Vector, worth: Vector) -> Vector:

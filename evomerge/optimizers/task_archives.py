@@ -52,7 +52,8 @@ class TaskArchives:
 
     Attributes:
         archives: one a task; empty while there is nobody to decide the ranges, or a range is empty.
-        flat: names of objectives whose range is empty: 0 for all who decide it.
+        flat: names of objectives that cannot be a measure: no range is given, and all who decide
+            it have the same score.
     """
 
     needs_examples = False
@@ -94,6 +95,16 @@ class TaskArchives:
     def settled(self) -> bool:
         """Whether enough is told to decide the ranges, unless founders are still to come."""
         return bool(self._founder_scores) or len(self._scores) >= self._stand_ins
+
+    def expert(self, task: int, among: Sequence[int]) -> int | None:
+        """Return the founder with the best score on a task, the first of equals.
+
+        Args:
+            task: position of the task.
+            among: trial numbers of the founders that are asked about.
+        """
+        known = [number for number in among if number in self._founder_scores]
+        return max(known, key=lambda number: self._founder_scores[number][task], default=None)
 
     @property
     def by_founders(self) -> bool:
@@ -139,17 +150,21 @@ class TaskArchives:
         ]
         if not deciding:
             return False
-        before = self._ranges
+        before = self._ranges, self.flat
+        columns = dict(zip(self._names, zip(*deciding, strict=True), strict=True))
         self._ranges = tuple(
-            self._given.get(name) or derived_range(column)
-            for name, column in zip(self._names, zip(*deciding, strict=True), strict=True)
+            self._given.get(name) or derived_range(column) for name, column in columns.items()
         )
-        return self._ranges != before
+        self.flat = tuple(
+            name
+            for (name, column), (low, high) in zip(columns.items(), self._ranges, strict=True)
+            if name not in self._given
+            and (low >= high or (len(column) > 1 and min(column) == max(column)))
+        )
+        return (self._ranges, self.flat) != before
 
     def _fill(self) -> None:
         """Make archives of the present ranges and offer everybody."""
-        ranges = self.ranges
-        self.flat = tuple(name for name, (low, high) in ranges.items() if low >= high)
         self.archives = ()
         if not self.flat:
             self.archives = tuple(

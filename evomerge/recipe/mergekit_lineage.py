@@ -46,8 +46,8 @@ def flattened(
             "which tensors its segments hold is known from the tensors' shapes only",
             "pass the shape of the base",
         )
-    rows = _rows(lineage, shape)
     models, parameters = recipe.models or (), {"normalize": False}
+    rows = _rows(lineage, shape, len(models))
     kept = [
         (source, [row[donor] for row in rows.values()])
         for donor, source in enumerate(models)
@@ -76,7 +76,7 @@ def flattened(
 _NO_BASE = "configuration and tokenizer come from the first model; evomerge takes the base's"
 
 
-def _rows(lineage: Lineage, shape: ModelShape) -> dict[str, tuple[float, ...]]:
+def _rows(lineage: Lineage, shape: ModelShape, n_models: int) -> dict[str, tuple[float, ...]]:
     """Return the weights of all models in every tensor."""
     node = _only_donors(collapsed(lineage))
     order = order_of(shape, lineage.layout, lineage.chromosomes)
@@ -85,7 +85,6 @@ def _rows(lineage: Lineage, shape: ModelShape) -> dict[str, tuple[float, ...]]:
             f"lineage: it counts {lineage.size:,} positions, the base has {order.size:,} in "
             f"layout '{lineage.layout}'; pass the shape of the base that it was made with"
         )
-    n_models = max(lineage.donors, default=0) + 1
     rows: dict[str, tuple[float, ...]] = {}
     for cut in order.cuts(np.array(node.ends, dtype=np.int64)):
         for segment in np.flatnonzero(np.diff(cut.bounds, prepend=0)):

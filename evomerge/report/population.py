@@ -185,7 +185,8 @@ def _begun(events: Sequence[Event]) -> Iterator[tuple[str, Mapping[str, Any], in
         elif event.kind == "staged":
             content = event.payload
             part = f" {content['part'] + 1}/{content['parts']}" if content["parts"] > 1 else ""
-            yield content["stage"] + part, stages[content["stage"]], asked
+            stage = {**stages[content["stage"]], "trials": content["trials"]}
+            yield content["stage"] + part, stage, asked
 
 
 def _followed(

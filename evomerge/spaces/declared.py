@@ -145,7 +145,8 @@ class DeclaredSpace:
             name: weights.models.index(node) if node in weights.models else None
             for name, node in self._inputs.items()
         }
-        means = weights.by_tensor()
+        factor = self._lambda()
+        means = {tensor: row / factor for tensor, row in weights.by_tensor().items()}
         values = list(self._domain.initial)
         for block in self._blocks:
             if block.parameter != searched:
@@ -163,6 +164,29 @@ class DeclaredSpace:
                 if gene.kind == "continuous" and size:
                     values[block.first + number] = min(max(total / size, gene.low), gene.high)
         return tuple(values)
+
+    def _lambda(self) -> float:
+        """Return what every weight is multiplied by: fixed, or where the search starts.
+
+        Raises:
+            SpaceError: it is 0 or differs between layers.
+        """
+        if self._shape.family != "additive":
+            return 1.0
+        own = [block for block in self._blocks if block.parameter == "lambda"]
+        values = {
+            self._genes[block.first + i].initial
+            for block in own
+            for i in range(len(block.grouping.labels))
+        }
+        fixed = self.spec.parameters.get("lambda", 1.0)
+        value = fixed if not own else values.pop() if len(values) == 1 else None
+        if isinstance(value, bool) or not isinstance(value, int | float) or value == 0:
+            raise self._origin.error(
+                ("parameters", "lambda"),
+                "seeds of another stage need one lambda other than 0 for all tensors; set it to 1",
+            )
+        return float(value)
 
     def _share(
         self, row: NDArray[np.float64], owner: str | None, column: Mapping[str, int | None]

@@ -9,15 +9,16 @@ of tensors that has a weight there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evomerge.errors import SpaceError
+from evomerge.recipe.filters import is_before_layers
 from evomerge.recipe.layouts import ModelShape, order_of
-from evomerge.recipe.lineage import Donor, Lineage, Mix
+from evomerge.recipe.lineage import Donor, Earlier, Lineage, Mix, Rebase, Spectral, SvdMutation
 from evomerge.recipe.model import Node, Recipe, Source
 from evomerge.recipe.order import Block, Order, Positions
 from evomerge.recipe.parameters import Place, resolve
@@ -35,12 +36,16 @@ class ModelWeights:
         order: what positions count in.
         ends: one past the last position of each segment, shape (n_segments,).
         weights: shape (n_segments, n_models).
+        relative: the recipe adds task vectors to the base, which gets 1 less the others' sum.
+        normalized: recipes of this kind always have weights that sum to 1.
     """
 
     models: tuple[Node, ...]
     order: Order
     ends: Positions
     weights: Weights
+    relative: bool
+    normalized: bool
 
     def by_tensor(self) -> dict[str, Weights]:
         """Return the mean weights of each tensor, shape (n_models,)."""
@@ -58,7 +63,8 @@ def weights_of(recipe: Recipe, base: Node, shape: ModelShape) -> ModelWeights:
     """Return what a recipe weighs its models by.
 
     Args:
-        recipe: task_arithmetic, linear, or a lineage without steps that are not linear.
+        recipe: task_arithmetic, linear, or a lineage. Random mutations of a lineage count by what
+            is expected of them.
         base: of the study.
         shape: of the models.
 
@@ -111,24 +117,57 @@ def _unit_ends(block: Block) -> Positions:
 
 
 def _of_lineage(recipe: Recipe, lineage: Lineage, base: Node, shape: ModelShape) -> ModelWeights:
-    normal = collapsed(lineage)
-    last = normal.nodes[-1]
     sources = recipe.models or ()
-    if len(normal.nodes) > 1 or not isinstance(last, Mix):
-        raise SpaceError(
-            "an individual that was mutated by SVD or rebased is no linear combination"
-        )
     models, place = _models(base, sources)
-    weights = np.zeros((len(last.ends), len(models)))
-    table = np.array(last.weights)
-    for column, one in enumerate(last.inputs):
-        if not isinstance(one, Donor):
-            raise SpaceError("an individual with random mutations is no combination of its models")
-        weights[:, place[one.donor]] += table[:, column]
+    ends, shares = _expected(collapsed(lineage), len(sources))
+    weights = np.zeros((len(ends), len(models)))
+    for donor, column in enumerate(place):
+        weights[:, column] += shares[:, donor]
     if lineage.origin == "base":
-        weights[:, 0] += 1 - table.sum(axis=1)
+        weights[:, 0] += 1 - shares.sum(axis=1)
     order = order_of(shape, lineage.layout, lineage.chromosomes)
-    return ModelWeights(models, order, np.array(last.ends, dtype=np.int64), weights)
+    relative = lineage.origin == "base"
+    return ModelWeights(models, order, ends, weights, relative, relative)
+
+
+def _expected(normal: Lineage, n_donors: int) -> tuple[Positions, Weights]:
+    """Return a lineage's weights of its donors, every random number being its expectation.
+
+    Standard normal numbers are expected to be 0, factors on singular values the middle of their
+    range, whatever the tensor.
+
+    Returns:
+        Ends of segments, and weights of shape (n_segments, n_donors).
+    """
+    found: list[tuple[Positions, Weights]] = []
+    for node in normal.nodes:
+        if isinstance(node, SvdMutation):
+            ends, weights = found[node.svd]
+            found.append((ends, weights * (node.scale / 2)))
+        elif isinstance(node, Rebase):
+            found.append(found[node.rebase])
+        else:
+            found.append(_expected_mix(node, found, n_donors))
+    return found[-1]
+
+
+def _expected_mix(
+    node: Mix, before: Sequence[tuple[Positions, Weights]], n_donors: int
+) -> tuple[Positions, Weights]:
+    earlier = [before[one.node][0] for one in node.inputs if isinstance(one, Earlier)]
+    ends = np.unique(np.concatenate([np.array(node.ends, dtype=np.int64), *earlier]))
+    table = np.array(node.weights)[np.searchsorted(node.ends, ends, "left")]
+    weights = np.zeros((len(ends), n_donors))
+    for column, one in enumerate(node.inputs):
+        factor = table[:, column]
+        if isinstance(one, Donor):
+            weights[:, one.donor] += factor
+        elif isinstance(one, Spectral):
+            weights[:, one.donor] += factor * (0.0 if one.symmetric else 0.5)
+        elif isinstance(one, Earlier):
+            own, rows = before[one.node]
+            weights += factor[:, None] * rows[np.searchsorted(own, ends, "left")]
+    return ends, weights
 
 
 def _of_parameters(recipe: Recipe, base: Node, shape: ModelShape) -> ModelWeights:
@@ -138,7 +177,7 @@ def _of_parameters(recipe: Recipe, base: Node, shape: ModelShape) -> ModelWeight
     shared = (recipe.parameters,)
     rows: dict[str, Weights] = {}
     for tensor in shape.shapes:
-        at = Place(tensor, shape.layout.layer_of(tensor), 0.0)
+        at = _place(shape, tensor)
         given = np.array(
             [_number(resolve("weight", (one.parameters, *shared), at)) for one in sources]
         )
@@ -153,7 +192,16 @@ def _of_parameters(recipe: Recipe, base: Node, shape: ModelShape) -> ModelWeight
             row[0] = 1 - row[1:].sum()
         rows[tensor] = row
     order = order_of(shape, "depth")
-    return ModelWeights(models, order, *tensor_table(order, rows))
+    normalized = relative or recipe.parameters.get("normalize", True) is True
+    return ModelWeights(models, order, *tensor_table(order, rows), relative, normalized)
+
+
+def _place(shape: ModelShape, tensor: str) -> Place:
+    """Say where a tensor stands in a merge of whole models."""
+    layer, last = shape.layout.layer_of(tensor), shape.layout.n_layers - 1
+    if layer is None:
+        return Place(tensor, None, 0.0 if is_before_layers(tensor) else 1.0)
+    return Place(tensor, layer, layer / last if last else 1.0)
 
 
 def _models(base: Node, sources: tuple[Source, ...]) -> tuple[tuple[Node, ...], list[int]]:

@@ -89,7 +89,10 @@ def _stage(study: StudyConfig, position: int) -> Iterator[Problem]:
     for path, pick in _picks(stage):
         yield from ((path, message) for message in _pick(study, position, pick))
     if stage.seeds is not None and stage.through is not None:
-        yield ("seeds",), "a search through a path starts from what the path was found with; remove"
+        yield (
+            ("seeds",),
+            "a search through a path starts from what the path was found with; remove it",
+        )
     several = [path for path, pick in _picks(stage) if pick.pick == "front" and path != ("seeds",)]
     if len(several) > 1:
         yield several[1], "a stage follows the front of one stage; use pick: best or knee here"

@@ -13,7 +13,7 @@ from evomerge.errors import EvomergeError
 from evomerge.journal import Event
 from evomerge.recipe import Node, Recipe
 from evomerge.spaces import Space
-from evomerge.spaces.populations import Descent, PopulationSpace
+from evomerge.spaces.populations import Bred, Descends
 from evomerge.study.config import PickConfig, StageConfig
 from evomerge.study.outline import Outline
 from evomerge.study.picks import Combine, choose
@@ -47,7 +47,7 @@ class Part:
     first: int
     space: Space
     chosen: Mapping[str, int]
-    descent: Descent | None = None
+    descent: Descends | None = None
 
     @property
     def label(self) -> str:
@@ -269,8 +269,8 @@ class Course:
         return None
 
 
-def _descent(space: Space) -> Descent | None:
-    return Descent(space) if isinstance(space, PopulationSpace) else None
+def _descent(space: Space) -> Descends | None:
+    return space.descent() if isinstance(space, Bred) else None
 
 
 def _member(members: Sequence[Trial], number: int) -> Trial:

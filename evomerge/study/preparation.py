@@ -73,7 +73,8 @@ class Prepared(Outline):
         seed = self.config.seed
         if position:  # mixed, so that no stage draws what another seed's other stage does
             seed = int(np.random.SeedSequence([seed, position]).generate_state(1)[0])
-        return _optimizer(part.stage, part.space, seed, self.objectives, self.folder)
+        stage = part.stage.model_copy(update={"trials": part.trials})
+        return _optimizer(stage, part.space, seed, self.objectives, self.folder)
 
 
 def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None) -> Prepared:

@@ -115,9 +115,11 @@ class Network:
         n = len(images)
         self.labels = images.labels
         self._places = None if layout == "storage" else places(layout)
-        self._pixels = torch.ones(n, N_PIXELS + 1)
-        self._pixels[:, :-1] = torch.from_numpy(images.pixels)
+        pixels = torch.ones(n, N_PIXELS + 1)
+        pixels[:, :-1] = torch.from_numpy(images.pixels)
+        self._pixels = pixels.split(_BLOCK)
         self._hidden = torch.empty(_BLOCK * _STACKED * N_HIDDEN)
+        self._found = torch.empty(0, n, N_CLASSES)
         self._classes = torch.from_numpy(images.labels)[:, None]
 
     def logits(self, individuals: Floats) -> Floats:
@@ -126,31 +128,11 @@ class Network:
         Args:
             individuals: float32 of shape (n_individuals, N_WEIGHTS).
         """
-        found = torch.empty(len(individuals), len(self.labels), N_CLASSES)
-        everybody = self._in_storage_order(individuals)
-        for first in range(0, len(individuals), _STACKED):
-            weights = everybody[first : first + _STACKED]
-            size = len(weights)
-            inputs = weights[:, :_INPUT].view(size, N_PIXELS + 1, N_HIDDEN)
-            side_by_side = inputs.transpose(0, 1).reshape(N_PIXELS + 1, size * N_HIDDEN)
-            outputs = weights[:, _INPUT:_OUTPUT].view(size, N_HIDDEN, N_CLASSES)
-            biases = weights[:, None, _OUTPUT:]
-            for start in range(0, len(self.labels), _BLOCK):
-                block = slice(start, start + _BLOCK)
-                pixels = self._pixels[block]
-                hidden = self._hidden[: len(pixels) * size * N_HIDDEN].view(len(pixels), -1)
-                torch.mm(pixels, side_by_side, out=hidden).relu_()
-                torch.baddbmm(
-                    biases,
-                    hidden.view(-1, size, N_HIDDEN).transpose(0, 1),
-                    outputs,
-                    out=found[first : first + size, block],
-                )
-        return found.numpy()
+        return self._forward(individuals).numpy().copy()
 
     def solved(self, individuals: Floats) -> NDArray[np.bool_]:
         """Return which images each individual reads right, shape (n_individuals, n_images)."""
-        return self.logits(individuals).argmax(axis=-1) == self.labels
+        return self._forward(individuals).numpy().argmax(axis=-1) == self.labels
 
     def accuracy(self, individuals: Floats) -> NDArray[np.float64]:
         """Return the share of images read right, shape (n_individuals,)."""
@@ -158,11 +140,32 @@ class Network:
 
     def confidence(self, individuals: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         """Return the probability of each image's right class, and which images are read right."""
-        logits = self.logits(individuals)
-        solved = logits.argmax(axis=-1) == self.labels
-        outputs = torch.from_numpy(logits)
-        right = outputs.gather(2, self._classes.expand(len(logits), -1, -1))
+        outputs = self._forward(individuals)
+        solved = outputs.numpy().argmax(axis=-1) == self.labels
+        right = outputs.gather(2, self._classes.expand(len(outputs), -1, -1))
         return (outputs - right).exp_().sum(dim=-1).reciprocal_().numpy(), solved
+
+    def _forward(self, individuals: Floats) -> torch.Tensor:
+        """Return the outputs in a tensor that the next call writes to again."""
+        everybody = self._in_storage_order(individuals)
+        if len(self._found) < len(everybody):
+            self._found = torch.empty(len(everybody), len(self.labels), N_CLASSES)
+        found = self._found[: len(everybody)]
+        for first in range(0, len(everybody), _STACKED):
+            weights = everybody[first : first + _STACKED]
+            size = len(weights)
+            inputs = weights[:, :_INPUT].view(size, N_PIXELS + 1, N_HIDDEN)
+            side_by_side = inputs.transpose(0, 1).reshape(N_PIXELS + 1, size * N_HIDDEN)
+            outputs = weights[:, _INPUT:_OUTPUT].view(size, N_HIDDEN, N_CLASSES)
+            biases = weights[:, None, _OUTPUT:]
+            results = found[first : first + size].split(_BLOCK, dim=1)
+            for pixels, result in zip(self._pixels, results, strict=True):
+                n = pixels.shape[0]
+                hidden = self._hidden[: n * size * N_HIDDEN].view(n, -1)
+                torch.mm(pixels, side_by_side, out=hidden).relu_()
+                units = hidden.view(n, size, N_HIDDEN).transpose(0, 1)
+                torch.baddbmm(biases, units, outputs, out=result)
+        return found
 
     def _in_storage_order(self, individuals: Floats) -> torch.Tensor:
         if self._places is not None:

@@ -6,12 +6,17 @@ even searches that go one by one fill the batches of the network.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
-from digits import Floats, Images, Network
+from digits import N_WEIGHTS, Floats, Images, Network
 from searches import Arm, Result, Task, in_layout
+
+_ONES = np.ones(N_WEIGHTS, dtype=np.float32)
 
 
 @dataclass
@@ -41,6 +46,7 @@ def drive(
     *,
     batch: int = 1,
     marks: Sequence[int] = (),
+    ahead: bool = False,
 ) -> list[Course]:
     """Search once for each seed.
 
@@ -53,6 +59,7 @@ def drive(
         test: those that the best model is reported on, which no search sees.
         batch: individuals that a search asks for before it learns what became of them.
         marks: evaluations at which the best model is read off; the end always is.
+        ahead: score in a thread of its own, and ask for a batch while the last is being scored.
     """
     network, reported = Network(train, arm.layout), Network(test, arm.layout)
     searches = [
@@ -61,26 +68,55 @@ def drive(
     ]
     courses = [Course() for _ in searches]
     stops = sorted({budget, *(mark for mark in marks if mark < budget)})
-    done = -len(founders[0])
-    while done < budget:
-        n = -done if done < 0 else min(batch, stops[0] - done)
-        asked = [search.ask(n) for search in searches]
-        results = scored(network, np.concatenate(asked), arm)
-        for number, (search, course) in enumerate(zip(searches, courses, strict=True)):
-            ours = results[number * n : (number + 1) * n]
-            search.tell(ours)
-            _remember(course, asked[number], ours, done + len(founders[0]))
-        done += n
-        if done == stops[0]:
-            stops.pop(0)
-            best = np.stack([course.weights for course in courses if course.weights is not None])
-            for course, accuracy in zip(courses, reported.accuracy(best), strict=True):
-                course.curve.append((done, float(accuracy)))
+    n_founders = len(founders[0])
+    waiting: deque[tuple[list[list[Floats]], Future[list[Result]]]] = deque()
+    asked = told = -n_founders
+    with _scorer(ahead) as submit:
+        while told < budget:
+            while asked < budget and len(waiting) < (2 if ahead and told >= 0 else 1):
+                stop = next(stop for stop in stops if stop > asked)
+                n = n_founders if asked < 0 else min(batch, stop - asked)
+                individuals = [search.ask(n) for search in searches]
+                waiting.append((individuals, submit(scored, network, individuals, arm)))
+                asked += n
+            individuals, future = waiting.popleft()
+            results = future.result()
+            n = len(individuals[0])
+            for number, (search, course) in enumerate(zip(searches, courses, strict=True)):
+                ours = results[number * n : (number + 1) * n]
+                search.tell(ours)
+                _remember(course, individuals[number], ours, told + n_founders)
+            told += n
+            if told in stops:
+                _read_off(courses, reported, told)
     return courses
 
 
-def scored(network: Network, individuals: Floats, arm: Arm) -> list[Result]:
-    """Score individuals of shape (n, N_WEIGHTS) together."""
+@contextmanager
+def _scorer(ahead: bool) -> Iterator[Callable[..., Future[list[Result]]]]:
+    """Give something that calls a function, at once or in a thread."""
+    if ahead:
+        with ThreadPoolExecutor(1) as pool:
+            yield pool.submit
+    else:
+        yield _call
+
+
+def _call(function: Callable[..., list[Result]], *arguments: object) -> Future[list[Result]]:
+    future: Future[list[Result]] = Future()
+    future.set_result(function(*arguments))
+    return future
+
+
+def _read_off(courses: Sequence[Course], reported: Network, done: int) -> None:
+    best = np.stack([course.weights for course in courses if course.weights is not None])
+    for course, accuracy in zip(courses, reported.accuracy(best), strict=True):
+        course.curve.append((done, float(accuracy)))
+
+
+def scored(network: Network, asked: Sequence[Sequence[Floats]], arm: Arm) -> list[Result]:
+    """Score what the searches asked for together, search by search."""
+    individuals = np.concatenate(asked).reshape(-1, N_WEIGHTS)
     if arm.score == "solved":
         solved = network.solved(individuals)
         rows = list(solved)
@@ -88,7 +124,7 @@ def scored(network: Network, individuals: Floats, arm: Arm) -> list[Result]:
     else:
         scores, solved = network.confidence(individuals)
         pairs = zip(scores, solved, strict=True)
-    finite = np.isfinite(individuals.sum(axis=1)).tolist()
+    finite = np.isfinite(individuals @ _ONES).tolist()
     return [Result.of(*pair, fine) for pair, fine in zip(pairs, finite, strict=True)]
 
 

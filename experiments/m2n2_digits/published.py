@@ -1,8 +1,8 @@
 """The published code, from a checkout of github.com/SakanaAI/natural_niches that the user names.
 
 None of it is shipped here. As shipped its loop runs step by step, its selection outside `jax.jit`,
-with the best model tested after every step. `jitted` is one search as one compiled loop around the
-same functions, without that test.
+with the best model tested after every step. `Jitted` is one search as one compiled loop around the
+same functions, with that test or without.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class Jitted:
     Args:
         code: the published modules.
         scratch: with mutation.
+        testing: test the archive's best model after every step, as the published loop does.
         alpha: 0 for the genetic algorithm.
         matchmaker: draw the second parent by attraction.
         split: cut at a split point.
@@ -91,6 +92,7 @@ class Jitted:
         code: Published,
         *,
         scratch: bool,
+        testing: bool = False,
         alpha: float = 1.0,
         matchmaker: bool = True,
         split: bool = True,
@@ -100,6 +102,7 @@ class Jitted:
         self._train = jnp.asarray(x_train, jnp.float32), jnp.asarray(y_train)
         self._test = jnp.asarray(x_test, jnp.float32), jnp.asarray(y_test)
         self._scratch = scratch
+        self._testing = testing
         self._alpha = alpha
         self._matchmaker = matchmaker
         self._cross = code.helper.crossover if split else code.helper.crossover_without_splitpoint
@@ -122,12 +125,13 @@ class Jitted:
         best = (one, jnp.float32(-1))
         for model in (one, other):
             archive, scores, best = self._enter(model, archive, scores, best)
-        archive, scores, best = self._loop(key, archive, scores, best, n=evaluations)
+        archive, scores, best, tested = self._loop(key, archive, scores, best, n=evaluations)
+        jax.block_until_ready(tested)
         leader = archive[jnp.argmax(scores.mean(axis=1))]
         return np.asarray(leader), np.asarray(best[0])
 
     def _steps(self, key: Any, archive: Any, scores: Any, best: Any, n: int) -> Any:
-        def step(carry: Any, _: None) -> tuple[Any, None]:
+        def step(carry: Any, _: None) -> tuple[Any, Any]:
             key, archive, scores, best = carry
             k1, k2, k3, key = jax.random.split(key, 4)
             parents = self._code.niches.sample_parents(
@@ -136,10 +140,17 @@ class Jitted:
             child = self._cross(parents, k2)
             if self._scratch:
                 child = self._code.helper.mutate(child, k3)
-            return (key, *self._enter(child, archive, scores, best)), None
+            archive, scores, best = self._enter(child, archive, scores, best)
+            tested = self._tested(archive, scores) if self._testing else None
+            return (key, archive, scores, best), tested
 
-        carry, _ = jax.lax.scan(step, (key, archive, scores, best), None, length=n)
-        return carry[1:]
+        carry, tested = jax.lax.scan(step, (key, archive, scores, best), None, length=n)
+        return (*carry[1:], tested)
+
+    def _tested(self, archive: Any, scores: Any) -> Any:
+        images, labels = self._test
+        leader = archive[jnp.argmax(scores.mean(axis=1))]
+        return self._code.model.get_acc(self._code.model.mlp(leader, images), labels)
 
     def _enter(self, model: Any, archive: Any, scores: Any, best: Any) -> tuple[Any, Any, Any]:
         images, labels = self._train

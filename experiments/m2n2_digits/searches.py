@@ -61,7 +61,7 @@ class Search(Protocol):
         ...
 
     def tell(self, results: Sequence[Result]) -> None:
-        """Learn what became of those asked for last."""
+        """Learn what became of the first of those whose results are not known yet."""
         ...
 
 
@@ -171,12 +171,12 @@ class _PopulationSearch:
             proposal = self._optimizer.ask(self._count)
             self._asked.append((self._count, proposal.genotype))
             self._count += 1
-        return [self._breeding.individuals[number] for number, _ in self._asked]
+        return [self._breeding.individuals[number] for number, _ in self._asked[-n:]]
 
     def tell(self, results: Sequence[Result]) -> None:
-        for (number, genotype), result in zip(self._asked, results, strict=True):
+        for (number, genotype), result in zip(self._asked, results, strict=False):
             self._optimizer.tell(self._trial(number, genotype, result))
-        self._asked.clear()
+        del self._asked[: len(results)]
 
     def _trial(self, number: int, genotype: Genotype, result: Result) -> Trial:
         if result.scores is None:
@@ -231,10 +231,10 @@ class _MapElitesSearch:
             self._family.add(self._count, genotype)
             self._asked.append(self._count)
             self._count += 1
-        return [self._breeding.individuals[number] for number in self._asked]
+        return [self._breeding.individuals[number] for number in self._asked[-n:]]
 
     def tell(self, results: Sequence[Result]) -> None:
-        for number, result in zip(self._asked, results, strict=True):
+        for number, result in zip(self._asked, results, strict=False):
             shares = [float(result.solved[part].mean()) for part in (self._odd, ~self._odd)]
             odd, even = (min(int(share * self._arm.bins), self._arm.bins - 1) for share in shares)
             held = self._cells.get((odd, even))
@@ -244,7 +244,7 @@ class _MapElitesSearch:
             self._cells[odd, even] = (number, result.accuracy)
             if held is not None:
                 self._family.discard(held[0])
-        self._asked.clear()
+        del self._asked[: len(results)]
 
     def _child(self) -> Genotype:
         numbers, qualities = zip(*self._cells.values(), strict=True)

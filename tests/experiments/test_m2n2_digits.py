@@ -153,6 +153,23 @@ def test_seeds_side_by_side_are_the_seeds_alone(lab):
         np.testing.assert_array_equal(alone.weights, together[seed].weights)
 
 
+def test_breeding_while_scoring_is_reproducible(lab):
+    train, test = lab.digits.load()
+    fit = train.part(slice(200))
+    arm = lab.arms.COMPARISONS["scratch"]["published"].arm
+    pairs = [lab.specialists.random_pair(seed) for seed in range(2)]
+    one, other = (
+        lab.driving.drive(
+            arm, pairs, range(2), 45, fit, test, batch=10, ahead=True, marks=(5,)
+        )
+        for _ in range(2)
+    )  # fmt: skip
+    for ours, again in zip(one, other, strict=True):
+        assert ours.curve == again.curve
+        assert [mark for mark, _ in ours.curve] == [5, 45]
+        np.testing.assert_array_equal(ours.weights, again.weights)
+
+
 def test_weights_that_are_not_finite_solve_nothing(lab):
     train, _ = lab.digits.load()
     individuals = random_individuals(3)
@@ -160,7 +177,7 @@ def test_weights_that_are_not_finite_solve_nothing(lab):
     individuals[2, 100] = np.inf
     network = lab.digits.Network(train)
     arm = lab.arms.COMPARISONS["scratch"]["published"].arm
-    results = lab.driving.scored(network, individuals, arm)
+    results = lab.driving.scored(network, [individuals[:1], individuals[1:]], arm)
     assert [one.scores is None for one in results] == [False, True, True]
     assert [one.accuracy for one in results][1:] == [0, 0]
 

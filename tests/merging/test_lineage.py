@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 
@@ -104,8 +105,33 @@ def whole(size, inputs, row):
     return {"inputs": inputs, "ends": [size], "weights": [row]}
 
 
-def numbers(seed, kind, key, tensor, n):
-    return Stream(seed, f"{kind}:{key}", tensor).uniform(n).numpy()
+def numbers(seed, kind, key, tensor, n, n_models=4):
+    """What a base and donors without digests draw: they count by their places."""
+    names = "\n".join(f"model-{place}" for place in range(n_models))
+    family = hashlib.sha256(names.encode()).hexdigest()
+    return Stream(seed, f"{kind}:{key}:{family}", tensor).uniform(n).numpy()
+
+
+def test_random_numbers_belong_to_the_models_and_not_to_their_order(family):
+    base, *donors = family("llama")
+    engine = MergeEngine()
+    pinned = [
+        ModelRef(path=str(path), sha256=engine.digest(ModelRef(path=str(path)))) for path in donors
+    ]
+    size = flat_order(engine, base).order.size
+    noise = {"size": size, "nodes": [whole(size, [{"gaussian": 1}], [1.0])]}
+
+    def drawn(models):
+        recipe = Recipe(
+            merge_method="lineage",
+            base_model=ModelRef(path=str(base)),
+            models=tuple({"model": one} for one in models),
+            lineage=noise,
+        )
+        return merged(engine, recipe)["model.norm.weight"]
+
+    assert torch.equal(drawn(pinned), drawn(pinned[::-1]))
+    assert not torch.equal(drawn(pinned), drawn(pinned[:2]))
 
 
 def test_gaussian_numbers_are_normal_quantiles(family, engine):
@@ -326,7 +352,13 @@ def test_nested_recipes_and_adapters_are_donors(family, engine, tmp_path):
     adapter = {"merge_method": "passthrough", "models": [{"model": f"{base}+{tmp_path}/adapter"}]}
     engine.write(Recipe.model_validate({**adapter, "out_dtype": "float32"}), adapted)
     flat = flat_order(engine, base, "unit")
-    lineage = rich(flat.order.size)
+    size = flat.order.size  # without random numbers, whose names tell a recipe from a checkpoint
+    halves = {
+        "inputs": [0, 1, 2],
+        "ends": [size // 3, size],
+        "weights": [[0.5, 0.3, 0.2], [0, 1, 1]],
+    }
+    lineage = {"layout": "unit", "size": size, "nodes": [halves]}
     live = lineage_recipe(base, [nested, tmp_path / "adapter", donor], lineage)
     plain = lineage_recipe(base, [written, adapted, donor], lineage)
     for name, value in merged(engine, live).items():
@@ -482,3 +514,19 @@ class TestBadInput:
         lineage = {"size": size, "nodes": [whole(size, [0], [1.0])]}
         with pytest.raises(CheckpointError, match="has 3"):
             engine.check(lineage_recipe(base, [donor], lineage))
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_singular_values_do_not_depend_on_the_number_of_threads(threads, family):
+    base, *donors = family("llama")
+    engine = MergeEngine()
+    recipe = lineage_recipe(base, donors, rich(flat_order(engine, base, "unit").order.size))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = merged(MergeEngine(), recipe)
+        torch.set_num_threads(threads)
+        assert_same(alone, merged(MergeEngine(), recipe))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

@@ -56,6 +56,18 @@ def test_segments_of_whole_tensors(name, n, origin, family, engine, tmp_path):
     assert_within_one_step(mine, merged(engine, mergekit.loads(text)))
 
 
+@pytest.mark.parametrize("origin", ["base", "zero"])
+@pytest.mark.parametrize("inputs", [(0,), (1,), (2, 0), (0, 1)])
+def test_individuals_that_draw_on_some_donors_only(inputs, origin, family, engine, tmp_path):
+    base, *donors = family("llama")
+    order = flat_order(engine, base, "depth").order
+    lineage = table(order, [order.size], seed=4, inputs=inputs, origin=origin)
+    recipe = lineage_recipe(base, donors, lineage)
+    shape = model_shape(engine.open(ModelRef(path=str(base))))
+    text = mergekit.dumps(recipe, shape=shape, dtype="float32")
+    assert_within_one_step(merged(engine, recipe), theirs(yaml.safe_load(text), tmp_path / "out"))
+
+
 def test_few_conditions_where_layers_are_alike(family, engine):
     """A cut between two layers of twelve is a few lines, not one for each tensor."""
     base, *donors = family("llama12")

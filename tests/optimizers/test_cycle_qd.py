@@ -15,7 +15,6 @@ from evomerge.errors import ConfigError
 from evomerge.optimizers.archives import GridArchive
 from evomerge.optimizers.cycle_qd import CycleQd
 from evomerge.optimizers.elite_sampling import draw_pair, pressures, weights
-from evomerge.optimizers.task_archives import derived_range
 from evomerge.recipe.lineage import Donor, Gaussian, Lineage, Mix, Spectral
 from evomerge.recipe.order import Block, Member, Order
 from evomerge.spaces.populations import DenseBreeding, Offspring, VirtualBreeding
@@ -385,17 +384,29 @@ def test_a_lone_elite_is_paired_with_another_founder():
     assert partners == {0, 1, 2}
 
 
-def test_another_number_of_donors_than_tasks_draws_the_mutations_donor():
-    breeding = virtual(n_donors=4)
-    search = build(breeding, 2, svd_symmetric=True, svd_rate=0.05, aggregation="none")
-    events = run(search, 120, scores=Bench(virtual(n_donors=4), 2).scores)
-    mutations = [
-        Offspring.read(p.genotype).mutation
-        for p in proposed(events).values()
-        if p.origin.startswith("cycle_qd:task")
-    ]
-    assert {one.donor for one in mutations} == {0, 1, 2, 3}
-    assert {(one.rate, one.low) for one in mutations} == {(0.05, -1)}
+@pytest.mark.parametrize("best", [(0, 1), (1, 0), (3, 3), (2, 0)])
+def test_the_mutations_donor_is_the_expert_of_the_task_wherever_it_stands(best):
+    """Whatever the order of the donors: who scores best on the active task is its expert."""
+
+    def scores(number, genotype):
+        if number < 4:
+            return tuple(0.9 if number == best[task] else 0.1 + 0.1 * number for task in range(2))
+        return (0.3 + 0.001 * number, 0.4)
+
+    search = build(virtual(n_donors=4), 2, svd_symmetric=True, svd_rate=0.05, aggregation="none")
+    events = run(search, 40, scores=scores)
+    for one in proposed(events).values():
+        if one.origin.startswith("cycle_qd:task"):
+            mutation = Offspring.read(one.genotype).mutation
+            assert mutation.donor == best[int(one.origin[-1])]
+            assert (mutation.rate, mutation.low) == (0.05, -1)
+
+
+def test_the_released_code_begins_with_the_second_task():
+    for preset, first in (("released", "task1"), ("evomerge", "task0")):
+        search = build(preset=preset, aggregation="none")
+        found = [one.origin for one in proposed(run(search, 9)).values() if "task" in one.origin]
+        assert found[0] == f"cycle_qd:{first}"
 
 
 def test_while_donors_are_scored_random_merges_of_them_are_proposed():
@@ -514,24 +525,23 @@ def test_the_same_when_nothing_ever_completes():
     assert {p.origin for p in list(proposed(events).values())[3:]} == {"cycle_qd:warmup"}
 
 
-def test_a_task_that_is_zero_for_all_donors_ends_the_search():
+@pytest.mark.parametrize("always", [0.0, 0.5])
+def test_a_task_on_which_all_donors_score_alike_ends_the_search(always):
     def scores(number, genotype):
-        return (0.1 * number + 0.2, 0.5, 0.0)
+        return (0.1 * number + 0.2, 0.5 - 0.1 * number, always)
 
     search = build()
     assert search.stop_reason() is None
     events = run(search, 30, workers=2, scores=scores)
     assert len(proposed(events)) == 4  # the donors, and a merge that was out already
     assert search.stop_reason() == (
-        "cycle_qd: task 'task2' is 0 for every founder, so there is no range to cut into bins; "
-        "give one: ranges: {task2: [low, high]}"
+        "cycle_qd: every founder has the same score on task 'task2', so nothing can be told apart "
+        "by it; give the range it may vary in: ranges: {task2: [low, high]}, or another objective"
     )
     assert search.ask(99) is None
     assert [(m.filled, m.places, m.champion) for m in search.tasks.maps()] == [(0, 225, None)] * 3
     given = build(ranges={"task2": [0, 1]})
     assert len(proposed(run(given, 30, workers=2, scores=scores))) == 30
-    # constant and not zero is a range
-    assert derived_range([0.5, 0.5]) == (pytest.approx(0.425), pytest.approx(0.575))
 
 
 @pytest.mark.parametrize(
@@ -824,7 +834,8 @@ def test_wrong_tells_are_refused():
         proposal = search.ask(number)
         assert proposal == untouched.ask(number)
         for one in (search, untouched):
-            one.tell(trial(number, proposal.genotype, (0.1 * number, 0.2, 0.3), tasks(3)))
+            scores = (0.1 * number, 0.2 + 0.1 * number, 0.3 - 0.1 * number)
+            one.tell(trial(number, proposal.genotype, scores, tasks(3)))
 
 
 STEPS = st.lists(

@@ -9,7 +9,12 @@ from evomerge.recipe.layouts import ModelShape, order_of
 from evomerge.recipe.table import Table
 from evomerge.spaces import SpaceContext, load_space, seeded
 from evomerge.spaces.model_weights import weights_of
-from evomerge.spaces.populations import Descent
+from evomerge.spaces.populations import (
+    ChildSvdMutation,
+    Descent,
+    GaussianMutation,
+    SeedSvdMutation,
+)
 
 HIDDEN, INNER, LAYERS, VOCABULARY = 4, 6, 3, 5
 SHAPES = {
@@ -241,3 +246,49 @@ def test_weights_of_a_tensor_sum_to_one_where_the_base_takes_the_rest():
     found = weights_of(declared().decode((0.5, 0.25, 0.75)), BASE, SHAPE)
     np.testing.assert_allclose(found.weights.sum(axis=1), 1.0)
     assert found.weights[0, 0] == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"lambda": 0.5}, {"lambda": 2.0, "normalize": False}],
+    ids=lambda parameters: ",".join(parameters) or "plain",
+)
+def test_a_merge_comes_back_to_its_own_space_as_it_was(parameters):
+    space = declared(parameters={"normalize": False, **parameters}, genes={"weight": GROUPED})
+    genotype = tuple(np.random.default_rng(8).uniform(0.1, 1.9, len(space.domain)).tolist())
+    found = weights_of(space.decode(genotype), BASE, SHAPE)
+    assert space.nearest(found, SHAPE) == pytest.approx(genotype)
+
+
+def test_a_gradient_is_read_at_the_depth_of_each_layer():
+    space = declared(
+        parameters={"normalize": False, "lambda": [0.0, 1.0]},
+        genes={"weight": {"range": [0.0, 2.0], "initial": 0.3}},
+    )
+    recipe = space.decode((0.4, 0.6, 0.8))
+    rows = weights_of(recipe, BASE, SHAPE).by_tensor()
+    for layer, factor in ((0, 0.0), (1, 0.5), (2, 1.0)):
+        row = rows[f"model.layers.{layer}.mlp.gate_proj.weight"]
+        np.testing.assert_allclose(row[1:], factor * np.array([0.4, 0.6, 0.8]))
+    with pytest.raises(SpaceError, match="need one lambda"):
+        seeded(space, {"x": recipe}, CONTEXT)
+
+
+def test_random_mutations_count_by_their_expectation():
+    content = {"population": "task_vectors", "operator": "linear"}
+    space = load_space(content, CONTEXT)
+    descent = Descent(space)
+    for number, seed in enumerate(space.domain.seeds):
+        descent.add(number, seed.genotype)
+    blend = descent.family.blend
+    descent.add(3, blend([0, 1], [0.5, 0.5], SeedSvdMutation(3, 2, 0.2)))
+    descent.add(4, blend([3, 1], [0.5, 0.5], GaussianMutation(4, 0.1)))
+    descent.add(5, blend([4, 0], [0.8, 0.2], ChildSvdMutation(5, 1.5)))
+    found = weights_of(descent.recipe(5), BASE, SHAPE)
+    # by hand: a/2 + b/2 + 0.1 c; then b/2 more; then 0.8 of it and 0.2 a, times 0.75
+    expected = 0.75 * np.array([0.8 * 0.25 + 0.2, 0.8 * 0.75, 0.8 * 0.05])
+    np.testing.assert_allclose(found.weights[0, 1:], expected)
+    plain = declared(genes={"weight": {"range": [0.0, 2.0]}})
+    assert seeded(plain, {"x": descent.recipe(5)}, CONTEXT).domain.seeds[-1].genotype == (
+        pytest.approx(tuple(expected))
+    )

@@ -51,6 +51,7 @@ class TensorLineage:
     Attributes:
         tensor: its name, which names its random numbers.
         seed: of the recipe.
+        family: of its models, see `evomerge.merging.lineage.family_of`.
         origin: 'base' sums task vectors and adds the base; 'zero' sums whole weights.
         nodes: in order; each made of those before it.
         digests: of each node that is not linear, by position: equal where all that it depends on
@@ -62,12 +63,17 @@ class TensorLineage:
 
     tensor: str
     seed: int
+    family: str
     origin: Literal["base", "zero"]
     nodes: tuple[NodePart, ...]
     digests: Mapping[int, str]
     places: Mapping[int, int]
     models: Mapping[int, str]
     recent: Recent
+
+    def stream(self, kind: str, key: int) -> Stream:
+        """Return the random numbers that a kind and a key name."""
+        return Stream(self.seed, f"{kind}:{key}:{self.family}", self.tensor)
 
 
 def _lineage(group: Group, *, part: TensorLineage) -> Tensor:
@@ -144,8 +150,9 @@ def _value(
     if matrix.ndim != 2:
         return matrix
     found = factors(part.tensor, matrix)
-    stream = Stream(part.seed, f"svd:{node.key}", part.tensor)
-    return recomposed(found, stream.uniform(len(found[1]), matrix.device) * node.scale)
+    stream = part.stream("svd", node.key)
+    by = stream.uniform(len(found[1]), matrix.device) * node.scale
+    return recomposed(found, by, matrix.dtype)
 
 
 def _mixed(
@@ -161,8 +168,8 @@ def _mixed(
                 term = group.inputs[part.places[one.donor]]
                 add_weighted(out, term, origin, node.pieces, columns)
             case Gaussian():
-                stream = Stream(part.seed, f"gaussian:{one.gaussian}", part.tensor)
-                add_weighted(out, normals(stream, out), None, node.pieces, columns)
+                term = normals(part.stream("gaussian", one.gaussian), out)
+                add_weighted(out, term, None, node.pieces, columns)
             case Earlier():
                 add_weighted(out, values[one.node], None, node.pieces, columns)
             case Spectral():
@@ -182,7 +189,7 @@ def _add_spectral(
     for index in indices:
         one = node.inputs[index]
         if isinstance(one, Spectral):
-            stream = Stream(part.seed, f"spectral:{one.spectral}", part.tensor)
+            stream = part.stream("spectral", one.spectral)
             uniform = stream.uniform(len(sigma), out.device)
             drawn.append(2 * uniform - 1 if one.symmetric else uniform)
     rows = [piece.rows[:, indices] for piece in node.pieces]
@@ -192,7 +199,8 @@ def _add_spectral(
             for weight, numbers in zip(row.tolist(), drawn, strict=True):
                 by += weight * numbers
             here = [(own == row).all(axis=1).astype(np.float64) for own in rows]
-            add_weighted(out, recomposed((u, sigma, vt), by), None, node.pieces, here)
+            term = recomposed((u, sigma, vt), by, out.dtype)
+            add_weighted(out, term, None, node.pieces, here)
 
 
 def _donor_factors(group: Group, part: TensorLineage, donor: int) -> Factors:

@@ -9,7 +9,9 @@ from evomerge.spaces.populations.genotypes import (
     SeedSvdMutation,
 )
 from evomerge.spaces.populations.protocol import (
+    Bred,
     Breeding,
+    Descends,
     Family,
     InnerProducts,
     InnerProductsOf,
@@ -19,10 +21,12 @@ from evomerge.spaces.populations.spec import PopulationSpec
 from evomerge.spaces.populations.virtual import VirtualBreeding, VirtualFamily
 
 __all__ = [
+    "Bred",
     "Breeding",
     "ChildSvdMutation",
     "DenseBreeding",
     "DenseFamily",
+    "Descends",
     "Descent",
     "Family",
     "GaussianMutation",

@@ -8,7 +8,7 @@ is the optimizer's business, what mating means is the space's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,39 @@ class Breeding(Protocol):
 
     def family(self) -> Family:
         """Return a family without members."""
+        ...
+
+
+class Descends(Protocol):
+    """The book of a search's individuals: what a genotype means that names its parents."""
+
+    def add(self, number: int, genotype: Genotype) -> None:
+        """Enter an individual; its parents were entered before.
+
+        Raises:
+            InvalidGenotype: they were not.
+        """
+        ...
+
+    def recipe(self, number: int) -> Recipe:
+        """Return an individual's recipe.
+
+        Raises:
+            InvalidGenotype: it means no recipe.
+        """
+        ...
+
+    def full_recipe(self, number: int) -> Recipe:
+        """Return an individual's recipe with its whole lineage; it rebuilds the same weights."""
+        ...
+
+
+@runtime_checkable
+class Bred(Protocol):
+    """A `Space` of a population: beside `decode`, which founders need, it keeps a book."""
+
+    def descent(self) -> Descends:
+        """Return an empty book for one search."""
         ...
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from evomerge.errors import RecipeError, SpaceError
+from evomerge.errors import InvalidGenotype, RecipeError, SpaceError
+from evomerge.recipe.fingerprint import fingerprint
 from evomerge.recipe.layouts import order_of
 from evomerge.recipe.lineage import Donor, Lineage, Mix
-from evomerge.recipe.model import LINEAGE, ModelRef, Recipe, Source
+from evomerge.recipe.model import LINEAGE, ModelRef, Node, Recipe, Source
 from evomerge.recipe.order import Order, Positions
 from evomerge.recipe.table import Table, mixed
 from evomerge.spaces.context import SpaceContext
@@ -94,6 +95,10 @@ class PopulationSpace:
             seed=self._context.seed,
         )
 
+    def descent(self) -> Descent:
+        """Return the book of a search's individuals."""
+        return Descent(self)
+
     def with_found(self, found: Mapping[str, ModelWeights]) -> PopulationSpace:
         """Return the space with further founders: what earlier stages found.
 
@@ -105,24 +110,24 @@ class PopulationSpace:
 
     def _table(self, name: str, found: ModelWeights) -> Table:
         """Express weights of models in this population's vectors and order."""
-        donors = list(self._context.donors.values())
+        donors, base = list(self._context.donors.values()), self._context.base
         strangers = [
             str(node)
             for column, node in enumerate(found.models)
-            if node not in donors
-            and found.weights[:, column].any()
-            and not (column == 0 and self.spec.population == "task_vectors")
+            if column and node not in donors and found.weights[:, column].any()
         ]
+        if self.spec.population == "weights" and found.relative and base not in donors:
+            strangers.append(str(base))
         if strangers:
             raise self._origin.error(
                 ("population",),
                 f"'{name}' draws on '{strangers[0]}', which is no donor of this stage; add it to "
                 "the stage's donors" + _OR_TASK_VECTORS * (self.spec.population == "weights"),
             )
-        if self.spec.population == "task_vectors" and not np.allclose(found.weights.sum(axis=1), 1):
+        if self.spec.population == "task_vectors" and not found.normalized:
             raise self._origin.error(
                 ("population",),
-                f"the weights of '{name}' do not sum to 1, so it is no base plus task vectors; use "
+                f"'{name}' is a sum of whole weights and no base plus task vectors; use "
                 "population: weights",
             )
         if _same_order(found.order, self.order):
@@ -224,7 +229,7 @@ def _check_donors(spec: PopulationSpec, context: SpaceContext, origin: Origin) -
                 f"donor '{name}' has {context.depth(name)} layers and the base "
                 f"{context.layout.n_layers}; weights of models of different depth cannot be mixed",
             )
-    seen: dict[object, str] = {}
+    seen: dict[str, str] = {}
     if spec.population == "task_vectors":
         seen[_identity(context.base)] = "base"
     for name, node in context.donors.items():
@@ -239,8 +244,11 @@ def _check_donors(spec: PopulationSpec, context: SpaceContext, origin: Origin) -
             raise origin.error(where, f"donors '{other}' and '{name}' are the same model; keep one")
 
 
-def _identity(node: object) -> object:
-    return node.sha256 or node if isinstance(node, ModelRef) else node
+def _identity(node: Node) -> str:
+    """Return what equal models share: content where it is known, otherwise how they are named."""
+    if isinstance(node, ModelRef):
+        return node.sha256 or node.model_dump_json(exclude_none=True)
+    return fingerprint(node)
 
 
 def _order(spec: PopulationSpec, context: SpaceContext, origin: Origin) -> Order:
@@ -269,8 +277,18 @@ class Descent:
             self.family.add(number, genotype)
 
     def recipe(self, number: int) -> Recipe:
-        """Return an individual's recipe, its lineage in normal form."""
-        return self._space.recipe(self.family.collapsed(number))
+        """Return an individual's recipe, its lineage in normal form.
+
+        Raises:
+            InvalidGenotype: its ancestors grew until a weight is inf or NaN.
+        """
+        lineage = self.family.collapsed(number)
+        for node in lineage.nodes:
+            if isinstance(node, Mix) and not np.isfinite(node.weights).all():
+                raise InvalidGenotype(
+                    "a weight of its table is inf or NaN: its ancestors grew too large"
+                )
+        return self._space.recipe(lineage)
 
     def full_recipe(self, number: int) -> Recipe:
         """Return an individual's recipe with its whole lineage; it rebuilds the same weights."""
