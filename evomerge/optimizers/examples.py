@@ -71,6 +71,11 @@ class ExampleScores:
             for item in items
         )
 
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many examples each objective has; empty before the first outcome."""
+        return tuple(map(len, self._items))
+
     def vector(self, outcome: Completed) -> NDArray[np.float64]:
         """Return the scores of an outcome, shape (n_examples,).
 

@@ -16,6 +16,7 @@ members.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,24 @@ from evomerge.spaces.populations import Breeding, GaussianMutation
 from evomerge.types import Genotype, Objective, Trial
 
 _PRESETS: dict[str, dict[str, Any]] = {
-    "evomerge": {"formula": "paper", "capacity": "auto", "distinct_parents": True},
-    "paper": {"formula": "paper", "capacity": "auto", "distinct_parents": False},
-    "released": {"formula": "released", "capacity": "binary", "distinct_parents": False},
+    "evomerge": {
+        "formula": "paper",
+        "capacity": "auto",
+        "balance": "objectives",
+        "distinct_parents": True,
+    },
+    "paper": {
+        "formula": "paper",
+        "capacity": "auto",
+        "balance": "examples",
+        "distinct_parents": False,
+    },
+    "released": {
+        "formula": "released",
+        "capacity": "binary",
+        "balance": "examples",
+        "distinct_parents": False,
+    },
 }
 
 
@@ -45,12 +61,15 @@ class M2n2:
         objectives: names and goals; the study gives them.
         budget: trials of the search, by which the archive is scaled; the study gives it.
         preset: where the other options start: 'evomerge'; 'paper' and 'released' let an
-            individual mate with itself, and 'released' has the formulas of the released code.
+            individual mate with itself and weigh every example alike, and 'released' has the
+            formulas of the released code.
         archive_size: individuals held; by default 5 log10(budget), at least 4: 15 for the
             paper's 1,000 evaluations, 20 for its 10,000.
         alpha: strength of competition.
         formula: 'paper' or 'released', see `evomerge.optimizers.niches`.
-        capacity: 'binary', 'max' or 'range'; 'auto' decides by the scores.
+        capacity: 'binary', 'max' or 'range'; 'auto' decides by the scores of each objective.
+        balance: what weighs alike where there are several objectives: 'objectives', whatever
+            their units and however many examples they have, or 'examples'.
         matchmaker: draw B by attraction; without it by fitness.
         crossover: mate; without it a child is a mutated A.
         split: cut the parents at split points.
@@ -79,6 +98,7 @@ class M2n2:
         alpha: float = 1.0,
         formula: str | None = None,
         capacity: str | None = None,
+        balance: str | None = None,
         matchmaker: bool = True,
         crossover: bool = True,
         split: bool = True,
@@ -114,8 +134,11 @@ class M2n2:
             alpha=alpha,
             formula=formula,
             capacity=capacity,
+            balance=balance,
         )
         self.archive = self._niches.archive
+        if self.archive.only_positive:
+            self.needs = replace(self.needs, nonnegative=True)
 
     @staticmethod
     def watch(
@@ -128,15 +151,27 @@ class M2n2:
         alpha: float = 1.0,
         formula: str | None = None,
         capacity: str | None = None,
+        balance: str | None = None,
         **_: Any,
     ) -> Niches:
         """Return the archive by itself, see `evomerge.optimizers.population.Watch`."""
         size = archive_size_for(budget) if archive_size is None else archive_size
+        kind = _capacity(_start(preset, "capacity", capacity))
+        losses = [objective.name for objective in objectives if objective.goal == "minimize"]
+        if kind in ("binary", "max") and losses:
+            raise ConfigError(
+                [
+                    f"capacity: '{kind}' is for scores of at least 0 and objective '{losses[0]}' "
+                    "is minimised; use range or auto"
+                ]
+            )
+        weighed = choice("balance", _start(preset, "balance", balance), ("objectives", "examples"))
         archive = NicheArchive(
             integer("archive_size", size, 2),
             alpha=_not_negative("alpha", alpha),
             formula=_formula(_start(preset, "formula", formula)),
-            capacity=_capacity(_start(preset, "capacity", capacity)),
+            capacity=kind,
+            balanced=weighed == "objectives",
         )
         return Niches(objectives, archive)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +44,10 @@ class NicheArchive:
         size: individuals it holds.
         alpha: strength of competition: 0 none, 1 examples are shared up to their capacity.
         formula: of the paper, or of the released code.
-        capacity: see `Capacity`; None decides by the scores: 'binary' while all are 0 or 1, 'max'
-            while none is negative, else 'range'.
+        capacity: see `Capacity`; None decides by the scores, for each group of examples: 'binary'
+            while all are 0 or 1, 'max' while none is negative, else 'range'.
+        balanced: what there is of all examples of a group sums to 1, so that no objective weighs
+            more for its unit or for the number of its examples.
 
     Attributes:
         numbers: members by trial number; a newcomer takes the place of whom it drives out.
@@ -59,6 +61,7 @@ class NicheArchive:
         alpha: float = 1.0,
         formula: Formula = "paper",
         capacity: Capacity | None = None,
+        balanced: bool = False,
     ) -> None:
         self.numbers: list[int] = []
         self.champion: Champion | None = None
@@ -66,27 +69,36 @@ class NicheArchive:
         self._alpha = alpha
         self._formula: Formula = formula
         self._capacity = capacity
-        self._found: Capacity = "binary"
+        self._balanced = balanced
+        self._starts: NDArray[np.int64] = np.zeros(1, dtype=np.int64)  # where groups begin
+        self._lengths: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
+        self._found: list[Capacity] = ["binary"]  # of each group
         self._scores: Vector = np.empty((0, 0))
         self._room: Vector = np.empty((0, 0))  # results in between, to allocate nothing
         self._known: dict[object, Vector] = {}  # what was computed for the members of today
 
     @property
-    def capacity(self) -> Capacity:
-        """The capacity in force."""
-        return self._capacity or self._found
+    def capacities(self) -> tuple[Capacity, ...]:
+        """The capacity in force in each group of examples."""
+        return tuple(self._capacity or found for found in self._found)
+
+    @property
+    def only_positive(self) -> bool:
+        """Whether the capacity asked for has no meaning for negative scores."""
+        return self._capacity in ("binary", "max")
 
     @property
     def scores(self) -> Vector:
         """Scores of the members, shape (n_members, n_examples)."""
         return self._scores[: len(self.numbers)]
 
-    def offer(self, number: int, scores: Vector) -> int | None:
+    def offer(self, number: int, scores: Vector, groups: Sequence[int] = ()) -> int | None:
         """Let an individual compete for a place.
 
         Args:
             number: its trial number.
             scores: of every example, larger being better, finite.
+            groups: how many examples each objective has, in order; one group without.
 
         Returns:
             Who has no place any more: a member, the individual itself, or None.
@@ -94,11 +106,15 @@ class NicheArchive:
         Raises:
             ValueError: a score is negative, which the capacity asked for has no meaning for.
         """
+        if not len(self._scores):
+            self._lengths = np.array(groups or [len(scores)], dtype=np.int64)
+            self._starts = np.cumsum(self._lengths) - self._lengths
+            self._found = ["binary"] * len(self._lengths)
         self._notice(scores)
         if not len(self._scores):
             self._scores = np.empty((self._size + 1, len(scores)))
             self._room = np.empty_like(self._scores)
-        total = float(scores.sum())
+        total = self._total(scores)
         if self.champion is None or total > self.champion.score:
             self.champion = Champion(number, total)
         self._scores[len(self.numbers)] = scores
@@ -129,7 +145,7 @@ class NicheArchive:
     def _attraction(self, member: int) -> Vector:
         shares = self._shares()
         worth = self._worth(self._alpha if self._formula == "released" else 1.0)
-        if self._found == "binary":  # max(s_Bj - s_Aj, 0) is s_Bj where A has not solved j
+        if set(self._found) == {"binary"}:  # max(s_Bj - s_Aj, 0) is s_Bj where A has not solved j
             return self._totals(shares, worth * (1.0 - shares[member]))
         gains = np.subtract(shares, shares[member], out=self._room[: len(shares)])
         return self._totals(np.maximum(gains, 0.0, out=gains), worth)
@@ -148,7 +164,11 @@ class NicheArchive:
     def _worth_now(self, exponent: float) -> Vector:
         shares = self._shares()
         taken = shares.sum(axis=0)
-        capacity = 1.0 if self.capacity == "binary" else shares.max(axis=0)
+        capacity = shares.max(axis=0)
+        capacity[self._each([kind == "binary" for kind in self.capacities])] = 1.0
+        if self._balanced and len(self._lengths) > 1:
+            sums = np.add.reduceat(capacity, self._starts)
+            capacity = capacity / self._each(np.where(sums > 0, sums, 1.0))
         if self._formula == "released":
             divisor = np.where(taken > 0, taken, 1.0) ** exponent
         else:
@@ -176,23 +196,39 @@ class NicheArchive:
         best = rank[np.argmax(shares[rank], axis=0)]
         return np.where(shares.any(axis=0), best, -1)
 
+    def _total(self, scores: Vector) -> float:
+        """Return what a champion is chosen by: the sum, or of balanced groups the sum of means."""
+        if not self._balanced or len(self._lengths) == 1:
+            return float(scores.sum())
+        return float((np.add.reduceat(scores, self._starts) / self._lengths).sum())
+
+    def _each(self, of_groups: Any) -> Any:
+        """Give every example what its group has."""
+        return np.repeat(np.asarray(of_groups), self._lengths)
+
     def _notice(self, scores: Vector) -> None:
         """Widen the capacity that the scores seen so far call for."""
-        lowest = float(scores.min())
-        if self._capacity in ("binary", "max") and lowest < 0:
-            raise ValueError(
-                f"capacity: '{self._capacity}' is for scores of at least 0, got {lowest:g}; "
-                "use range or auto"
-            )
-        if self._found == "binary" and not ((scores == 0.0) | (scores == 1.0)).all():
-            self._found = "max"
-        if lowest < 0:
-            self._found = "range"
+        for group, (start, length) in enumerate(zip(self._starts, self._lengths, strict=True)):
+            own = scores[start : start + length]
+            lowest = float(own.min())
+            if self.only_positive and lowest < 0:
+                raise ValueError(
+                    f"capacity: '{self._capacity}' is for scores of at least 0, got {lowest:g}; "
+                    "use range or auto"
+                )
+            if self._found[group] == "binary" and not ((own == 0.0) | (own == 1.0)).all():
+                self._found[group] = "max"
+            if lowest < 0:
+                self._found[group] = "range"
 
     def _shares(self) -> Vector:
         """Return the scores that compete, none below 0."""
-        scores = self.scores
-        return scores - scores.min(axis=0) if self.capacity == "range" else scores
+        scores, kinds = self.scores, self.capacities
+        if "range" not in kinds:
+            return scores
+        ranged = self._each([kind == "range" for kind in kinds])
+        shares: Vector = scores - scores.min(axis=0) * ranged
+        return shares
 
 
 class Niches:
@@ -217,7 +253,8 @@ class Niches:
         """
         if not isinstance(trial.outcome, Completed):
             return trial.number
-        return self.archive.offer(trial.number, self._examples.vector(trial.outcome))
+        scores = self._examples.vector(trial.outcome)
+        return self.archive.offer(trial.number, scores, self._examples.counts)
 
     def holdings(self) -> dict[int, dict[str, int]]:
         """Return how many examples of each objective each member holds, by trial number."""

@@ -29,6 +29,7 @@ class Needs:
         objectives: 'one' takes a single cost, 'two' exactly two, 'many' two or more, 'any' any
             number.
         examples: per-example scores are read from completed outcomes.
+        nonnegative: these scores must not be negative, larger being better.
         compares: which candidates' costs are compared, and so must come from the same items:
             'all'; 'generation' compares those proposed one after another with the same origin,
             and the known points with one another; 'none' learns from no cost.
@@ -37,6 +38,7 @@ class Needs:
 
     objectives: Literal["one", "two", "many", "any"] = "any"
     examples: bool = False
+    nonnegative: bool = False
     compares: Literal["all", "generation", "none"] = "all"
     breeds: bool = False
 

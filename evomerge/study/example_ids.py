@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from evomerge.types import Completed, Failed, Outcome
@@ -17,23 +18,37 @@ class ExampleIds:
 
     Args:
         objectives: names of the objectives whose examples count.
+        nonnegative: their scores must not be negative.
     """
 
-    def __init__(self, objectives: Iterable[str]) -> None:
+    def __init__(self, objectives: Iterable[str], *, nonnegative: bool = False) -> None:
         self._objectives = tuple(objectives)
+        self._nonnegative = nonnegative
         self._expected: Mapping[str, frozenset[str]] | None = None
 
     def checked(self, outcome: Outcome) -> Outcome:
         """Return an outcome, or a failed one that says which examples differ."""
         if not isinstance(outcome, Completed):
             return outcome
-        message = missing_examples(outcome, self._objectives)
+        message = missing_examples(outcome, self._objectives) or self._wrong_score(outcome)
         if message is None:
             found = {name: frozenset(outcome.examples[name]) for name in self._objectives}
             if self._expected is None:
                 self._expected = found
             message = next(iter(_differences(self._expected, found)), None)
         return outcome if message is None else Failed("error", message)
+
+    def _wrong_score(self, outcome: Completed) -> str | None:
+        """Say which score an optimizer can do nothing with; None when all are right."""
+        for name in self._objectives:
+            for item, score in outcome.examples[name].items():
+                if not math.isfinite(score) or (self._nonnegative and score < 0):
+                    wanted = "a score of at least 0" if self._nonnegative else "a finite score"
+                    return (
+                        f"objective '{name}': the score of example '{item}' is {score:g}; the "
+                        f"optimizer needs {wanted}"
+                    )
+        return None
 
 
 def missing_examples(outcome: Completed, objectives: Iterable[str]) -> str | None:

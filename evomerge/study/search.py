@@ -165,7 +165,10 @@ class Search:
         optimizer = self._study.optimizer(part, len(self._optimizers))
         self._optimizers.append(optimizer)
         names = [objective.name for objective in self._study.objectives]
-        self._examples = ExampleIds(names) if optimizer.needs.examples else None
+        needs = optimizer.needs
+        self._examples = None
+        if needs.examples:
+            self._examples = ExampleIds(names, nonnegative=needs.nonnegative)
         if isinstance(optimizer, Scalarised):
             self._combine[part.index] = optimizer.cost
         self.validation.enter(part, whole_generations=optimizer.needs.compares == "generation")

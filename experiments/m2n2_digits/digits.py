@@ -115,9 +115,8 @@ class Network:
         n = len(images)
         self.labels = images.labels
         self._places = None if layout == "storage" else places(layout)
-        pixels = torch.ones(n, N_PIXELS + 1)
-        pixels[:, :-1] = torch.from_numpy(images.pixels)
-        self._pixels = pixels.split(_BLOCK)
+        pixels = np.column_stack([images.pixels, np.ones(n, np.float32)])
+        self._pixels = torch.from_numpy(pixels).split(_BLOCK)
         self._hidden = torch.empty(_BLOCK * _STACKED * N_HIDDEN)
         self._found = torch.empty(0, n, N_CLASSES)
         self._classes = torch.from_numpy(images.labels)[:, None]

@@ -85,17 +85,27 @@ def test_fitness_and_attraction_are_the_sums_of_the_paper(formula, capacity, dat
         assert archive.attraction(member)[member] == 0
 
 
+@pytest.mark.parametrize("formula", ["paper", "released"])
+def test_binary_capacity_takes_partial_scores_as_they_are(formula):
+    rows = [[0.25, 1.0, 0.0], [0.75, 0.5, 0.0], [1.0, 0.0, 0.5]]
+    archive = filled(rows, formula=formula, capacity="binary")
+    np.testing.assert_allclose(archive.fitness(), by_hand(rows, 1.0, formula, "binary"))
+    for member in range(3):
+        expected = by_hand(rows, 1.0, formula, "binary", member)
+        np.testing.assert_allclose(archive.attraction(member), expected)
+
+
 def test_capacity_is_decided_by_the_scores():
     archive = NicheArchive(5)
     archive.offer(0, np.array([0.0, 1.0]))
-    assert archive.capacity == "binary"
+    assert archive.capacities == ("binary",)
     archive.offer(1, np.array([0.5, 1.0]))
-    assert archive.capacity == "max"
+    assert archive.capacities == ("max",)
     archive.offer(2, np.array([0.0, 1.0]))
-    assert archive.capacity == "max"
+    assert archive.capacities == ("max",)
     archive.offer(3, np.array([-0.5, 1.0]))
-    assert archive.capacity == "range"
-    assert NicheArchive(5, capacity="binary").capacity == "binary"
+    assert archive.capacities == ("range",)
+    assert NicheArchive(5, capacity="binary").capacities == ("binary",)
 
 
 def test_a_capacity_without_negative_scores_refuses_them():
@@ -265,3 +275,31 @@ def test_an_array_of_scores_is_a_mapping_like_any_other():
         scores.vector(outcome(ScoreArray(ids, np.array([1.0, math.nan, 1.0]))))
     with pytest.raises(ValueError, match=r"scores have shape \(2,\), expected \(3,\)"):
         ScoreArray(ids, np.ones(2))
+
+
+def test_balanced_objectives_weigh_alike_whatever_their_units_and_numbers():
+    """Brute force: each objective's shared fitness by itself, over what there is of it in all."""
+    random = np.random.default_rng(4)
+    hits = random.integers(0, 2, (4, 30)).astype(float)
+    losses = -random.random((4, 3)) * 50
+    rows = np.hstack([hits, losses])
+    archive = NicheArchive(9, balanced=True)
+    for number, row in enumerate(rows):
+        archive.offer(number, row, (30, 3))
+    assert archive.capacities == ("binary", "range")
+    expected = np.zeros(4)
+    for part, kind in ((hits, "binary"), (losses, "range")):
+        _, there_is = capacities(part.tolist(), kind)
+        expected += np.array(by_hand(part.tolist(), 1.0, "paper", kind)) / math.fsum(there_is)
+    np.testing.assert_allclose(archive.fitness(), expected, rtol=1e-9)
+    best = max(range(4), key=lambda i: hits[i].mean() + losses[i].mean())
+    assert archive.champion.number == best
+
+
+def test_one_objective_has_nothing_to_be_balanced_with():
+    rows = np.random.default_rng(1).random((5, 8))
+    plain, balanced = (NicheArchive(9, balanced=flag) for flag in (False, True))
+    for archive in (plain, balanced):
+        for number, row in enumerate(rows):
+            archive.offer(number, row, (8,))
+    assert (plain.fitness() == balanced.fitness()).all()

@@ -266,6 +266,88 @@ def test_a_population_starts_from_merges_and_merges_from_a_population(tmp_path):
         assert space.nearest(weights, fakes.SHAPE) in tried
 
 
+def test_a_population_takes_a_merge_as_a_donor(tmp_path):
+    take = {"take": {"merged": {"stage": "merges"}}, "donors": ["merged", "b"]}
+    plan = staged_config(MERGES, {**BREED, **take})
+    assert start(tmp_path / "run", settings=plan).state == "done"
+    asked = [event for event in read_events(tmp_path / "run") if event.kind == "asked"]
+    assert asked[10].payload["genotype"] == ["donor", "merged"]
+
+
+CYCLE = {
+    "name": "cycle",
+    "space": POPULATION,
+    "search": {"optimizer": "cycle_qd", "bins": 4},
+    "trials": 14,
+}
+
+
+def conflict(recipe):
+    """The more of a the better, and the worse: everybody is on the front."""
+    a, b = weights_of(recipe)
+    return Completed({"one": a + 0.1 * b, "two": (a + 0.1 * b) ** 3})
+
+
+def test_merges_start_from_mutated_individuals_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(fakes, "score", conflict)
+    again = {**MERGES, "name": "again", **seeds("cycle")}
+    assert start(tmp_path / "run", settings=staged_config(CYCLE, again)).state == "done"
+    found = staged(tmp_path / "run", 1)["seeds"]
+    spectral = [one for one in found.values() if "spectral" in json.dumps(one)]
+    assert spectral, "no seed was mutated"
+    origins = [e.payload["origin"] for e in read_events(tmp_path / "run") if e.kind == "asked"]
+    assert any(origin.startswith("seed:trial-") for origin in origins[14:])
+
+
+def test_each_part_of_a_stage_is_told_its_own_budget(tmp_path, monkeypatch):
+    monkeypatch.setattr(fakes, "score", conflict)
+    take = {"take": {"merged": {"stage": "merges", "pick": "front", "count": 2}}}
+    plan = staged_config(MERGES, {**CYCLE, "trials": 24, **take, "donors": ["merged", "a", "b"]})
+    start(tmp_path / "run", settings=plan)
+    parts = [e.payload for e in read_events(tmp_path / "run") if e.kind == "staged"][1:]
+    assert len(parts) == 2
+    asked = [
+        event.payload["origin"] for event in read_events(tmp_path / "run") if event.kind == "asked"
+    ]
+    ends = [10 + sum(part["trials"] for part in parts[: k + 1]) - 1 for k in range(2)]
+    assert [asked[end] for end in ends] == ["cycle_qd:aggregate"] * 2
+
+
+@pytest.mark.parametrize("at", [3, 9, 16])
+def test_an_interrupted_cycle_ends_as_one_that_was_not(tmp_path, at):
+    settings = study(search=CYCLE["search"], budget={"trials": 20})
+    start(tmp_path / "whole", settings=settings)
+    ended = start(tmp_path / "run", Interrupting(at), settings)
+    while ended.state == "interrupted":
+        ended = resume_run(tmp_path / "run", executor=lambda _: FakeExecutor())
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
+def test_scores_that_a_capacity_cannot_share_are_refused_or_fail_the_candidate(
+    tmp_path, monkeypatch
+):
+    capped = {**M2N2, "capacity": "max"}
+    with pytest.raises(ConfigError, match="'max' is for scores of at least 0 and objective 'two'"):
+        fakes.prepared(study(search=capped)).optimizer(
+            Course(fakes.prepared(study(search=capped))).parts[0]
+        )
+
+    def negative(recipe):
+        found = score(recipe)
+        if isinstance(found, Failed) or weights_of(recipe)[0] > 0.5:
+            return found
+        return replace(found, examples={**found.examples, "one": {"i0": -1.0}})
+
+    names = fakes.OBJECTIVES
+    monkeypatch.setattr(fakes, "OBJECTIVES", (names[0], replace(names[1], goal="maximize")))
+    monkeypatch.setattr(fakes, "score", negative)
+    goals = {name: {"fitness": "fake", "search": "s", "holdout": "h"} for name in ("one", "two")}
+    start(tmp_path / "run", settings=study(search=capped, objectives=goals))
+    failed = [e for e in read_events(tmp_path / "run") if "failed" in e.payload and e.trial]
+    assert failed
+    assert all("the score of example 'i0' is -1" in e.payload["message"] for e in failed)
+
+
 def test_staged_populations_resume(tmp_path):
     plan = staged_config(MERGES, {**BREED, **seeds("merges")})
     start(tmp_path / "whole", settings=plan)

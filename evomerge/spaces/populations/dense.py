@@ -8,6 +8,7 @@ checkpoints too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,19 @@ from evomerge.types import Genotype
 Floats32 = NDArray[np.float32]
 Noise = Callable[[int], Floats32]
 """A key to standard normal numbers, float32 of shape (size,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Double:
+    """An individual in float64.
+
+    Attributes:
+        values: its weights.
+        squared: its inner product with itself.
+    """
+
+    values: NDArray[np.float64]
+    squared: float
 
 
 class DenseBreeding:
@@ -90,6 +104,7 @@ class DenseBreeding:
         self._granularity: Granularity = granularity
         self._noise = noise or philox_normals(seed, order.size)
         self.individuals: dict[int, Floats32] = {}
+        self._doubles: dict[int, Double] = {}
 
     @property
     def initial(self) -> Genotype:
@@ -124,7 +139,7 @@ class DenseBreeding:
         cut = regions(self.order, ratios, splits, self._angle)
         if self._operator == "linear":
             return cut.ends, linear_weights(cut.t)
-        a, b = (self.individuals[parent] for parent in parents)
+        a, b = (self._double(parent) for parent in parents)
         return cut.ends, slerp_weights(cut, _products(cut, self._angle, a, b))
 
     def develop(self, genotype: Genotype) -> Floats32:
@@ -135,7 +150,14 @@ class DenseBreeding:
         """
         if genotype[0] == DONOR:
             return self._weights[str(genotype[1])]
-        one = Offspring.read(genotype)
+        return self.grow(Offspring.read(genotype))
+
+    def grow(self, one: Offspring) -> Floats32:
+        """Return the weights of an individual whose parents are held.
+
+        Raises:
+            SpaceError: see `develop`.
+        """
         if one.mutation is not None and not isinstance(one.mutation, GaussianMutation):
             raise SpaceError("a dense population has no singular values; use Gaussian mutation")
         child = np.empty(self.order.size, dtype=np.float32)
@@ -150,6 +172,18 @@ class DenseBreeding:
             child += np.float32(one.mutation.std) * self._noise(one.mutation.key)
         return child
 
+    def drop(self, number: int) -> None:
+        """Forget an individual's weights."""
+        self.individuals.pop(number, None)
+        self._doubles.pop(number, None)
+
+    def _double(self, number: int) -> Double:
+        """Return a parent in float64, which angles are computed in; kept, for parents come back."""
+        if number not in self._doubles:
+            values = self.individuals[number].astype(np.float64)
+            self._doubles[number] = Double(values, float(values @ values))
+        return self._doubles[number]
+
 
 class DenseFamily:
     """The individuals of one search, held in full.
@@ -160,10 +194,15 @@ class DenseFamily:
 
     def __init__(self, breeding: DenseBreeding) -> None:
         self._breeding = breeding
+        self._latest: tuple[Genotype, Offspring] | None = None
 
     def add(self, number: int, genotype: Genotype) -> None:
         """Enter an individual; its parents were entered before."""
-        self._breeding.individuals[number] = self._breeding.develop(genotype)
+        if self._latest is not None and genotype is self._latest[0]:
+            weights = self._breeding.grow(self._latest[1])  # as a rule; spares reading it
+        else:
+            weights = self._breeding.develop(genotype)
+        self._breeding.individuals[number] = weights
 
     def cross(
         self,
@@ -174,7 +213,7 @@ class DenseFamily:
     ) -> Genotype:
         """Return the child of two individuals by the operator."""
         ends, weights = self._breeding.resolve(parents, ratios, splits)
-        return Offspring(parents, _ints(ends), _rows(weights), mutation).genotype()
+        return self._written(Offspring(parents, _ints(ends), _rows(weights), mutation))
 
     def blend(
         self,
@@ -184,11 +223,16 @@ class DenseFamily:
     ) -> Genotype:
         """Return the linear combination of individuals."""
         size = self._breeding.order.size
-        return Offspring(tuple(parents), (size,), (tuple(weights),), mutation).genotype()
+        return self._written(Offspring(tuple(parents), (size,), (tuple(weights),), mutation))
 
     def discard(self, number: int) -> None:
         """Drop an individual."""
-        self._breeding.individuals.pop(number, None)
+        self._breeding.drop(number)
+
+    def _written(self, one: Offspring) -> Genotype:
+        genotype = one.genotype()
+        self._latest = (genotype, one)
+        return genotype
 
 
 def draw_splits(
@@ -245,24 +289,18 @@ def unit_normals(order: Order, share: float, seed: int) -> Noise:
     return draw
 
 
-def _products(cut: Regions, angle: AngleScope, a: Floats32, b: Floats32) -> NDArray[np.float64]:
-    """Return <a, a>, <a, b> and <b, b> over each region, sums in float64."""
+def _products(cut: Regions, angle: AngleScope, a: Double, b: Double) -> NDArray[np.float64]:
+    """Return <a, a>, <a, b> and <b, b> over each region."""
+    found = np.zeros((len(cut.ends), 3))
     if angle == "global":  # one sum will do, whatever the regions
-        found = np.zeros((len(cut.ends), 3))
-        found[0] = _sums(a, b)
+        found[0] = a.squared, a.values @ b.values, b.squared
         return found
-    firsts = [0, *cut.ends[:-1].tolist()]
-    return np.array(
-        [
-            _sums(a[first:end], b[first:end])
-            for first, end in zip(firsts, cut.ends.tolist(), strict=True)
-        ]
-    )
-
-
-def _sums(a: Floats32, b: Floats32) -> tuple[float, float, float]:
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    return float(x @ x), float(x @ y), float(y @ y)
+    first = 0
+    for row, end in zip(found, cut.ends.tolist(), strict=True):
+        x, y = a.values[first:end], b.values[first:end]
+        row[:] = x @ x, x @ y, y @ y
+        first = end
+    return found
 
 
 def _ints(values: Positions) -> tuple[int, ...]:
