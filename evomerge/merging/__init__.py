@@ -5,9 +5,9 @@ from evomerge.merging.device import resolve_device
 from evomerge.merging.engine import MergeEngine
 from evomerge.merging.layer_path.executor import PathExecutor
 from evomerge.merging.method import METHODS, Group, PerDonor, PerInput, each, merge_method
-from evomerge.merging.model_shape import model_shape
 from evomerge.merging.plan import Plan
 from evomerge.merging.resident import Resident, load_resident
+from evomerge.merging.tensor_shapes import tensor_shapes
 
 __all__ = [
     "METHODS",
@@ -22,8 +22,8 @@ __all__ = [
     "each",
     "load_resident",
     "merge_method",
-    "model_shape",
     "open_checkpoint",
     "parameter_counts",
     "resolve_device",
+    "tensor_shapes",
 ]

@@ -13,13 +13,13 @@ import numpy as np
 from evomerge.errors import CheckpointError, NonFiniteMerge, RecipeError
 from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.methods.lineage import MixPart, NodePart, TensorLineage
-from evomerge.merging.model_shape import model_shape
 from evomerge.merging.plan import TensorMerge
 from evomerge.merging.recent import Recent
 from evomerge.merging.segments import Piece
 from evomerge.merging.skeleton import node_key
+from evomerge.merging.tensor_shapes import tensor_shapes
 from evomerge.recipe.fingerprint import fingerprint
-from evomerge.recipe.layouts import LayoutName, order_of
+from evomerge.recipe.flat_layouts import LayoutName, order_of
 from evomerge.recipe.lineage import Donor, Lineage, Mix, Rebase, Spectral, SvdMutation
 from evomerge.recipe.model import Recipe
 from evomerge.recipe.order import Order
@@ -43,7 +43,7 @@ class Orders:
         """
         key = (checkpoint, lineage.layout, tuple(lineage.chromosomes.items()))
         if key not in self._kept:
-            shape = model_shape(checkpoint)
+            shape = tensor_shapes(checkpoint)
             self._kept[key] = order_of(shape, lineage.layout, lineage.chromosomes)
             if len(self._kept) > _KEPT_ORDERS:
                 self._kept.popitem(last=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from evomerge.errors import ConfigError, SpaceError, nearest
 from evomerge.spaces.domain import Domain, Gene
@@ -57,6 +58,18 @@ def flag(option: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise ConfigError([f"{option}: expected true or false, got {value!r}"])
     return value
+
+
+def of_preset(
+    presets: Mapping[str, Mapping[str, Any]], preset: str, option: str, value: Any
+) -> Any:
+    """Return an option, or what its preset says where it is not given.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    chosen = presets[choice("preset", preset, tuple(presets))]
+    return chosen[option] if value is None else value
 
 
 def checked_domain(domain: Domain) -> Domain:

@@ -127,11 +127,6 @@ class RibsSearch(Generational):
             for name, column in zip(self._names, zip(*rows, strict=True), strict=False)
         }
 
-    @property
-    def restarts(self) -> int:
-        """How often the emitter has begun anew from a member of the archive."""
-        return 0 if self._emitter is None else int(self._emitter.restarts)
-
     @abstractmethod
     def _grid(self, settings: dict[str, Any], lowest: float) -> Any:
         """Make the archive of pyribs.

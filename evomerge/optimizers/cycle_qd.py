@@ -26,8 +26,9 @@ import numpy as np
 
 from evomerge.errors import ConfigError
 from evomerge.optimizers.archives import MOST_CELLS, Elite
-from evomerge.optimizers.arguments import choice, flag, integer, number
-from evomerge.optimizers.elite_sampling import Sampler, draw_pair, weights
+from evomerge.optimizers.arguments import choice, flag, integer, number, of_preset
+from evomerge.optimizers.drawing import draw_pair
+from evomerge.optimizers.elite_sampling import Sampler, weights
 from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Needs, Proposal
 from evomerge.optimizers.task_archives import TaskArchives, cells_for, kind_for, quality_ranges
@@ -164,7 +165,7 @@ class CycleQd:
         )
         self._domain = domain
         self._seed = integer("seed", seed, 0)
-        word = choice("sampler", _start(preset, "sampler", sampler), tuple(_SAMPLERS))
+        word = choice("sampler", of_preset(_PRESETS, preset, "sampler", sampler), tuple(_SAMPLERS))
         self._sampler = _SAMPLERS[word]
         self._low = number("a_low", a_low, 0)
         self._high = number("a_high", a_high, 0)
@@ -175,7 +176,7 @@ class CycleQd:
         self._std = 0.0 if mix_std == 0 else number("mix_std", mix_std, 0)
         self._mutation = choice(
             "mutation",
-            _start(preset, "mutation", mutation),
+            of_preset(_PRESETS, preset, "mutation", mutation),
             ("svd_seed", "svd_child", "gauss", "none"),
         )
         if self._mutation.startswith("svd") and not domain.task_vectors:
@@ -193,7 +194,9 @@ class CycleQd:
         self._flip = integer("flip_interval", flip_interval, 1)
         self._first = 1 if preset == "released" else 0
         word = choice(
-            "aggregation", _start(preset, "aggregation", aggregation), ("softmax", "none")
+            "aggregation",
+            of_preset(_PRESETS, preset, "aggregation", aggregation),
+            ("softmax", "none"),
         )
         self._aggregates = word == "softmax"
         self._temperature = number("temperature", temperature, 0)
@@ -239,7 +242,7 @@ class CycleQd:
         known = ("auto", "grid", "cvt", "dominated_novelty")
         bins = integer("bins", bins, 1)
         kind = kind_for(
-            choice("archive", _start(preset, "archive", archive), known),
+            choice("archive", of_preset(_PRESETS, preset, "archive", archive), known),
             bins,
             n_objectives - 1,
             budget,
@@ -251,7 +254,9 @@ class CycleQd:
                     "can be numbered; use fewer, or archive: cvt"
                 ]
             )
-        rule = choice("edge_rule", _start(preset, "edge_rule", edge_rule), ("upper", "lower"))
+        rule = choice(
+            "edge_rule", of_preset(_PRESETS, preset, "edge_rule", edge_rule), ("upper", "lower")
+        )
         return TaskArchives(
             objectives,
             kind=kind,
@@ -392,8 +397,3 @@ def softmax_shares(elites: Sequence[Elite], temperature: float) -> dict[int, flo
     for one, value in zip(elites, raw, strict=True):
         shares[one.solution] = shares.get(one.solution, 0.0) + value / total
     return shares
-
-
-def _start(preset: str, option: str, value: Any) -> Any:
-    """Return an option, or what the preset says where it is not given."""
-    return _PRESETS[choice("preset", preset, tuple(_PRESETS))][option] if value is None else value

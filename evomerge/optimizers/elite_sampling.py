@@ -58,18 +58,3 @@ def pressures(axes: Floats, low: float, factor: float) -> Floats:
     least, span = axes.min(axis=0), np.ptp(axes, axis=0)
     norm = (axes - least) / np.where(span > 0, span, 1.0)
     return np.where(span > 0, low + norm * factor, 1.0)
-
-
-def draw(chances: Floats, random: np.random.Generator) -> int:
-    """Draw a place with the given chances, of which at least one is positive."""
-    bounds = np.cumsum(chances)
-    place = int(np.searchsorted(bounds, random.random() * bounds[-1], "right"))
-    return min(place, int(np.flatnonzero(chances)[-1]))  # rounding may reach the end
-
-
-def draw_pair(chances: Floats, random: np.random.Generator) -> tuple[int, int]:
-    """Draw two different places, the second by the chances of those that are left."""
-    first = draw(chances, random)
-    rest = chances.copy()
-    rest[first] = 0.0
-    return first, draw(rest, random)

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from evomerge.errors import ConfigError
-from evomerge.optimizers.arguments import choice, flag, integer, number
-from evomerge.optimizers.niches import Capacity, Formula, NicheArchive, Niches, Vector
+from evomerge.optimizers.arguments import choice, flag, integer, number, of_preset
+from evomerge.optimizers.drawing import draw
+from evomerge.optimizers.niches import Capacity, Formula, NicheArchive, Niches
 from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Needs, Proposal
 from evomerge.spaces.populations import Breeding, GaussianMutation
@@ -118,7 +119,7 @@ class M2n2:
             raise ConfigError(["crossover: without it and without mutation_std nothing changes"])
         self._warmup = integer("warmup", warmup, 0)
         self._distinct = flag(
-            "distinct_parents", _start(preset, "distinct_parents", distinct_parents)
+            "distinct_parents", of_preset(_PRESETS, preset, "distinct_parents", distinct_parents)
         )
         self._pending = PendingTrials(integer("n_objectives", n_objectives, 1))
         self._asked = 0
@@ -156,7 +157,7 @@ class M2n2:
     ) -> Niches:
         """Return the archive by itself, see `evomerge.optimizers.population.Watch`."""
         size = archive_size_for(budget) if archive_size is None else archive_size
-        kind = _capacity(_start(preset, "capacity", capacity))
+        kind = _capacity(of_preset(_PRESETS, preset, "capacity", capacity))
         losses = [objective.name for objective in objectives if objective.goal == "minimize"]
         if kind in ("binary", "max") and losses:
             raise ConfigError(
@@ -165,11 +166,13 @@ class M2n2:
                     "is minimised; use range or auto"
                 ]
             )
-        weighed = choice("balance", _start(preset, "balance", balance), ("objectives", "examples"))
+        weighed = choice(
+            "balance", of_preset(_PRESETS, preset, "balance", balance), ("objectives", "examples")
+        )
         archive = NicheArchive(
             integer("archive_size", size, 2),
             alpha=_not_negative("alpha", alpha),
-            formula=_formula(_start(preset, "formula", formula)),
+            formula=_formula(of_preset(_PRESETS, preset, "formula", formula)),
             capacity=kind,
             balanced=weighed == "objectives",
         )
@@ -235,20 +238,20 @@ class M2n2:
         """Draw the parents, equations 3 to 5."""
         numbers = self.archive.numbers
         fitness = self.archive.fitness()
-        first = _draw(fitness, random)
+        first = draw(fitness, random)
         if not self._crossover:
             return numbers[first], numbers[first]
         if self._matchmaker:
             chances = self.archive.attraction(first)
             if chances.any():
-                return numbers[first], numbers[_draw(chances, random)]
+                return numbers[first], numbers[draw(chances, random)]
         elif not self._distinct:
-            return numbers[first], numbers[_draw(fitness, random)]
+            return numbers[first], numbers[draw(fitness, random)]
         if len(numbers) == 1:
             return numbers[first], self._another(numbers[first], random)
         others = np.arange(len(numbers)) != first  # by fitness, or any where nobody has some
         chances = fitness * others
-        return numbers[first], numbers[_draw(chances if chances.any() else others * 1.0, random)]
+        return numbers[first], numbers[draw(chances if chances.any() else others * 1.0, random)]
 
     def _any_two(self, random: np.random.Generator) -> tuple[int, int]:
         """Draw two different individuals, whatever is known of them."""
@@ -261,22 +264,9 @@ class M2n2:
         return others[random.integers(len(others))]
 
 
-def _start(preset: str, option: str, value: Any) -> Any:
-    """Return an option, or what the preset says where it is not given."""
-    return _PRESETS[choice("preset", preset, tuple(_PRESETS))][option] if value is None else value
-
-
 def archive_size_for(budget: int | None) -> int:
     """Return how many individuals suit a budget of evaluations; 20 where it is not known."""
     return 20 if budget is None else max(4, round(5 * float(np.log10(max(budget, 1)))))
-
-
-def _draw(chances: Vector, random: np.random.Generator) -> int:
-    """Draw a place with the given chances; uniformly where all are 0."""
-    bounds = chances.cumsum()
-    if not bounds[-1] > 0:
-        bounds = np.arange(1.0, len(chances) + 1)
-    return int(bounds.searchsorted(random.random() * bounds[-1], "right"))
 
 
 def _not_negative(option: str, value: object) -> float:

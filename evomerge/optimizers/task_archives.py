@@ -25,7 +25,7 @@ from evomerge.optimizers.archives import (
 )
 from evomerge.optimizers.costs import bounded
 from evomerge.optimizers.population import Niche, NicheMap
-from evomerge.spaces.populations.virtual import is_founder
+from evomerge.spaces.populations.genotypes import is_founder
 from evomerge.types import Objective, Trial
 
 Kind: TypeAlias = Literal["grid", "cvt", "dominated_novelty"]

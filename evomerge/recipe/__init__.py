@@ -2,8 +2,8 @@
 
 from evomerge.recipe.files import load
 from evomerge.recipe.fingerprint import fingerprint, model_refs, pinned, rewritten
+from evomerge.recipe.flat_layouts import LayoutName, TensorShapes, order_of
 from evomerge.recipe.layout import Layout, ParameterCounts, Part, part_of
-from evomerge.recipe.layouts import LayoutName, ModelShape, order_of
 from evomerge.recipe.lineage import (
     Donor,
     Earlier,
@@ -47,7 +47,6 @@ __all__ = [
     "Lineage",
     "Mix",
     "ModelRef",
-    "ModelShape",
     "Node",
     "Order",
     "ParameterCounts",
@@ -63,6 +62,7 @@ __all__ = [
     "Spectral",
     "SvdMutation",
     "Table",
+    "TensorShapes",
     "collapsed",
     "fingerprint",
     "load",

@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from evomerge.recipe.layouts import LayoutName
+from evomerge.recipe.flat_layouts import LayoutName
 
 
 class _Frozen(BaseModel):
@@ -180,7 +180,7 @@ class Lineage(_Frozen):
 
     Attributes:
         layout: which flat order positions count in.
-        chromosomes: name to regular expression, see `evomerge.recipe.layouts.order_of`.
+        chromosomes: name to regular expression, see `evomerge.recipe.flat_layouts.order_of`.
         size: number of positions, by which a rebuild notices another model.
         origin: 'base' combines task vectors and adds the base; 'zero' combines whole weights.
         nodes: each made of those before it; the last one is the result.

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from evomerge.errors import RecipeError
+from evomerge.recipe.flat_layouts import TensorShapes, order_of
 from evomerge.recipe.layout import Layout
-from evomerge.recipe.layouts import ModelShape, order_of
 from evomerge.recipe.lineage import Donor, Gaussian, Lineage, Mix, Spectral
 from evomerge.recipe.model import Conditional, ParameterValue, Recipe, Source
 from evomerge.recipe.parameters import Place, evaluate
@@ -24,7 +24,7 @@ _REMEDY = "export the merged checkpoint instead"
 
 
 def flattened(
-    recipe: Recipe, lineage: Lineage, shape: ModelShape | None
+    recipe: Recipe, lineage: Lineage, shape: TensorShapes | None
 ) -> tuple[Recipe, list[str]]:
     """Lower a recipe with a lineage for mergekit.
 
@@ -76,7 +76,7 @@ def flattened(
 _NO_BASE = "configuration and tokenizer come from the first model; evomerge takes the base's"
 
 
-def _rows(lineage: Lineage, shape: ModelShape, n_models: int) -> dict[str, tuple[float, ...]]:
+def _rows(lineage: Lineage, shape: TensorShapes, n_models: int) -> dict[str, tuple[float, ...]]:
     """Return the weights of all models in every tensor."""
     node = _only_donors(collapsed(lineage))
     order = order_of(shape, lineage.layout, lineage.chromosomes)

@@ -8,8 +8,8 @@ from evomerge.errors import nearest
 from evomerge.located_yaml import Path, render
 from evomerge.recipe.filters import Expansion
 from evomerge.recipe.fingerprint import model_refs
+from evomerge.recipe.flat_layouts import TensorShapes
 from evomerge.recipe.layout import Layout
-from evomerge.recipe.layouts import ModelShape
 from evomerge.recipe.mergekit_lineage import flattened
 from evomerge.recipe.mergekit_path import sliced
 from evomerge.recipe.model import (
@@ -38,7 +38,7 @@ def dumps(
     *,
     layout: Layout | None = None,
     dtype: DType | None = None,
-    shape: ModelShape | None = None,
+    shape: TensorShapes | None = None,
 ) -> str:
     """Write a recipe as mergekit YAML.
 

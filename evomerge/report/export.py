@@ -9,8 +9,8 @@ from pathlib import Path
 
 from evomerge.errors import RecipeError, RunDirectoryError
 from evomerge.recipe import mergekit, native
+from evomerge.recipe.flat_layouts import TensorShapes
 from evomerge.recipe.layout import Layout
-from evomerge.recipe.layouts import ModelShape
 from evomerge.recipe.model import DType
 from evomerge.report.analysis import Analysis, RowAnalysis, analyse
 from evomerge.report.document import document_of, row_document
@@ -26,7 +26,7 @@ def export_front(
     directory: Path,
     layout: Layout | None = None,
     dtype: DType | None = None,
-    shape: ModelShape | None = None,
+    shape: TensorShapes | None = None,
 ) -> tuple[str, ...]:
     """Write the front as a folder; it appears complete or not at all.
 
@@ -79,7 +79,7 @@ def _write(
     title: str,
     layout: Layout | None,
     dtype: DType | None,
-    shape: ModelShape | None,
+    shape: TensorShapes | None,
 ) -> tuple[str, ...]:
     refused = []
     for row in analysis.members:

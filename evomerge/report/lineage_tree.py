@@ -26,6 +26,7 @@ from evomerge.spaces.populations.genotypes import (
     Mutation,
     Offspring,
     SeedSvdMutation,
+    is_founder,
 )
 from evomerge.types import Completed, Failed, Genotype
 
@@ -137,7 +138,7 @@ def family_tree(
     if not genotypes or next(iter(genotypes.values()))[0] not in (DONOR, FOUND, MIX):
         return None
     read = {
-        number: None if _is_founder(genotype) else Offspring.read(genotype)
+        number: None if is_founder(genotype) else Offspring.read(genotype)
         for number, genotype in genotypes.items()
     }
     names = {
@@ -223,10 +224,6 @@ def dominance(shares: Mapping[str, float]) -> dict[str, float]:
     total = sum(abs(share) for share in shares.values())
     even = 1.0 / max(1, len(shares))
     return {name: abs(share) / total if total else even for name, share in shares.items()}
-
-
-def _is_founder(genotype: Genotype) -> bool:
-    return genotype[0] in (DONOR, FOUND)
 
 
 def _founder_name(genotype: Genotype) -> str:

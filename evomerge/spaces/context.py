@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from evomerge.errors import SpaceError
+from evomerge.recipe.flat_layouts import TensorShapes
 from evomerge.recipe.layout import Layout, ParameterCounts
-from evomerge.recipe.layouts import ModelShape
 from evomerge.recipe.model import DType, ModelRef, Node
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class SpaceContext:
     seed: int = 0
     depths: Mapping[str, int] = field(default_factory=dict)
     parameters: Mapping[ModelRef, ParameterCounts] = field(default_factory=dict)
-    shape: ModelShape | None = None
+    shape: TensorShapes | None = None
     inner_products: InnerProductsOf | None = None
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evomerge.errors import nearest
-from evomerge.recipe.layouts import ModelShape
+from evomerge.recipe.flat_layouts import TensorShapes
 from evomerge.recipe.model import Node, Parameters, Recipe, Scalar, Source
 from evomerge.recipe.vocabulary import METHODS
 from evomerge.spaces.context import SpaceContext
@@ -107,7 +107,7 @@ class DeclaredSpace:
             compat=self.spec.compat,
         )
 
-    def nearest(self, weights: ModelWeights, shape: ModelShape) -> Genotype:
+    def nearest(self, weights: ModelWeights, shape: TensorShapes) -> Genotype:
         """Return the genotype nearest to a linear combination of models.
 
         Each gene of a weight is the mean over the elements it holds for, within its bounds; for

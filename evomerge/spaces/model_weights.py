@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from evomerge.errors import SpaceError
 from evomerge.recipe.filters import is_before_layers
-from evomerge.recipe.layouts import ModelShape, order_of
+from evomerge.recipe.flat_layouts import TensorShapes, order_of
 from evomerge.recipe.lineage import Donor, Earlier, Lineage, Mix, Rebase, Spectral, SvdMutation
 from evomerge.recipe.model import Node, Recipe, Source
 from evomerge.recipe.order import Block, Order, Positions
@@ -59,7 +59,7 @@ class ModelWeights:
         return {name: total / sizes[name] for name, total in sums.items()}
 
 
-def weights_of(recipe: Recipe, base: Node, shape: ModelShape) -> ModelWeights:
+def weights_of(recipe: Recipe, base: Node, shape: TensorShapes) -> ModelWeights:
     """Return what a recipe weighs its models by.
 
     Args:
@@ -116,7 +116,7 @@ def _unit_ends(block: Block) -> Positions:
     return found
 
 
-def _of_lineage(recipe: Recipe, lineage: Lineage, base: Node, shape: ModelShape) -> ModelWeights:
+def _of_lineage(recipe: Recipe, lineage: Lineage, base: Node, shape: TensorShapes) -> ModelWeights:
     sources = recipe.models or ()
     models, place = _models(base, sources)
     ends, shares = _expected(collapsed(lineage), len(sources))
@@ -170,7 +170,7 @@ def _expected_mix(
     return ends, weights
 
 
-def _of_parameters(recipe: Recipe, base: Node, shape: ModelShape) -> ModelWeights:
+def _of_parameters(recipe: Recipe, base: Node, shape: TensorShapes) -> ModelWeights:
     sources = recipe.models or ()
     models, place = _models(base, sources)
     relative = recipe.merge_method == "task_arithmetic"
@@ -196,7 +196,7 @@ def _of_parameters(recipe: Recipe, base: Node, shape: ModelShape) -> ModelWeight
     return ModelWeights(models, order, *tensor_table(order, rows), relative, normalized)
 
 
-def _place(shape: ModelShape, tensor: str) -> Place:
+def _place(shape: TensorShapes, tensor: str) -> Place:
     """Say where a tensor stands in a merge of whole models."""
     layer, last = shape.layout.layer_of(tensor), shape.layout.n_layers - 1
     if layer is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from evomerge.errors import RunDirectoryError
 from evomerge.journal import Event, read_events
-from evomerge.merging import model_shape, open_checkpoint
+from evomerge.merging import open_checkpoint, tensor_shapes
 from evomerge.recipe import ModelRef, ParameterCounts
 from evomerge.spaces import Space, SpaceContext, declaration
 from evomerge.study.config import StudyConfig
@@ -131,7 +131,7 @@ def read_outline(opening: Mapping[str, Any]) -> Outline:
         config.seed,
         depths,
         counts,
-        model_shape(opened),
+        tensor_shapes(opened),
     )
     first = config.plan[0]
     space = stage_space(first.space, context, stage_donors(context, first, {}), folder)

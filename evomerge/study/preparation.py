@@ -16,7 +16,7 @@ import numpy as np
 from evomerge import zoo
 from evomerge.errors import ConfigError, nearest
 from evomerge.fitness import check_fitness
-from evomerge.merging import MergeEngine, model_shape, parameter_counts, resolve_device
+from evomerge.merging import MergeEngine, parameter_counts, resolve_device, tensor_shapes
 from evomerge.optimizers import Optimizer, Scalarised, build_optimizer
 from evomerge.recipe.model import ModelRef, Recipe, Source
 from evomerge.spaces import Space, SpaceContext, known_recipes
@@ -242,7 +242,7 @@ def _context(
         config.seed,
         other,
         counts,
-        model_shape(engine.open(base)),
+        tensor_shapes(engine.open(base)),
         engine.inner_products,
     )
 

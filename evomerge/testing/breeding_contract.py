@@ -26,7 +26,7 @@ from evomerge.optimizers.protocol import Optimizer, Proposal
 from evomerge.recipe.lineage import Donor, Lineage, Mix
 from evomerge.recipe.order import Block, Member, Order
 from evomerge.spaces.populations import Breeding, Offspring, VirtualBreeding
-from evomerge.spaces.populations.virtual import is_founder
+from evomerge.spaces.populations.genotypes import is_founder
 from evomerge.testing.simulation import Asked, drive, proposals, replay
 from evomerge.types import Completed, Failed, Genotype, Objective, Trial
 

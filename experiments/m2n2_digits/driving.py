@@ -24,13 +24,15 @@ class Course:
     """What became of a search.
 
     Attributes:
-        accuracy: of the best model so far on the training images; the first of equals.
+        accuracy: of the best model so far on the training images.
+        score: its mean score, which decides between equal accuracies; of equals the first is best.
         weights: of that model.
         evaluations: after how many it was found, founders included.
         curve: (evaluations without founders, accuracy on the test images) of the best model.
     """
 
     accuracy: float = -1.0
+    score: float = -1.0
     weights: Floats | None = None
     evaluations: int = 0
     curve: list[tuple[int, float]] = field(default_factory=list)
@@ -132,6 +134,6 @@ def _remember(
     course: Course, individuals: Sequence[Floats], results: Sequence[Result], before: int
 ) -> None:
     for place, (weights, result) in enumerate(zip(individuals, results, strict=True)):
-        if result.accuracy > course.accuracy:
-            course.accuracy, course.weights = result.accuracy, weights
+        if (result.accuracy, result.score) > (course.accuracy, course.score):
+            course.accuracy, course.score, course.weights = result.accuracy, result.score, weights
             course.evaluations = before + place + 1

@@ -39,18 +39,21 @@ class Result:
         scores: of the images, shape (n_images,); None if its weights are not finite.
         solved: which images it reads right, shape (n_images,).
         accuracy: share of the images read right; 0 for weights that are not finite.
+        score: mean of the scores; 0 for weights that are not finite.
     """
 
     scores: NDArray[np.float32] | NDArray[np.bool_] | None
     solved: NDArray[np.bool_]
     accuracy: float
+    score: float
 
     @classmethod
     def of(cls, scores: NDArray[Any], solved: NDArray[np.bool_], finite: bool) -> Result:
         """Return what became of an individual whose weights are finite, or not."""
         if not finite:
-            return cls(None, solved, 0.0)
-        return cls(scores, solved, np.count_nonzero(solved) / len(solved))
+            return cls(None, solved, 0.0, 0.0)
+        accuracy = np.count_nonzero(solved) / len(solved)
+        return cls(scores, solved, accuracy, accuracy if scores is solved else float(scores.mean()))
 
 
 class Search(Protocol):
@@ -182,10 +185,10 @@ class _PopulationSearch:
         if result.scores is None:
             failed = Failed("invalid", "the weights are not finite")
             return Trial(number, genotype, failed, None)
-        solved = result.scores is result.solved
-        metric = result.accuracy if solved else float(result.scores.mean())
         examples = {"digits": ScoreArray(self._items, result.scores)}
-        return Trial(number, genotype, Completed({"digits": metric}, examples), (-metric,))
+        return Trial(
+            number, genotype, Completed({"digits": result.score}, examples), (-result.score,)
+        )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from evomerge.journal import read_events
 from tests.cli.conftest import World
 
 
@@ -70,8 +71,9 @@ def test_a_run_of_cycle_qd_ends_with_the_aggregate(world, tmp_path):
         part.pop("holdout", None)
     code, _, err = world.run()
     assert code == 0, err
-    events = json.loads(world("status", "run", "--json")[1])
-    assert events["finished"] == 10
+    assert json.loads(world("status", "run", "--json")[1])["finished"] == 10
+    asked = [event for event in read_events(tmp_path / "run") if event.kind == "asked"]
+    assert asked[-1].payload["origin"] == "cycle_qd:aggregate"
 
 
 def refused(world, *lines):

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from evomerge.merging import MergeEngine, model_shape
+from evomerge.merging import MergeEngine, tensor_shapes
 from evomerge.recipe import ModelRef
-from evomerge.recipe.layouts import LayoutName, order_of
+from evomerge.recipe.flat_layouts import LayoutName, order_of
 from evomerge.recipe.model import Recipe
 from evomerge.recipe.order import Order
 
@@ -60,7 +60,7 @@ def flat_order(
     layout: LayoutName = "depth",
     chromosomes: Mapping[str, str] | None = None,
 ) -> Flat:
-    shape = model_shape(engine.open(ModelRef(path=str(base))))
+    shape = tensor_shapes(engine.open(ModelRef(path=str(base))))
     return Flat(order_of(shape, layout, chromosomes), shape.shapes)
 
 

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from evomerge.errors import RecipeError
-from evomerge.merging import model_shape
+from evomerge.merging import tensor_shapes
 from evomerge.recipe import ModelRef, mergekit
 from tests.merging.flat import assert_same, flat_order, lineage_recipe, merged
 
@@ -48,7 +48,7 @@ def test_segments_of_whole_tensors(name, n, origin, family, engine, tmp_path):
     order = flat_order(engine, base, "depth").order
     lineage = table(order, borders(order, n, seed=1), seed=2, origin=origin)
     recipe = lineage_recipe(base, donors, lineage)
-    shape = model_shape(engine.open(ModelRef(path=str(base))))
+    shape = tensor_shapes(engine.open(ModelRef(path=str(base))))
     text = mergekit.dumps(recipe, shape=shape, dtype="float32")
     mine = merged(engine, recipe)
     assert_within_one_step(mine, theirs(yaml.safe_load(text), tmp_path / "out"))
@@ -63,7 +63,7 @@ def test_individuals_that_draw_on_some_donors_only(inputs, origin, family, engin
     order = flat_order(engine, base, "depth").order
     lineage = table(order, [order.size], seed=4, inputs=inputs, origin=origin)
     recipe = lineage_recipe(base, donors, lineage)
-    shape = model_shape(engine.open(ModelRef(path=str(base))))
+    shape = tensor_shapes(engine.open(ModelRef(path=str(base))))
     text = mergekit.dumps(recipe, shape=shape, dtype="float32")
     assert_within_one_step(merged(engine, recipe), theirs(yaml.safe_load(text), tmp_path / "out"))
 
@@ -75,7 +75,7 @@ def test_few_conditions_where_layers_are_alike(family, engine):
     layers = [block.layer for block in order.blocks]
     end = int(order.starts[layers.index(5)])
     recipe = lineage_recipe(base, donors, table(order, [end, order.size], seed=3))
-    shape = model_shape(engine.open(ModelRef(path=str(base))))
+    shape = tensor_shapes(engine.open(ModelRef(path=str(base))))
     data = yaml.safe_load(mergekit.dumps(recipe, shape=shape, dtype="bfloat16"))
     assert data["merge_method"] == "task_arithmetic"
     assert data["out_dtype"] == "bfloat16"
@@ -97,7 +97,7 @@ def test_several_generations_are_one_merge(family, engine, tmp_path):
         ],
     }
     recipe = lineage_recipe(base, donors, lineage)
-    shape = model_shape(engine.open(ModelRef(path=str(base))))
+    shape = tensor_shapes(engine.open(ModelRef(path=str(base))))
     text = mergekit.dumps(recipe, shape=shape, dtype="float32")
     assert_within_one_step(merged(engine, recipe), theirs(yaml.safe_load(text), tmp_path / "out"))
 
@@ -105,7 +105,7 @@ def test_several_generations_are_one_merge(family, engine, tmp_path):
 def test_whole_weights_of_a_donor_that_is_the_base(family, engine, tmp_path):
     base, *donors = family("gpt2")
     order = flat_order(engine, base, "depth").order
-    shape = model_shape(engine.open(ModelRef(path=str(base))))
+    shape = tensor_shapes(engine.open(ModelRef(path=str(base))))
     lineage = table(order, [order.size], seed=4, inputs=(0, 1), origin="zero")
     recipe = lineage_recipe(base, [donors[0], base], lineage)
     text = mergekit.dumps(recipe, shape=shape, dtype="float32")
@@ -142,7 +142,7 @@ def test_what_mergekit_cannot_say(case, family, engine):
     order = flat_order(engine, base, "depth").order
     build, message = REFUSED[case]
     recipe = lineage_recipe(base, donors, {"size": order.size, "nodes": build(order)})
-    shape = model_shape(engine.open(ModelRef(path=str(base))))
+    shape = tensor_shapes(engine.open(ModelRef(path=str(base))))
     with pytest.raises(RecipeError, match=message):
         mergekit.dumps(recipe, shape=shape, dtype="float32")
     with pytest.raises(RecipeError, match="pass the shape of the base"):
@@ -153,6 +153,6 @@ def test_a_shape_of_another_model(family, engine):
     base, *donors = family("llama")
     order = flat_order(engine, base, "depth").order
     recipe = lineage_recipe(base, donors, table(order, [order.size], seed=1))
-    shape = model_shape(engine.open(ModelRef(path=str(family("gpt2")[0]))))
+    shape = tensor_shapes(engine.open(ModelRef(path=str(family("gpt2")[0]))))
     with pytest.raises(RecipeError, match="pass the shape of the base that it was made with"):
         mergekit.dumps(recipe, shape=shape, dtype="float32")

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from evomerge.merging import MergeEngine, model_shape
+from evomerge.merging import MergeEngine, tensor_shapes
 from evomerge.recipe import ModelRef
 from evomerge.recipe.lineage import Donor
 from evomerge.recipe.table import collapsed
@@ -45,7 +45,7 @@ def build(engine, models, **spec) -> PopulationSpace:
         base=ModelRef(path=str(base)),
         donors={f"d{i}": ModelRef(path=str(path)) for i, path in enumerate(donors)},
         layout=opened.layout,
-        shape=model_shape(opened),
+        shape=tensor_shapes(opened),
         inner_products=engine.inner_products,
         seed=7,
     )
@@ -93,7 +93,7 @@ def test_a_thousand_merges(scope, n_donors, models):
         spec |= {"operator": "slerp", "angle": scope}
     space = build(engine, models[: n_donors + 1], **spec)
     order = space.order
-    flat = Flat(order, model_shape(engine.open(ModelRef(path=str(models[0])))).shapes)
+    flat = Flat(order, tensor_shapes(engine.open(ModelRef(path=str(models[0])))).shapes)
     base = flat.vector(weights(models[0]))
     tasks = [flat.vector(weights(path)) - base for path in models[1 : n_donors + 1]]
     descent = Descent(space)

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from evomerge.errors import ConfigError
 from evomerge.optimizers.archives import GridArchive
 from evomerge.optimizers.cycle_qd import CycleQd
-from evomerge.optimizers.elite_sampling import draw_pair, pressures, weights
+from evomerge.optimizers.drawing import draw_pair
+from evomerge.optimizers.elite_sampling import pressures, weights
 from evomerge.recipe.lineage import Donor, Gaussian, Lineage, Mix, Spectral
 from evomerge.recipe.order import Block, Member, Order
 from evomerge.spaces.populations import DenseBreeding, Offspring, VirtualBreeding
-from evomerge.spaces.populations.virtual import is_founder
+from evomerge.spaces.populations.genotypes import is_founder
 from evomerge.testing.simulation import Asked, Told, replay
 from evomerge.types import Completed, Failed, Objective, Trial
 

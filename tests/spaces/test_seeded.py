@@ -5,7 +5,7 @@ import pytest
 
 from evomerge.errors import SpaceError
 from evomerge.recipe import Layout, ModelRef, Recipe
-from evomerge.recipe.layouts import ModelShape, order_of
+from evomerge.recipe.flat_layouts import TensorShapes, order_of
 from evomerge.recipe.table import Table
 from evomerge.spaces import SpaceContext, load_space, seeded
 from evomerge.spaces.model_weights import weights_of
@@ -31,7 +31,7 @@ for _layer in range(LAYERS):
         f"{_at}mlp.down_proj.weight": (HIDDEN, INNER),
         f"{_at}input_layernorm.weight": (HIDDEN,),
     }
-SHAPE = ModelShape(Layout.of(SHAPES, "llama"), SHAPES, kv_heads=2, heads=2)
+SHAPE = TensorShapes(Layout.of(SHAPES, "llama"), SHAPES, kv_heads=2, heads=2)
 BASE = ModelRef(path="/base", sha256="0" * 64)
 DONORS = {
     name: ModelRef(path=f"/{name}", sha256=digit * 64)

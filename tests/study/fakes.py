@@ -13,7 +13,7 @@ import numpy as np
 
 from evomerge.errors import InvalidGenotype
 from evomerge.recipe import Layout, ModelRef, Recipe
-from evomerge.recipe.layouts import ModelShape
+from evomerge.recipe.flat_layouts import TensorShapes
 from evomerge.spaces import SpaceContext, load_space, model_weights
 from evomerge.spaces.domain import Domain, Gene, Seed
 from evomerge.study import outline
@@ -26,7 +26,7 @@ from evomerge.workers import EvaluatorSpec, Job, JobResult, ObjectiveSpec
 
 DONORS = {"a": ModelRef(path="/models/a"), "b": ModelRef(path="/models/b")}
 LAYOUT = Layout.of([f"model.layers.{layer}.mlp.weight" for layer in range(4)], "llama")
-SHAPE = ModelShape(LAYOUT, dict.fromkeys(LAYOUT.tensors, (6, 5)))
+SHAPE = TensorShapes(LAYOUT, dict.fromkeys(LAYOUT.tensors, (6, 5)))
 ITEMS = {"one": 50, "two": 45}
 OBJECTIVES = (Objective("one"), Objective("two", "minimize"))
 
@@ -220,7 +220,7 @@ def without_models(monkeypatch, *modules):
         monkeypatch.setattr(module, "prepare", prepared)
     base = SimpleNamespace(layout=LAYOUT)
     monkeypatch.setattr(outline, "open_checkpoint", lambda *_, **__: base)
-    monkeypatch.setattr(outline, "model_shape", lambda _: SHAPE)
+    monkeypatch.setattr(outline, "tensor_shapes", lambda _: SHAPE)
 
 
 def context_of(study: StudyConfig) -> SpaceContext:

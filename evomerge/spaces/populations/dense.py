@@ -26,6 +26,7 @@ from evomerge.spaces.populations.operators import (
     AngleScope,
     Operator,
     Regions,
+    draw_splits,
     linear_weights,
     regions,
     slerp_weights,
@@ -202,6 +203,7 @@ class DenseFamily:
             weights = self._breeding.grow(self._latest[1])  # as a rule; spares reading it
         else:
             weights = self._breeding.develop(genotype)
+        self._breeding.drop(number)
         self._breeding.individuals[number] = weights
 
     def cross(
@@ -233,20 +235,6 @@ class DenseFamily:
         genotype = one.genotype()
         self._latest = (genotype, one)
         return genotype
-
-
-def draw_splits(
-    order: Order, granularity: Granularity, random: np.random.Generator
-) -> tuple[int, ...]:
-    """Draw a split point in each chromosome, uniformly among those of a granularity."""
-    found = []
-    for chromosome in order.chromosomes:
-        allowed = order.splits(granularity, chromosome)
-        if allowed is None:
-            found.append(int(random.integers(chromosome.start, chromosome.end)))
-        else:
-            found.append(int(allowed[random.integers(len(allowed))]))
-    return tuple(found)
 
 
 def philox_normals(seed: int, size: int) -> Noise:

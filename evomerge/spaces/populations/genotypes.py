@@ -25,6 +25,7 @@ FOUND = "found"
 MIX = "mix"
 _AT = "at"
 _REBASE = "rebase"
+_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,23 +115,30 @@ class Offspring:
         """
         try:
             return _read(genotype)
-        except (ValueError, IndexError, TypeError, StopIteration) as error:
-            raise InvalidGenotype(f"not an individual of a population: {genotype!r}") from error
+        except (ValueError, IndexError, TypeError) as error:
+            raise InvalidGenotype(
+                f"not an individual of a population: {str(genotype)[:_SHOWN]}"
+            ) from error
+
+
+def is_founder(genotype: Genotype) -> bool:
+    """Say whether an individual has no parents."""
+    return genotype[0] in (DONOR, FOUND)
 
 
 def _read(genotype: Genotype) -> Offspring:
     values = list(genotype)
     if values[0] != MIX:
         raise ValueError(values[0])
-    n = int(values[1])
-    parents = tuple(int(value) for value in values[2 : 2 + n])
+    n = _whole(values[1])
+    parents = tuple(_whole(value) for value in values[2 : 2 + n])
     if values[2 + n] != _AT:
         raise ValueError(values[2 + n])
     position = 3 + n
     ends: list[int] = []
     weights: list[tuple[float, ...]] = []
     while position < len(values) and not isinstance(values[position], str):
-        ends.append(int(values[position]))
+        ends.append(_whole(values[position]))
         row = values[position + 1 : position + 1 + n]
         weights.append(tuple(float(value) for value in row))
         position += n + 1
@@ -146,9 +154,15 @@ def _mutation(values: list[GeneValue]) -> Mutation | None:
         case []:
             return None
         case ["gauss", key, std]:
-            return GaussianMutation(int(key), float(std))
+            return GaussianMutation(_whole(key), float(std))
         case ["svd_seed", key, donor, rate, low]:
-            return SeedSvdMutation(int(key), int(donor), float(rate), int(low))
+            return SeedSvdMutation(_whole(key), _whole(donor), float(rate), _whole(low))
         case ["svd_child", key, scale]:
-            return ChildSvdMutation(int(key), float(scale))
+            return ChildSvdMutation(_whole(key), float(scale))
     raise ValueError(values)
+
+
+def _whole(value: GeneValue) -> int:
+    if not isinstance(value, int):
+        raise TypeError(value)
+    return value

@@ -21,7 +21,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from evomerge.recipe.order import Order, Positions
+from evomerge.recipe.order import Granularity, Order, Positions
 
 Operator: TypeAlias = Literal["slerp", "linear"]
 AngleScope: TypeAlias = Literal["global", "part", "tensor"]
@@ -44,6 +44,20 @@ class Regions:
     ends: Positions
     t: NDArray[np.float64]
     scope: NDArray[np.int64]
+
+
+def draw_splits(
+    order: Order, granularity: Granularity, random: np.random.Generator
+) -> tuple[int, ...]:
+    """Draw a split point in each chromosome, uniformly among those of a granularity."""
+    found = []
+    for chromosome in order.chromosomes:
+        allowed = order.splits(granularity, chromosome)
+        if allowed is None:
+            found.append(int(random.integers(chromosome.start, chromosome.end)))
+        else:
+            found.append(int(allowed[random.integers(len(allowed))]))
+    return tuple(found)
 
 
 def regions(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from evomerge.errors import InvalidGenotype, RecipeError, SpaceError
 from evomerge.recipe.fingerprint import fingerprint
-from evomerge.recipe.layouts import order_of
+from evomerge.recipe.flat_layouts import order_of
 from evomerge.recipe.lineage import Donor, Lineage, Mix
 from evomerge.recipe.model import LINEAGE, ModelRef, Node, Recipe, Source
 from evomerge.recipe.order import Order, Positions

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from evomerge.recipe.layouts import LayoutName
+from evomerge.recipe.flat_layouts import LayoutName
 from evomerge.recipe.model import Frozen
 from evomerge.recipe.order import Granularity
 from evomerge.spaces.populations.operators import AngleScope, Operator

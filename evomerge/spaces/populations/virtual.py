@@ -28,7 +28,6 @@ from evomerge.recipe.lineage import (
 from evomerge.recipe.order import Granularity, Order, Positions
 from evomerge.recipe.table import Table, mixed, moved, pruned
 from evomerge.spaces.domain import Gene, Seed
-from evomerge.spaces.populations.dense import draw_splits
 from evomerge.spaces.populations.genotypes import (
     DONOR,
     FOUND,
@@ -37,10 +36,12 @@ from evomerge.spaces.populations.genotypes import (
     Mutation,
     Offspring,
     SeedSvdMutation,
+    is_founder,
 )
 from evomerge.spaces.populations.operators import (
     AngleScope,
     Operator,
+    draw_splits,
     linear_weights,
     regions,
     slerp_weights,
@@ -244,10 +245,6 @@ class VirtualFamily:
             place[one] = len(nodes) - 1
         return pruned(self._breeding.template.model_copy(update={"nodes": tuple(nodes)}))
 
-    def parents(self, number: int) -> tuple[int, ...]:
-        """Return the parents of an individual, by trial number; none for a founder."""
-        return self._parents(number)
-
     def _child(
         self,
         parents: tuple[int, ...],
@@ -326,11 +323,6 @@ class VirtualFamily:
         if one.rebased:
             nodes.append(Rebase(rebase=first + len(nodes) - 1))
         return nodes
-
-
-def is_founder(genotype: Genotype) -> bool:
-    """Say whether an individual has no parents."""
-    return genotype[0] in (DONOR, FOUND)
 
 
 def _added(mutation: Mutation | None) -> tuple[Input, float] | None:

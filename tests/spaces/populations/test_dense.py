@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from evomerge.errors import SpaceError
 from evomerge.recipe.order import Block, Member, Order
 from evomerge.spaces.populations import DenseBreeding, GaussianMutation, SeedSvdMutation
-from evomerge.spaces.populations.dense import draw_splits, philox_normals
+from evomerge.spaces.populations.dense import philox_normals, unit_normals
+from evomerge.spaces.populations.operators import draw_splits
 
 UNITS = Block(
     (
@@ -175,6 +176,33 @@ def test_whoever_is_discarded_is_gone_and_children_stay():
     family.discard(0)
     assert set(made.individuals) == {1, 2}
     np.testing.assert_array_equal(made.individuals[2], child)
+
+
+def test_a_number_given_again_stands_for_the_new_individual():
+    a, b = vectors(7)
+    made, family = born(a, b)
+    first = family.cross((0, 1), [0.5, 0.5], (9, 41))
+    family.add(1, made.seeds[0].genotype)
+    assert family.cross((0, 1), [0.5, 0.5], (9, 41)) != first  # its parents are parallel now
+
+
+def test_mutation_of_units():
+    a, b = vectors(5)
+    noise = unit_normals(ORDER, 0.4, 3)
+    drawn = np.stack([noise(key) for key in range(400)])
+    np.testing.assert_array_equal(noise(7), drawn[7])
+    assert not np.array_equal(unit_normals(ORDER, 0.4, 4)(7), drawn[7])
+    for block, first in zip(ORDER.blocks, ORDER.starts.tolist(), strict=False):
+        units = drawn[:, first : first + block.size].reshape(400, block.units, block.width)
+        changed = (units != 0).any(axis=2)
+        np.testing.assert_array_equal(changed, (units != 0).all(axis=2))  # whole units
+        assert changed.mean() == pytest.approx(0.4, abs=0.1)
+        assert units[changed].std() == pytest.approx(1, abs=0.05)
+    made, family = born(a, b, noise=noise)
+    family.add(2, family.blend([0], [1.0], GaussianMutation(5, 0.5)))
+    np.testing.assert_allclose(made.individuals[2] - a, 0.5 * noise(5), rtol=1e-5, atol=1e-6)
+    with pytest.raises(SpaceError, match=r"share of units that mutate: expected one in \(0, 1\]"):
+        unit_normals(ORDER, 0.0, 3)
 
 
 def test_donors_are_not_changed_by_their_descendants():

@@ -18,10 +18,10 @@ from evomerge.recipe import (
     Layout,
     Lineage,
     Mix,
-    ModelShape,
     Order,
     Spectral,
     Table,
+    TensorShapes,
     collapsed,
     order_of,
 )
@@ -272,7 +272,7 @@ def test_parents_without_an_angle_are_mixed_linearly():
     ]
 
 
-def llama_2_7b() -> ModelShape:
+def llama_2_7b() -> TensorShapes:
     layer = {
         "input_layernorm.weight": (4096,),
         "post_attention_layernorm.weight": (4096,),
@@ -284,7 +284,7 @@ def llama_2_7b() -> ModelShape:
     shapes = {f"model.layers.{i}.{name}": size for i in range(32) for name, size in layer.items()}
     shapes |= {"model.embed_tokens.weight": (32000, 4096), "lm_head.weight": (32000, 4096)}
     shapes["model.norm.weight"] = (4096,)
-    return ModelShape(Layout.of(shapes, "llama"), shapes, kv_heads=32, heads=32)
+    return TensorShapes(Layout.of(shapes, "llama"), shapes, kv_heads=32, heads=32)
 
 
 class RoughProducts:

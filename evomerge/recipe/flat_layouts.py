@@ -20,7 +20,7 @@ column) and each attention by key/value head (its query, key and value rows, its
 
 
 @dataclass(frozen=True, slots=True)
-class ModelShape:
+class TensorShapes:
     """What a model's flat orders are made from.
 
     Attributes:
@@ -86,7 +86,7 @@ _FUSED_GATE_UP = "gate_up_proj"
 
 
 def order_of(
-    shape: ModelShape, layout: LayoutName, chromosomes: Mapping[str, str] | None = None
+    shape: TensorShapes, layout: LayoutName, chromosomes: Mapping[str, str] | None = None
 ) -> Order:
     """Lay a model out flat.
 
@@ -124,7 +124,7 @@ def order_of(
     return Order(list(groups.items()))
 
 
-def _blocks(shape: ModelShape, layout: LayoutName) -> Iterator[Block]:
+def _blocks(shape: TensorShapes, layout: LayoutName) -> Iterator[Block]:
     names = sorted(shape.shapes)
     if layout == "storage":
         for name in names:
@@ -152,14 +152,14 @@ def _blocks(shape: ModelShape, layout: LayoutName) -> Iterator[Block]:
         yield _rows(shape, name)
 
 
-def _rows(shape: ModelShape, name: str) -> Block:
+def _rows(shape: TensorShapes, name: str) -> Block:
     """Return a tensor row by row; a vector element by element."""
     size = shape.shapes[name]
     rows = size[0] if size else 1
     return Block((Member.whole(name, size),), rows, shape.layout.layer_of(name))
 
 
-def _units(shape: ModelShape, layer: int, names: list[str]) -> Iterator[Block]:
+def _units(shape: TensorShapes, layer: int, names: list[str]) -> Iterator[Block]:
     """Group the tensors of a layer by attention head and hidden unit."""
     kind = shape.layout.model_type
     if kind not in _UNITS:
@@ -192,7 +192,7 @@ def _units(shape: ModelShape, layer: int, names: list[str]) -> Iterator[Block]:
 
 
 def _members(
-    shape: ModelShape, names: list[str], ends: tuple[tuple[str, int], ...]
+    shape: TensorShapes, names: list[str], ends: tuple[tuple[str, int], ...]
 ) -> list[Member]:
     members: list[Member] = []
     for end, axis in ends:
@@ -202,7 +202,7 @@ def _members(
     return members
 
 
-def _parts(shape: ModelShape, name: str, axis: int) -> Iterator[Member]:
+def _parts(shape: TensorShapes, name: str, axis: int) -> Iterator[Member]:
     """Yield the pieces of a fused projection, each of which has units of its own."""
     size = shape.shapes[name]
     length = size[axis]

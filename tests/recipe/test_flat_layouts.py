@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evomerge.errors import RecipeError
-from evomerge.recipe import Layout, ModelShape, order_of
+from evomerge.recipe import Layout, TensorShapes, order_of
 
 HIDDEN, INTER, HEADS, KV, DIM, VOCAB = 8, 6, 4, 2, 3, 5
 
@@ -16,7 +16,7 @@ HIDDEN, INTER, HEADS, KV, DIM, VOCAB = 8, 6, 4, 2, 3, 5
 def model(model_type, layer, outside, prefix="model.layers.", **heads):
     shapes = {f"{prefix}{i}.{name}": shape for i in range(2) for name, shape in layer.items()}
     shapes |= outside
-    return ModelShape(Layout.of(shapes, model_type), shapes, **heads)
+    return TensorShapes(Layout.of(shapes, model_type), shapes, **heads)
 
 
 NORMS = {"input_layernorm.weight": (HIDDEN,), "post_attention_layernorm.weight": (HIDDEN,)}
@@ -227,13 +227,18 @@ def test_chromosomes_take_blocks_by_their_first_tensor():
     ("shape", "layout", "chromosomes", "message"),
     [
         (
-            ModelShape(Layout.of(LLAMA.shapes, "mamba"), LLAMA.shapes),
+            TensorShapes(Layout.of(LLAMA.shapes, "mamba"), LLAMA.shapes),
             "unit",
             None,
             "'unit' does not know how a layer of model_type 'mamba' is made",
         ),
-        (ModelShape(LLAMA.layout, LLAMA.shapes, kv_heads=5), "unit", None, "5 units do not divide"),
-        (ModelShape(Layout.of({}), {}), "depth", None, "no floating-point numbers"),
+        (
+            TensorShapes(LLAMA.layout, LLAMA.shapes, kv_heads=5),
+            "unit",
+            None,
+            "5 units do not divide",
+        ),
+        (TensorShapes(Layout.of({}), {}), "depth", None, "no floating-point numbers"),
         (LLAMA, "depth", {"a": "attn"}, "'model.embed_tokens.weight' belongs to none of a"),
         (LLAMA, "depth", {"a": ".", "b": "mlp"}, "no tensor is left for 'b'"),
     ],

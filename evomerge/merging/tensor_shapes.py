@@ -5,12 +5,12 @@ from __future__ import annotations
 from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.model_config import text_section
 from evomerge.merging.skeleton import weight_names
-from evomerge.recipe.layouts import ModelShape
+from evomerge.recipe.flat_layouts import TensorShapes
 
 _HEADS = ("num_attention_heads", "n_head")
 
 
-def model_shape(checkpoint: Checkpoint) -> ModelShape:
+def tensor_shapes(checkpoint: Checkpoint) -> TensorShapes:
     """Return what a population's flat order is made from; no tensor is read.
 
     Tensors of integers and without elements count nothing, nor do the constants (causal masks,
@@ -28,4 +28,4 @@ def model_shape(checkpoint: Checkpoint) -> ModelShape:
     config = text_section(dict(checkpoint.config))
     heads = next((int(config[key]) for key in _HEADS if config.get(key)), 0)
     kv_heads = int(config.get("num_key_value_heads") or heads)
-    return ModelShape(checkpoint.layout, floating, kv_heads=kv_heads, heads=heads)
+    return TensorShapes(checkpoint.layout, floating, kv_heads=kv_heads, heads=heads)
