@@ -270,6 +270,10 @@ def _reported(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        if not isinstance(error, sqlite3.OperationalError):
+            raise JournalError(
+                f"{folder / DATABASE} is damaged: {error}; restore it from a backup"
+            ) from error
         raise JournalError(
             f"{folder / DATABASE}: {error}; free some disk space or check the disk, then "
             f"'evomerge resume {folder}': every finished trial is safe"

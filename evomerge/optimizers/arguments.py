@@ -38,6 +38,20 @@ def number(option: str, value: object, above: float, at_most: float = math.inf) 
     return float(value)
 
 
+def not_negative(option: str, value: object) -> float:
+    """Return a finite numeric option of at least 0.
+
+    Raises:
+        ConfigError: it is not a number, or negative.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and value == 0:
+        return 0.0
+    try:
+        return number(option, value, 0)
+    except ConfigError:
+        raise ConfigError([f"{option}: expected a number of at least 0, got {value!r}"]) from None
+
+
 def choice(option: str, value: object, known: Sequence[str]) -> str:
     """Return an option that is one of a few words.
 

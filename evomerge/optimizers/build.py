@@ -159,10 +159,8 @@ def check_objectives(name: str, needs: Needs, n_objectives: int) -> None:
         )
     elif needs.objectives in ("many", "two") and n_objectives < 2:
         wanted = "two" if needs.objectives == "two" else "two or more"
-        hint = (
-            f"needs {wanted} objectives and the study has {n_objectives}; use cma_es, or cat_cma "
-            "where genes are categorical"
-        )
+        other = "m2n2" if needs.breeds else "cma_es, or cat_cma where genes are categorical"
+        hint = f"needs {wanted} objectives and the study has {n_objectives}; use {other}"
     elif needs.objectives == "two" and n_objectives > 2:
         hint = f"takes exactly two objectives and the study has {n_objectives}; use nsga2"
     if hint:

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from evomerge.errors import ConfigError
-from evomerge.optimizers.archives import MOST_CELLS, Elite
-from evomerge.optimizers.arguments import choice, flag, integer, number, of_preset
+from evomerge.optimizers.archives import MOST_CELLS
+from evomerge.optimizers.arguments import choice, flag, integer, not_negative, number, of_preset
 from evomerge.optimizers.drawing import draw_pair
 from evomerge.optimizers.elite_sampling import Sampler, weights
 from evomerge.optimizers.pending import PendingTrials
@@ -48,6 +48,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "archive": "auto",
         "edge_rule": "upper",
         "aggregation": "softmax",
+        "softmax_of": "range",
     },
     "paper": {
         "sampler": "elite",
@@ -55,6 +56,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "archive": "grid",
         "edge_rule": "upper",
         "aggregation": "softmax",
+        "softmax_of": "metric",
     },
     "released": {
         "sampler": "random",
@@ -62,6 +64,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "archive": "grid",
         "edge_rule": "lower",
         "aggregation": "none",
+        "softmax_of": "metric",
     },
 }
 _SAMPLERS: dict[str, Sampler] = {"elite": "elite", "elite-code": "elite-code", "random": "random"}
@@ -106,7 +109,9 @@ class CycleQd:
         gauss_std: standard deviation of 'gauss', in the weights' own units.
         flip_interval: children of one task before it is the next one's turn.
         aggregation: 'softmax' or 'none'.
-        temperature: of the softmax, in the metrics' own units.
+        temperature: of the softmax.
+        softmax_of: 'range' takes qualities as shares of their task's range, whatever its unit;
+            'metric' takes them as they are.
         aggregate_every: trials from one aggregate to the next; by default there is one, at the
             end of the budget that the study file gives (trials that are added later have none),
             and without a budget one in 100 trials.
@@ -150,6 +155,7 @@ class CycleQd:
         flip_interval: int = 1,
         aggregation: str | None = None,
         temperature: float = 1.0,
+        softmax_of: str | None = None,
         aggregate_every: int | None = None,
     ) -> None:
         self.tasks = self.watch(
@@ -173,7 +179,7 @@ class CycleQd:
             raise ConfigError([f"a_low: expected at most a_high {a_high!r}, got {a_low!r}"])
         self._linear = choice("crossover", crossover, ("linear", "space")) == "linear"
         self._mean = number("mix_mean", mix_mean, 0)
-        self._std = 0.0 if mix_std == 0 else number("mix_std", mix_std, 0)
+        self._std = not_negative("mix_std", mix_std)
         self._mutation = choice(
             "mutation",
             of_preset(_PRESETS, preset, "mutation", mutation),
@@ -200,6 +206,8 @@ class CycleQd:
         )
         self._aggregates = word == "softmax"
         self._temperature = number("temperature", temperature, 0)
+        word = of_preset(_PRESETS, preset, "softmax_of", softmax_of)
+        self._by_range = choice("softmax_of", word, ("range", "metric")) == "range"
         if aggregate_every is not None:
             integer("aggregate_every", aggregate_every, 1)
             if not self._aggregates:
@@ -312,8 +320,8 @@ class CycleQd:
         name = self.tasks.flat[0]
         return (
             f"cycle_qd: every founder has the same score on task '{name}', so nothing can be told "
-            f"apart by it; give the range it may vary in: ranges: {{{name}: [low, high]}}, or "
-            "another objective"
+            f"apart by it; start a new run with the range it may vary in, ranges: "
+            f"{{{name}: [low, high]}}, or with another objective"
         )
 
     @property
@@ -329,8 +337,19 @@ class CycleQd:
 
     def _aggregate(self) -> Proposal | None:
         """Blend the best elites of all archives; None where they are one and the same."""
-        elites = [one for one in (a.best_elite for a in self.tasks.archives) if one is not None]
-        shares = softmax_shares(elites, self._temperature)
+        elites = {
+            task: best
+            for task, archive in enumerate(self.tasks.archives)
+            if (best := archive.best_elite) is not None
+        }
+        qualities = [one.objective for one in elites.values()]
+        if self._by_range:
+            qualities = [
+                self.tasks.share_of_range(task, quality)
+                for task, quality in zip(elites, qualities, strict=True)
+            ]
+        numbers = [one.solution for one in elites.values()]
+        shares = softmax_shares(numbers, qualities, self._temperature)
         if len(shares) < 2:
             return None
         genotype = self.family.blend(list(shares), list(shares.values()))
@@ -386,14 +405,14 @@ class CycleQd:
         return GaussianMutation(number, self._gauss_std) if self._mutation == "gauss" else None
 
 
-def softmax_shares(elites: Sequence[Elite], temperature: float) -> dict[int, float]:
-    """Return the softmax of the elites' objectives by trial number; one may occur twice."""
-    if not elites:
-        return {}
-    highest = max(one.objective for one in elites)
-    raw = [math.exp((one.objective - highest) / temperature) for one in elites]
+def softmax_shares(
+    numbers: Sequence[int], qualities: Sequence[float], temperature: float
+) -> dict[int, float]:
+    """Return the softmax of elites' qualities by trial number; one may occur twice."""
+    highest = max(qualities, default=0.0)
+    raw = [math.exp((quality - highest) / temperature) for quality in qualities]
     total = math.fsum(raw)
     shares: dict[int, float] = {}
-    for one, value in zip(elites, raw, strict=True):
-        shares[one.solution] = shares.get(one.solution, 0.0) + value / total
+    for elite, value in zip(numbers, raw, strict=True):
+        shares[elite] = shares.get(elite, 0.0) + value / total
     return shares

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from evomerge.errors import ConfigError
-from evomerge.optimizers.arguments import choice, flag, integer, number, of_preset
+from evomerge.optimizers.arguments import choice, flag, integer, not_negative, number, of_preset
 from evomerge.optimizers.drawing import draw
 from evomerge.optimizers.niches import Capacity, Formula, NicheArchive, Niches
 from evomerge.optimizers.pending import PendingTrials
@@ -114,7 +114,7 @@ class M2n2:
         self._matchmaker = flag("matchmaker", matchmaker)
         self._split = flag("split", split)
         self._beta = number("mix_beta", mix_beta, 0)
-        self._std = _not_negative("mutation_std", mutation_std)
+        self._std = not_negative("mutation_std", mutation_std)
         if not self._crossover and not self._std:
             raise ConfigError(["crossover: without it and without mutation_std nothing changes"])
         self._warmup = integer("warmup", warmup, 0)
@@ -171,7 +171,7 @@ class M2n2:
         )
         archive = NicheArchive(
             integer("archive_size", size, 2),
-            alpha=_not_negative("alpha", alpha),
+            alpha=not_negative("alpha", alpha),
             formula=_formula(of_preset(_PRESETS, preset, "formula", formula)),
             capacity=kind,
             balanced=weighed == "objectives",
@@ -267,15 +267,6 @@ class M2n2:
 def archive_size_for(budget: int | None) -> int:
     """Return how many individuals suit a budget of evaluations; 20 where it is not known."""
     return 20 if budget is None else max(4, round(5 * float(np.log10(max(budget, 1)))))
-
-
-def _not_negative(option: str, value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value == 0:
-        return 0.0
-    try:
-        return number(option, value, 0)
-    except ConfigError:
-        raise ConfigError([f"{option}: expected a number of at least 0, got {value!r}"]) from None
 
 
 def _formula(name: str) -> Formula:

@@ -164,8 +164,12 @@ class NicheArchive:
     def _worth_now(self, exponent: float) -> Vector:
         shares = self._shares()
         taken = shares.sum(axis=0)
-        capacity = shares.max(axis=0)
-        capacity[self._each([kind == "binary" for kind in self.capacities])] = 1.0
+        kinds = self.capacities
+        if set(kinds) == {"binary"}:
+            capacity = np.ones(shares.shape[1])
+        else:
+            capacity = shares.max(axis=0)
+            capacity[self._each([kind == "binary" for kind in kinds])] = 1.0
         if self._balanced and len(self._lengths) > 1:
             sums = np.add.reduceat(capacity, self._starts)
             capacity = capacity / self._each(np.where(sums > 0, sums, 1.0))
@@ -189,12 +193,14 @@ class NicheArchive:
     def owners(self) -> NDArray[np.int64]:
         """Return for each example the place of the member that holds most of it, -1 if nobody.
 
-        Of several that hold as much it is the one of the highest shared fitness.
+        That is the member of the highest score; of equals the one of the highest shared fitness. An
+        example on which scores are counted from the worst is always held by somebody.
         """
-        shares = self._shares()
+        scores = self.scores
         rank = np.argsort(-self.fitness(), kind="stable")
-        best = rank[np.argmax(shares[rank], axis=0)]
-        return np.where(shares.any(axis=0), best, -1)
+        best = rank[np.argmax(scores[rank], axis=0)]
+        ranged = self._each([kind == "range" for kind in self.capacities])
+        return np.where(ranged | (scores > 0).any(axis=0), best, -1)
 
     def _total(self, scores: Vector) -> float:
         """Return what a champion is chosen by: the sum, or of balanced groups the sum of means."""

@@ -106,6 +106,11 @@ class TaskArchives:
         known = [number for number in among if number in self._founder_scores]
         return max(known, key=lambda number: self._founder_scores[number][task], default=None)
 
+    def share_of_range(self, task: int, quality: float) -> float:
+        """Return where a quality lies in its task's range: 0 at the low end, 1 at the high end."""
+        low, high = self._ranges[task]
+        return (quality - low) / (high - low)
+
     @property
     def by_founders(self) -> bool:
         """Whether founders decide the ranges, not those who stand in for them."""
@@ -242,6 +247,10 @@ def quality_ranges(
         ConfigError: there is no such objective, or a range is not [low, high].
     """
     goals = {objective.name: objective.goal for objective in objectives}
+    if not isinstance(ranges, Mapping | None):
+        raise ConfigError(
+            [f"ranges: expected objective: [low, high] for each that has one, got {ranges!r}"]
+        )
     found: dict[str, Range] = {}
     problems = []
     for name, pair in (ranges or {}).items():

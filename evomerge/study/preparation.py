@@ -17,7 +17,7 @@ from evomerge import zoo
 from evomerge.errors import ConfigError, nearest
 from evomerge.fitness import check_fitness
 from evomerge.merging import MergeEngine, parameter_counts, resolve_device, tensor_shapes
-from evomerge.optimizers import Optimizer, Scalarised, build_optimizer
+from evomerge.optimizers import OPTIMIZERS, Needs, Optimizer, Scalarised, build_optimizer
 from evomerge.recipe.model import ModelRef, Recipe, Source
 from evomerge.spaces import Space, SpaceContext, known_recipes
 from evomerge.study.config import StageConfig, StudyConfig
@@ -308,6 +308,11 @@ def _optimizer(
 ) -> Optimizer:
     search, count = stage.search, len(objectives)
     scalarize = search.scalarize
+    needs = getattr(OPTIMIZERS.load(search.optimizer, folder), "needs", None)
+    if scalarize is not None and isinstance(needs, Needs) and needs.objectives in ("many", "two"):
+        raise ConfigError(
+            [f"scalarize: '{search.optimizer}' takes the objectives one by one; remove the key"]
+        )
     optimizer = build_optimizer(
         search.optimizer,
         space.domain,

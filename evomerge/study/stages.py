@@ -108,7 +108,7 @@ def stage_space(
         PluginError: a Python space cannot be imported.
     """
     beside = isinstance(source, str) and (folder / source).is_file()
-    named = folder / str(source) if beside else source
+    named = Path(str(source)) if beside else source  # a path is read from the folder
     own = stage_context(context, donors)
     space = load_space(named, own, folder=folder)
     if seeds:

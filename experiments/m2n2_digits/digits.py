@@ -7,7 +7,7 @@ train (1,437), the rest tests (360).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -118,41 +118,43 @@ class Network:
         pixels = np.column_stack([images.pixels, np.ones(n, np.float32)])
         self._pixels = torch.from_numpy(pixels).split(_BLOCK)
         self._hidden = torch.empty(_BLOCK * _STACKED * N_HIDDEN)
+        self._weights = np.empty((_STACKED, N_WEIGHTS), np.float32)
         self._found = torch.empty(0, n, N_CLASSES)
         self._classes = torch.from_numpy(images.labels)[:, None]
 
-    def logits(self, individuals: Floats) -> Floats:
+    def logits(self, individuals: Sequence[Floats] | Floats) -> Floats:
         """Return the outputs, shape (n_individuals, n_images, 10).
 
         Args:
-            individuals: float32 of shape (n_individuals, N_WEIGHTS).
+            individuals: float32 of shape (N_WEIGHTS,) each.
         """
         return self._forward(individuals).numpy().copy()
 
-    def solved(self, individuals: Floats) -> NDArray[np.bool_]:
+    def solved(self, individuals: Sequence[Floats] | Floats) -> NDArray[np.bool_]:
         """Return which images each individual reads right, shape (n_individuals, n_images)."""
         return self._forward(individuals).numpy().argmax(axis=-1) == self.labels
 
-    def accuracy(self, individuals: Floats) -> NDArray[np.float64]:
+    def accuracy(self, individuals: Sequence[Floats] | Floats) -> NDArray[np.float64]:
         """Return the share of images read right, shape (n_individuals,)."""
         return self.solved(individuals).mean(axis=1)
 
-    def confidence(self, individuals: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    def confidence(
+        self, individuals: Sequence[Floats] | Floats
+    ) -> tuple[Floats, NDArray[np.bool_]]:
         """Return the probability of each image's right class, and which images are read right."""
         outputs = self._forward(individuals)
         solved = outputs.numpy().argmax(axis=-1) == self.labels
         right = outputs.gather(2, self._classes.expand(len(outputs), -1, -1))
         return (outputs - right).exp_().sum(dim=-1).reciprocal_().numpy(), solved
 
-    def _forward(self, individuals: Floats) -> torch.Tensor:
+    def _forward(self, individuals: Sequence[Floats] | Floats) -> torch.Tensor:
         """Return the outputs in a tensor that the next call writes to again."""
-        everybody = self._in_storage_order(individuals)
-        if len(self._found) < len(everybody):
-            self._found = torch.empty(len(everybody), len(self.labels), N_CLASSES)
-        found = self._found[: len(everybody)]
-        for first in range(0, len(everybody), _STACKED):
-            weights = everybody[first : first + _STACKED]
-            size = len(weights)
+        if len(self._found) < len(individuals):
+            self._found = torch.empty(len(individuals), len(self.labels), N_CLASSES)
+        found = self._found[: len(individuals)]
+        for first in range(0, len(individuals), _STACKED):
+            weights = self._stacked(individuals[first : first + _STACKED])
+            size = weights.shape[0]
             inputs = weights[:, :_INPUT].view(size, N_PIXELS + 1, N_HIDDEN)
             side_by_side = inputs.transpose(0, 1).reshape(N_PIXELS + 1, size * N_HIDDEN)
             outputs = weights[:, _INPUT:_OUTPUT].view(size, N_HIDDEN, N_CLASSES)
@@ -166,7 +168,11 @@ class Network:
                 torch.baddbmm(biases, units, outputs, out=result)
         return found
 
-    def _in_storage_order(self, individuals: Floats) -> torch.Tensor:
-        if self._places is not None:
-            individuals = np.take(individuals, self._places, axis=1)
-        return torch.from_numpy(np.ascontiguousarray(individuals))
+    def _stacked(self, individuals: Sequence[Floats] | Floats) -> torch.Tensor:
+        """Return some individuals in storage order, in memory that is used again."""
+        for row, weights in zip(self._weights, individuals, strict=False):
+            if self._places is None:
+                row[:] = weights
+            else:
+                np.take(weights, self._places, out=row, mode="clip")
+        return torch.from_numpy(self._weights[: len(individuals)])

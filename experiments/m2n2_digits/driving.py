@@ -6,6 +6,7 @@ even searches that go one by one fill the batches of the network.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -118,7 +119,7 @@ def _read_off(courses: Sequence[Course], reported: Network, done: int) -> None:
 
 def scored(network: Network, asked: Sequence[Sequence[Floats]], arm: Arm) -> list[Result]:
     """Score what the searches asked for together, search by search."""
-    individuals = np.concatenate(asked).reshape(-1, N_WEIGHTS)
+    individuals = [one for ours in asked for one in ours]
     if arm.score == "solved":
         solved = network.solved(individuals)
         rows = list(solved)
@@ -126,8 +127,10 @@ def scored(network: Network, asked: Sequence[Sequence[Floats]], arm: Arm) -> lis
     else:
         scores, solved = network.confidence(individuals)
         pairs = zip(scores, solved, strict=True)
-    finite = np.isfinite(individuals @ _ONES).tolist()
-    return [Result.of(*pair, fine) for pair, fine in zip(pairs, finite, strict=True)]
+    return [
+        Result.of(*pair, finite=math.isfinite(one @ _ONES))
+        for pair, one in zip(pairs, individuals, strict=True)
+    ]
 
 
 def _remember(

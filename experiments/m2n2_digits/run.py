@@ -30,21 +30,23 @@ def main() -> None:
     parser.add_argument("--start", choices=list(COMPARISONS), nargs="*", default=list(COMPARISONS))
     parser.add_argument("--arms", nargs="*", help="of all by default")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--side-by-side", type=int, default=10, help="seeds of one process")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     results = options.out / "results.jsonl"
     train, test = load()
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
     for start in options.start:
         for name, comparison in COMPARISONS[start].items():
             if options.arms and name not in options.arms:
                 continue
             done = {one["seed"] for one in read(results) if of(one, start, name)}
-            missing = [seed for seed in range(options.seeds) if seed not in done]
+            missing = [seed for seed in seeds if seed not in done]
             for first in range(0, len(missing), options.side_by_side):
-                seeds = missing[first : first + options.side_by_side]
-                run(results, start, name, comparison, seeds, train, test)
+                group = missing[first : first + options.side_by_side]
+                run(results, start, name, comparison, group, train, test)
 
 
 def run(

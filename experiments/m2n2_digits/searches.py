@@ -48,7 +48,7 @@ class Result:
     score: float
 
     @classmethod
-    def of(cls, scores: NDArray[Any], solved: NDArray[np.bool_], finite: bool) -> Result:
+    def of(cls, scores: NDArray[Any], solved: NDArray[np.bool_], *, finite: bool) -> Result:
         """Return what became of an individual whose weights are finite, or not."""
         if not finite:
             return cls(None, solved, 0.0, 0.0)

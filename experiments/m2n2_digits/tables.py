@@ -55,7 +55,7 @@ def main() -> None:
 def table(start: Start, results: Results) -> Iterable[str]:
     """Yield a line for each arm."""
     yield (
-        f"| {BUDGETS[start]:,} evaluations | paper's figure | single runs noted before | "
+        f"| {BUDGETS[start]:,} evaluations | paper's figure | published code, single runs | "
         "test: mean ± 95 % | sd | lowest to highest | train | minus published settings | n |"
     )
     yield "|---|---|---|---|---|---|---|---|---|"

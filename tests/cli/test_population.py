@@ -48,6 +48,16 @@ def test_a_run_of_m2n2_from_check_to_export(bred, tmp_path):
     assert list((tmp_path / "front").glob("trial-*/lineage.yaml"))
 
 
+def test_a_space_file_beside_a_study_in_another_folder(bred, monkeypatch, tmp_path):
+    (tmp_path / "own.yaml").write_text("population: task_vectors\noperator: linear\n")
+    bred.study["space"] = "./own.yaml"
+    bred.write()
+    monkeypatch.chdir(tmp_path.parent)
+    code, out, err = bred("check", f"{tmp_path.name}/study.yaml")
+    assert code == 0, err
+    assert "2 founders, task vectors, linear" in out
+
+
 def test_founders_are_the_donors(bred, tmp_path):
     bred.study["budget"] = {"trials": 2}
     assert bred.run()[0] == 0

@@ -537,7 +537,8 @@ def test_a_task_on_which_all_donors_score_alike_ends_the_search(always):
     assert len(proposed(events)) == 4  # the donors, and a merge that was out already
     assert search.stop_reason() == (
         "cycle_qd: every founder has the same score on task 'task2', so nothing can be told apart "
-        "by it; give the range it may vary in: ranges: {task2: [low, high]}, or another objective"
+        "by it; start a new run with the range it may vary in, ranges: {task2: [low, high]}, or "
+        "with another objective"
     )
     assert search.ask(99) is None
     assert [(m.filled, m.places, m.champion) for m in search.tasks.maps()] == [(0, 225, None)] * 3
@@ -578,9 +579,11 @@ def test_the_archive_is_scaled_to_the_budget(n_tasks, budget, options, kind, pla
 # ------------------------------------------------------------------------------- the aggregate
 
 
+@pytest.mark.parametrize("preset", ["evomerge", "paper"])
 @pytest.mark.parametrize("temperature", [1.0, 0.05])
-def test_the_last_trial_is_the_softmax_blend_of_the_best_elites(temperature):
-    search = build(budget=60, temperature=temperature)
+def test_the_last_trial_is_the_softmax_blend_of_the_best_elites(temperature, preset):
+    """Of qualities as shares of the range that the donors span, or in the paper as they are."""
+    search = build(budget=60, temperature=temperature, preset=preset, mutation="none")
     events = run(search, 60, workers=4, order_seed=2)
     last = events[-2]
     assert isinstance(last, Asked)
@@ -590,12 +593,15 @@ def test_the_last_trial_is_the_softmax_blend_of_the_best_elites(temperature):
     assert waited
     assert {e.number for e in waited} == {59}
     # what the archives' best were then
-    watch = CycleQd.watch(3, objectives=tasks(3), budget=60)
-    for one in told(events)[:-1]:
-        watch.tell(one)
     completed = {one.number: [-cost for cost in one.costs] for one in told(events)[:-1]}
     best = [max(completed, key=lambda n: (completed[n][task], -n)) for task in range(3)]
-    f = np.array([completed[number][task] for task, number in enumerate(best)]) / temperature
+    f = np.array([completed[number][task] for task, number in enumerate(best)])
+    if preset == "evomerge":
+        donors = np.array([completed[number] for number in range(3)])
+        low = donors.min(axis=0) - 0.15 * abs(donors.min(axis=0))
+        high = donors.max(axis=0) + 0.15 * abs(donors.max(axis=0))
+        f = (f - low) / (high - low)
+    f = f / temperature
     beta = np.exp(f) / np.exp(f).sum()
     child = Offspring.read(last.proposal.genotype)
     expected = Counter()
@@ -729,7 +735,8 @@ def test_only_living_individuals_are_kept_in_full(archive, given):
         ({"cells": 1}, "cells: expected an integer >= 2, got 1"),
         ({"a_low": 0.9}, "a_low: expected at most a_high 0.8, got 0.9"),
         ({"a_low": 0}, "a_low: expected a number above 0, got 0"),
-        ({"mix_std": -1}, "mix_std: expected a number above 0, got -1"),
+        ({"ranges": [0, 1]}, "ranges: expected objective: [low, high] for each that has one"),
+        ({"mix_std": -1}, "mix_std: expected a number of at least 0, got -1"),
         ({"mix_mean": 0}, "mix_mean: expected a number above 0, got 0"),
         ({"svd_rate": "x"}, "svd_rate: expected a number above 0, got 'x'"),
         ({"svd_symmetric": 1}, "svd_symmetric: expected true or false, got 1"),

@@ -257,7 +257,9 @@ def _order(spec: PopulationSpec, context: SpaceContext, origin: Origin) -> Order
     try:
         return order_of(context.shape, spec.layout, spec.chromosomes)
     except RecipeError as error:
-        raise origin.error((), str(error)) from None
+        key, _, message = str(error).partition(": ")
+        known = key in ("layout", "chromosomes")
+        raise origin.error((key,) if known else (), message if known else str(error)) from None
 
 
 class Descent:
