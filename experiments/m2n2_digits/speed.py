@@ -14,13 +14,14 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
 def main() -> None:
-    """Measure and print the ratios."""
+    """Measure, print the ratios, and put them into the README."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--published", type=Path, required=True, help="checkout of natural_niches")
     parser.add_argument("--threads", type=int, default=2)
@@ -34,7 +35,9 @@ def main() -> None:
         parser.error("--clock cpu adds the time of all threads up; use it with --threads 1")
     _limit(options.threads)
     rates = measure(options)
-    print_table(options, rates)
+    from tables import publish  # noqa: PLC0415 -- after the threads are limited
+
+    publish("speed", table(options, rates))
 
 
 def _limit(threads: int) -> None:
@@ -83,27 +86,21 @@ def measure(options: argparse.Namespace) -> dict[str, list[float]]:
     return {name: found[1:] for name, found in rates.items()}
 
 
-def print_table(options: argparse.Namespace, rates: dict[str, list[float]]) -> None:
-    """Print markdown: ratios of rounds, their median and range."""
-    print(
-        f"threads: {options.threads}, {platform.machine()}; {options.clock} time; "
-        f"{options.rounds} rounds; {options.batch} children at a time\n"
+def table(options: argparse.Namespace, rates: dict[str, list[float]]) -> Iterable[str]:
+    """Yield markdown: ratios of the same round, their median and range."""
+    yield (
+        f"Cores: {options.threads}, {platform.machine()}; {options.clock} time; "
+        f"{options.rounds} rounds; {options.batch} children at a time."
     )
-    print("| evaluations a second, ours to theirs | median | lowest | highest | n |")
-    print("|---|---|---|---|---|")
+    yield ""
+    yield "| evaluations a second, ours to theirs | median | lowest | highest | n |"
+    yield "|---|---|---|---|---|"
     for name in sorted(set(rates) - {"ours"}):
         ratios = [one / other for one, other in zip(rates["ours"], rates[name], strict=True)]
-        print(
-            f"| published code, {name} | {median(ratios):.2f} | {min(ratios):.2f} | "
+        yield (
+            f"| published code, {name} | {statistics.median(ratios):.2f} | {min(ratios):.2f} | "
             f"{max(ratios):.2f} | {len(ratios)} |"
         )
-
-
-def median(values: Sequence[float]) -> float:
-    """Return the middle value."""
-    found = sorted(values)
-    half = len(found) // 2
-    return found[half] if len(found) % 2 else (found[half - 1] + found[half]) / 2
 
 
 if __name__ == "__main__":

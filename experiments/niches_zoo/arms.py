@@ -89,6 +89,9 @@ ARMS: Mapping[str, Arm] = {
     ),
     "m2n2-stored": Arm("M2N2, as published", STORED, {"optimizer": "m2n2", "preset": "paper"}),
     "cycle-qd": Arm("CycleQD, seeds' singular values", VECTORS, {"optimizer": "cycle_qd"}),
+    "cycle-qd-wide": Arm(
+        "CycleQD, w ~ N(1, .5)", VECTORS, {"optimizer": "cycle_qd", "mix_std": 0.5}
+    ),
     "cycle-qd-paper": Arm(
         "CycleQD, as in the paper", VECTORS, {"optimizer": "cycle_qd", "preset": "paper"}
     ),
