@@ -49,7 +49,10 @@ def main() -> None:
         for one in found:
             if one["start"] == start:
                 results.setdefault(one["arm"], {})[one["seed"]] = one
-        publish(start, [*table(start, results), "", *curves(start, results)])
+        publish(
+            start,
+            [*table(start, results), "", *against_code(results), *curves(start, results)],
+        )
 
 
 def table(start: Start, results: Results) -> Iterable[str]:
@@ -77,6 +80,21 @@ def table(start: Start, results: Results) -> Iterable[str]:
             f"{deviation(test)} | {min(test):.1f} to {max(test):.1f} | {np.mean(train):.1f} | "
             f"{gain} | {len(test)} |"
         )
+
+
+def against_code(results: Results) -> Iterable[str]:
+    """Yield what our arms gain over the published code's own runs from the same founders."""
+    theirs = results.get("published_code", {})
+    for name, words in (("published", "Our port"), ("best", "The best settings found")):
+        ours = results.get(name, {})
+        shared = sorted(set(ours) & set(theirs))
+        if shared:
+            gains = [ours[seed]["test"] - theirs[seed]["test"] for seed in shared]
+            yield (
+                f"{words} minus the published code's own runs from the same founders: "
+                f"{interval(gains)} (n = {len(gains)})."
+            )
+            yield ""
 
 
 def curves(start: Start, results: Results) -> Iterable[str]:
