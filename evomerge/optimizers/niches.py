@@ -27,6 +27,7 @@ distance from its worst to its best score, scores being counted from the worst."
 Vector: TypeAlias = NDArray[np.float64]
 
 _EPS = 1e-12
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ class NicheArchive:
             capacity = capacity / self._each(np.where(sums > 0, sums, 1.0))
         if self._formula == "released":
             divisor = np.where(taken > 0, taken, 1.0) ** exponent
+            divisor = np.maximum(divisor, _TINY)  # a power of next to nothing may be 0
         else:
             divisor = taken**exponent + _EPS
         worth: Vector = capacity / divisor

@@ -63,8 +63,8 @@ def by_hand(rows, alpha, formula, capacity, member=None):
 
 SCORES = {
     "binary": st.sampled_from([0.0, 1.0]),
-    "max": st.floats(0, 1, allow_subnormal=False),
-    "range": st.floats(-3, 3, allow_subnormal=False),
+    "max": st.floats(0, 1).map(lambda score: round(score, 9)),
+    "range": st.floats(-3, 3).map(lambda score: round(score, 9)),
 }
 
 
@@ -303,3 +303,12 @@ def test_one_objective_has_nothing_to_be_balanced_with():
         for number, row in enumerate(rows):
             archive.offer(number, row, (8,))
     assert (plain.fitness() == balanced.fitness()).all()
+
+
+@pytest.mark.parametrize("formula", ["paper", "released"])
+def test_scores_next_to_nothing_divide_by_no_zero(formula):
+    archive = NicheArchive(4, alpha=2.0, formula=formula)
+    for number, score in enumerate((0.0, 1.9e-260, 1.0)):
+        archive.offer(number, np.array([score, 1e-300]))
+    assert np.isfinite(archive.fitness()).all()
+    assert np.isfinite(archive.attraction(0)).all()
