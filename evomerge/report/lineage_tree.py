@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from evomerge.journal import Event
+from evomerge.optimizers.known_points import SEED
 from evomerge.recipe.lineage import Donor
 from evomerge.recipe.table import Table, mixed
 from evomerge.report.population import Population, Stretch
@@ -142,7 +143,9 @@ def family_tree(
         for number, genotype in genotypes.items()
     }
     names = {
-        number: _founder_name(genotypes[number]) for number, one in read.items() if one is None
+        number: _founder_name(genotypes[number], asked[number]["origin"])
+        for number, one in read.items()
+        if one is None
     }
     founders = tuple(dict.fromkeys(names.values()))
     shares, tables = _shares(read, names, founders, wanted)
@@ -226,9 +229,10 @@ def dominance(shares: Mapping[str, float]) -> dict[str, float]:
     return {name: abs(share) / total if total else even for name, share in shares.items()}
 
 
-def _founder_name(genotype: Genotype) -> str:
+def _founder_name(genotype: Genotype, origin: str) -> str:
+    """Name a donor as the study does, and what another stage found by its trial there."""
     kind, what = genotype
-    return str(what) if kind == DONOR else f"found recipe {what}"
+    return str(what) if kind == DONOR else origin.removeprefix(SEED)
 
 
 def _described(mutation: Mutation) -> dict[str, Any]:

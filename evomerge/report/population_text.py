@@ -34,7 +34,7 @@ def population_lines(
                 yield f"{_INDENT}{owners}"
         else:
             best = _best(one, metrics)
-            clipped = f"; {one.clipped} clipped" if one.clipped else ""
+            clipped = f"; {one.clipped} clipped, widen 'ranges'" if one.clipped else ""
             yield f"{where}{_filled(one, 'cells' if one.bins else 'places')}{best}{clipped}"
 
 
