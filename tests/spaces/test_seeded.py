@@ -233,6 +233,11 @@ def test_what_cannot_be_brought_over_is_refused_by_name():
         seeded(load_space({"population": "task_vectors"}, few), {"x": recipe}, few)
     with pytest.raises(SpaceError, match=r"draws on '/base'.*population: task_vectors"):
         seeded(load_space({"population": "weights"}, CONTEXT), {"x": recipe}, CONTEXT)
+    averaged = {"merge_method": "linear", "base": "input", "genes": {"weight": {"range": [0.1, 1]}}}
+    with_base = load_space(averaged, CONTEXT)
+    recipe_with_base = with_base.decode(with_base.domain.initial)
+    with pytest.raises(SpaceError, match=r"draws on '/base'"):
+        seeded(load_space({"population": "weights"}, CONTEXT), {"x": recipe_with_base}, CONTEXT)
     path = Recipe.model_validate(
         {"merge_method": "passthrough", "models": [{"model": "/a"}], "path": {"hops": [[0, 0]]}}
     )

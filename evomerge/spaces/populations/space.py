@@ -26,7 +26,7 @@ from evomerge.types import Genotype
 class PopulationSpace:
     """A `Space` whose genotypes name their parents by trial number.
 
-    Founders decode alone; everybody else in a family, see `family`.
+    Founders decode alone, everybody else in the book of a search, see `descent`.
 
     Args:
         spec: the declaration.
@@ -116,7 +116,8 @@ class PopulationSpace:
             for column, node in enumerate(found.models)
             if column and node not in donors and found.weights[:, column].any()
         ]
-        if self.spec.population == "weights" and found.relative and base not in donors:
+        based = found.relative or found.weights[:, 0].any()
+        if self.spec.population == "weights" and based and base not in donors:
             strangers.append(str(base))
         if strangers:
             raise self._origin.error(
