@@ -270,7 +270,7 @@ def _reported(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if not isinstance(error, sqlite3.OperationalError):
+        if type(error) is sqlite3.DatabaseError:
             raise JournalError(
                 f"{folder / DATABASE} is damaged: {error}; restore it from a backup"
             ) from error

@@ -8,6 +8,8 @@ element and donor, bought too little when measured.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -30,6 +32,7 @@ class Memory:
         self._limit = limit_bytes
         self._used = 0
         self._lent = 0
+        self._reclaim: Callable[[int], None] = lambda _: None
         self._kept: dict[tuple[Checkpoint, str], Tensor] = {}
 
     @property
@@ -40,6 +43,10 @@ class Memory:
     def lend(self, size: int) -> None:
         """Count bytes that somebody else keeps here, or gives back where negative."""
         self._lent += size
+
+    def lend_to(self, reclaim: Callable[[int], None]) -> None:
+        """Name who gives lent bytes back when inputs need them; told how many are missing."""
+        self._reclaim = reclaim
 
     def load(self, checkpoint: Checkpoint, name: str, *, keep: bool = True) -> Tensor:
         """Return a tensor of a checkpoint on the device, in its stored dtype; read-only.
@@ -57,6 +64,8 @@ class Memory:
         size = tensor.numel() * tensor.element_size()
         # A tensor that was not copied is the file itself: keeping it would gain nothing.
         keep &= tensor is not source and checkpoint.constant
+        if keep and size > self.spare:
+            self._reclaim(size - self.spare)
         if keep and size <= self.spare:
             self._kept[key] = tensor
             self._used += size

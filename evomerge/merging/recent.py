@@ -17,12 +17,15 @@ class Recent:
     to the same bits.
 
     Args:
-        memory: holds inputs on the same device; together they keep within its limit.
+        memory: holds inputs on the same device; together they keep within its limit, and inputs
+            go first.
     """
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._kept: OrderedDict[Hashable, tuple[Tensor, ...]] = OrderedDict()
+        self._used = 0
+        memory.lend_to(self._give_back)
 
     def get(self, key: Hashable) -> tuple[Tensor, ...] | None:
         """Return what was put under a key, if it is still here; read-only."""
@@ -36,12 +39,22 @@ class Recent:
         if key in self._kept:
             return
         size = _size(tensors)
-        while self._kept and size > self._memory.spare:
+        if size > self._memory.spare + self._used:
+            return
+        self._give_back(size - self._memory.spare)
+        self._kept[key] = tensors
+        self._count(size)
+
+    def _give_back(self, size: int) -> None:
+        """Drop the longest unused results until so many bytes are free, or nothing is left."""
+        before = self._used
+        while self._kept and before - self._used < size:
             _, dropped = self._kept.popitem(last=False)
-            self._memory.lend(-_size(dropped))
-        if size <= self._memory.spare:
-            self._kept[key] = tensors
-            self._memory.lend(size)
+            self._count(-_size(dropped))
+
+    def _count(self, size: int) -> None:
+        self._used += size
+        self._memory.lend(size)
 
 
 def _size(tensors: tuple[Tensor, ...]) -> int:

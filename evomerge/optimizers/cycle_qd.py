@@ -319,9 +319,8 @@ class CycleQd:
             return None
         name = self.tasks.flat[0]
         return (
-            f"cycle_qd: every founder has the same score on task '{name}', so nothing can be told "
-            f"apart by it; start a new run with the range it may vary in, ranges: "
-            f"{{{name}: [low, high]}}, or with another objective"
+            f"cycle_qd: task '{name}' is 0 for all who could decide its range, so there is none to "
+            f"cut into bins; start a new run with ranges: {{{name}: [low, high]}}"
         )
 
     @property

@@ -15,8 +15,10 @@ def draw(chances: Chances, random: np.random.Generator) -> int:
         chances: not negative, in any unit, shape (n,).
         random: source of one number.
     """
-    bounds = np.cumsum(chances if chances.any() else np.ones(len(chances)))
-    return int(np.searchsorted(bounds, random.random() * bounds[-1], "right"))
+    chances = chances if chances.any() else np.ones(len(chances))
+    bounds = np.cumsum(chances)
+    place = int(np.searchsorted(bounds, random.random() * bounds[-1], "right"))
+    return min(place, int(np.flatnonzero(chances)[-1]))  # next to nothing may round up to all
 
 
 def draw_pair(chances: Chances, random: np.random.Generator) -> tuple[int, int]:

@@ -165,15 +165,9 @@ class NicheArchive:
     def _worth_now(self, exponent: float) -> Vector:
         shares = self._shares()
         taken = shares.sum(axis=0)
-        kinds = self.capacities
-        if set(kinds) == {"binary"}:
-            capacity = np.ones(shares.shape[1])
-        else:
-            capacity = shares.max(axis=0)
-            capacity[self._each([kind == "binary" for kind in kinds])] = 1.0
-        if self._balanced and len(self._lengths) > 1:
-            sums = np.add.reduceat(capacity, self._starts)
-            capacity = capacity / self._each(np.where(sums > 0, sums, 1.0))
+        capacity = self._capacity_of(shares)
+        if self._weighs_groups:
+            capacity = capacity / self._each(self._lengths)
         if self._formula == "released":
             divisor = np.where(taken > 0, taken, 1.0) ** exponent
             divisor = np.maximum(divisor, _TINY)  # a power of next to nothing may be 0
@@ -181,6 +175,19 @@ class NicheArchive:
             divisor = taken**exponent + _EPS
         worth: Vector = capacity / divisor
         return worth
+
+    def _capacity_of(self, shares: Vector) -> Vector:
+        """Return how much there is of each example, shape (n_examples,)."""
+        kinds = self.capacities
+        if set(kinds) == {"binary"}:
+            return np.ones(shares.shape[1])
+        capacity: Vector = shares.max(axis=0)
+        capacity[self._each([kind == "binary" for kind in kinds])] = 1.0
+        return capacity
+
+    @property
+    def _weighs_groups(self) -> bool:
+        return self._balanced and len(self._lengths) > 1
 
     @staticmethod
     def _totals(points: Vector, worth: Vector) -> Vector:
@@ -206,7 +213,7 @@ class NicheArchive:
 
     def _total(self, scores: Vector) -> float:
         """Return what a champion is chosen by: the sum, or of balanced groups the sum of means."""
-        if not self._balanced or len(self._lengths) == 1:
+        if not self._weighs_groups:
             return float(scores.sum())
         return float((np.add.reduceat(scores, self._starts) / self._lengths).sum())
 
@@ -230,13 +237,17 @@ class NicheArchive:
                 self._found[group] = "range"
 
     def _shares(self) -> Vector:
-        """Return the scores that compete, none below 0."""
-        scores, kinds = self.scores, self.capacities
-        if "range" not in kinds:
-            return scores
-        ranged = self._each([kind == "range" for kind in kinds])
-        shares: Vector = scores - scores.min(axis=0) * ranged
-        return shares
+        """Return what competes: scores of at least 0, of balanced groups without a unit."""
+        shares, kinds = self.scores, self.capacities
+        if "range" in kinds:
+            ranged = self._each([kind == "range" for kind in kinds])
+            shares = shares - shares.min(axis=0) * ranged
+        if not self._weighs_groups or set(kinds) == {"binary"}:
+            return shares
+        # in units of what there is of an example of the objective, on average
+        means = np.add.reduceat(self._capacity_of(shares), self._starts) / self._lengths
+        scaled: Vector = shares / self._each(np.where(means > 0, means, 1.0))
+        return scaled
 
 
 class Niches:

@@ -40,6 +40,7 @@ class NicheMap:
         bounds: lowest and highest value of each axis.
         bins: cells along each axis; empty without a grid.
         clipped: individuals that lay outside the bounds and were counted at the edge.
+        note: what a reader should know of it; '' for nothing.
         champion: the best individual ever, whether or not it is a member; None before any.
     """
 
@@ -51,6 +52,7 @@ class NicheMap:
     bounds: tuple[tuple[float, float], ...] = ()
     bins: tuple[int, ...] = ()
     clipped: int = 0
+    note: str = ""
     champion: int | None = None
 
     @property

@@ -52,8 +52,9 @@ class TaskArchives:
 
     Attributes:
         archives: one a task; empty while there is nobody to decide the ranges, or a range is empty.
-        flat: names of objectives that cannot be a measure: no range is given, and all who decide
-            it have the same score.
+        flat: names of objectives whose range is empty: 0 for all who decide it.
+        alike: names of objectives on which all founders score alike, and no range is given, so that
+            it is a guess.
     """
 
     needs_examples = False
@@ -80,6 +81,7 @@ class TaskArchives:
         self._ranges: tuple[Range, ...] = ()
         self.archives: tuple[Archive, ...] = ()
         self.flat: tuple[str, ...] = ()
+        self.alike: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -155,18 +157,18 @@ class TaskArchives:
         ]
         if not deciding:
             return False
-        before = self._ranges, self.flat
+        before = self._ranges
         columns = dict(zip(self._names, zip(*deciding, strict=True), strict=True))
         self._ranges = tuple(
             self._given.get(name) or derived_range(column) for name, column in columns.items()
         )
-        self.flat = tuple(
+        self.flat = tuple(name for name, (low, high) in self.ranges.items() if low >= high)
+        self.alike = tuple(
             name
-            for (name, column), (low, high) in zip(columns.items(), self._ranges, strict=True)
-            if name not in self._given
-            and (low >= high or (len(column) > 1 and min(column) == max(column)))
+            for name, column in columns.items()
+            if name not in self._given and len(column) > 1 and min(column) == max(column)
         )
-        return (self._ranges, self.flat) != before
+        return self._ranges != before
 
     def _fill(self) -> None:
         """Make archives of the present ranges and offer everybody."""
@@ -200,6 +202,13 @@ class TaskArchives:
         """Return what belongs to the other tasks."""
         return (*values[:task], *values[task + 1 :])
 
+    def _note(self, axes: Sequence[str]) -> str:
+        """Say which axes have a range that is a guess."""
+        names = [name for name in axes if name in self.alike]
+        if not names:
+            return ""
+        return f"all founders score alike on {' and '.join(names)}: give its range by 'ranges'"
+
     def _map(self, task: int) -> NicheMap:
         name, axes = self._names[task], self._others(self._names, task)
         bins = (self._bins,) * len(axes) if self._kind == "grid" else ()
@@ -228,6 +237,7 @@ class TaskArchives:
             bounds=self._others(self._ranges, task),
             bins=bins,
             clipped=archive.clipped,
+            note=self._note(axes),
             champion=None if best is None else best.solution,
         )
 

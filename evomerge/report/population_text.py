@@ -34,8 +34,9 @@ def population_lines(
                 yield f"{_INDENT}{owners}"
         else:
             best = _best(one, metrics)
+            note = f"; {one.note}" if one.note else ""
             clipped = f"; {one.clipped} clipped, widen 'ranges'" if one.clipped else ""
-            yield f"{where}{_filled(one, 'cells' if one.bins else 'places')}{best}{clipped}"
+            yield f"{where}{_filled(one, 'cells' if one.bins else 'places')}{best}{clipped}{note}"
 
 
 def _filled(one: NicheMap, places: str) -> str:

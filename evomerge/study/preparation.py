@@ -55,6 +55,7 @@ class Prepared(Outline):
         paths: the layer path each stage starts from, by its name, where it searches paths; for
             the dress rehearsal.
         needs_examples: an optimizer reads the scores of single examples.
+        nonnegative: these must not be negative.
     """
 
     evaluator: EvaluatorSpec
@@ -62,6 +63,7 @@ class Prepared(Outline):
     items: Mapping[str, int] = field(default_factory=dict, kw_only=True)
     paths: Mapping[str, Recipe] = field(default_factory=dict, kw_only=True)
     needs_examples: bool = field(default=False, kw_only=True)
+    nonnegative: bool = field(default=False, kw_only=True)
 
     def optimizer(self, part: Part, position: int = 0) -> Optimizer:
         """Build a fresh optimizer: same study, same part, same proposals.
@@ -158,6 +160,7 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         items={name: len(own["search"]) for name, own in found_items.items() if "search" in own},
         paths=paths,
         needs_examples=any(stage.needs.examples for stage in stages),
+        nonnegative=any(stage.needs.nonnegative for stage in stages),
     )
 
 

@@ -125,7 +125,8 @@ def rehearse(study: Prepared, workers: Executor) -> None:
     Raises:
         FitnessError: one of them cannot be scored; the message says why.
     """
-    by_example = ExampleIds([one.name for one in study.objectives])
+    names = [one.name for one in study.objectives]
+    by_example = ExampleIds(names, nonnegative=study.nonnegative)
     recipes = {"the base model": known_recipes(study.context)["base"]}
     for stage, path in study.paths.items():
         recipes[f"the first layer path{f' of stage {stage!r}' if stage else ''}"] = path

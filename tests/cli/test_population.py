@@ -162,6 +162,27 @@ def test_genes_and_populations_are_told_apart(bred):
     refused(bred, "optimizer: 'm2n2' breeds offspring of earlier trials and the space has genes")
 
 
+def test_cycle_qd_takes_its_tasks_one_by_one(bred):
+    bred.study["objectives"]["held"] = {
+        **bred.study["objectives"]["likely"],
+        "search": "holdout.jsonl",
+    }
+    for part in bred.study["objectives"].values():
+        part.pop("holdout", None)
+    bred.study["search"] = {"optimizer": "cycle_qd", "scalarize": "mean"}
+    refused(bred, "scalarize: 'cycle_qd' takes the objectives one by one; remove the key")
+
+
+def test_a_journal_of_other_bytes_is_called_damaged(bred, tmp_path):
+    assert bred.run()[0] == 0
+    for path in (tmp_path / "run").glob("journal.sqlite*"):
+        path.unlink()
+    (tmp_path / "run" / "journal.sqlite").write_bytes(b"garbage" * 1000)
+    code, _, err = bred("resume", "run")
+    assert code == 2
+    assert "is damaged: file is not a database; restore it from a backup" in err
+
+
 def test_batches_are_refused(bred):
     bred.study["objectives"]["likely"]["validation"] = 2
     bred.study["batches"] = {"items": 2, "trials": 4}

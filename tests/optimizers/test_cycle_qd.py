@@ -526,24 +526,36 @@ def test_the_same_when_nothing_ever_completes():
     assert {p.origin for p in list(proposed(events).values())[3:]} == {"cycle_qd:warmup"}
 
 
-@pytest.mark.parametrize("always", [0.0, 0.5])
-def test_a_task_on_which_all_donors_score_alike_ends_the_search(always):
+def test_a_task_that_is_zero_for_all_donors_ends_the_search():
     def scores(number, genotype):
-        return (0.1 * number + 0.2, 0.5 - 0.1 * number, always)
+        return (0.1 * number + 0.2, 0.5 - 0.1 * number, 0.0)
 
     search = build()
     assert search.stop_reason() is None
     events = run(search, 30, workers=2, scores=scores)
     assert len(proposed(events)) == 4  # the donors, and a merge that was out already
     assert search.stop_reason() == (
-        "cycle_qd: every founder has the same score on task 'task2', so nothing can be told apart "
-        "by it; start a new run with the range it may vary in, ranges: {task2: [low, high]}, or "
-        "with another objective"
+        "cycle_qd: task 'task2' is 0 for all who could decide its range, so there is none to cut "
+        "into bins; start a new run with ranges: {task2: [low, high]}"
     )
     assert search.ask(99) is None
     assert [(m.filled, m.places, m.champion) for m in search.tasks.maps()] == [(0, 225, None)] * 3
     given = build(ranges={"task2": [0, 1]})
     assert len(proposed(run(given, 30, workers=2, scores=scores))) == 30
+
+
+def test_a_task_on_which_all_donors_score_alike_is_said_and_searched():
+    def scores(number, genotype):
+        return (0.1 * number + 0.2, 0.5 - 0.01 * number, 0.5)
+
+    search = build()
+    assert len(proposed(run(search, 30, workers=2, scores=scores))) == 30
+    assert search.stop_reason() is None
+    note = "all founders score alike on task2: give its range by 'ranges'"
+    assert [one.note for one in search.tasks.maps()] == [note, note, ""]
+    given = build(ranges={"task2": [0, 1]})
+    run(given, 30, workers=2, scores=scores)
+    assert {one.note for one in given.tasks.maps()} == {""}
 
 
 @pytest.mark.parametrize(

@@ -312,3 +312,24 @@ def test_scores_next_to_nothing_divide_by_no_zero(formula):
         archive.offer(number, np.array([score, 1e-300]))
     assert np.isfinite(archive.fitness()).all()
     assert np.isfinite(archive.attraction(0)).all()
+
+
+@pytest.mark.parametrize("formula", ["paper", "released"])
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0, 2.0])
+def test_balanced_objectives_do_not_depend_on_a_unit(alpha, formula):
+    rows = np.random.default_rng(2).random((5, 20))
+    plain, scaled = (NicheArchive(9, alpha=alpha, formula=formula, balanced=True) for _ in range(2))
+    for number, row in enumerate(rows):
+        plain.offer(number, row, (10, 10))
+        scaled.offer(number, np.concatenate([row[:10], row[10:] * 1000]), (10, 10))
+    np.testing.assert_allclose(scaled.fitness(), plain.fitness(), rtol=1e-9)
+    np.testing.assert_allclose(scaled.attraction(2), plain.attraction(2), rtol=1e-9)
+
+
+def test_examples_counted_from_the_worst_are_always_held():
+    archive = NicheArchive(9)
+    archive.offer(0, np.array([-1.0, -2.0, -3.0]))
+    archive.offer(1, np.array([-1.0, -3.0, -1.0]))
+    assert archive.capacities == ("range",)
+    assert archive.owners()[1:].tolist() == [0, 1]
+    assert archive.owners()[0] in (0, 1)
