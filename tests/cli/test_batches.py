@@ -45,38 +45,44 @@ def test_batches_are_scored_and_their_best_compared(batched):
     assert code == 0, err
 
 
-def refused(world, *words):
+def refused(world):
+    """Check what must be refused in one line; returns that line."""
     code, _, err = world("check", world.write())
     assert code == 2
     assert len(err.strip().splitlines()) == 1, err
-    for word in words:
-        assert word in err
+    return err
 
 
 def test_batches_larger_than_the_search_items_are_refused(batched):
     batched.study["batches"]["items"] = 5
-    refused(batched, "batches.items: 5 is more than the 4 search items of objective 'likely'")
+    assert "batches.items: 5 is more than the 4 search items of objective 'likely'" in refused(
+        batched
+    )
 
 
 def test_validation_leaves_items_to_search_with(batched):
     batched.study["objectives"]["likely"]["validation"] = 6
-    refused(batched, "objectives.likely.validation: 6 of 6 search items leave none")
+    assert "objectives.likely.validation: 6 of 6 search items leave none" in refused(batched)
 
 
 def test_validation_items_are_no_others(batched):
     (batched.folder / "own.jsonl").write_text('{"prompt": "say 2:", "answer": "2"}\n')
     batched.study["objectives"]["likely"]["validation"] = "own.jsonl"
-    refused(batched, "objectives.likely.validation: 1 items are search items too")
+    assert "objectives.likely.validation: 1 items are search items too" in refused(batched)
 
 
 def test_optimizers_that_compare_batches_are_refused(batched):
     batched.study["search"] = {"optimizer": "nsga2"}
-    refused(batched, "batches: optimizer 'nsga2' compares", "use cat_cma, cma_wm or cma_es")
+    said = refused(batched)
+    assert "batches: optimizer 'nsga2' compares" in said
+    assert "use cat_cma, cma_wm or cma_es" in said
 
 
 def test_batches_need_an_objective_with_items(batched):
     del batched.study["objectives"]["likely"]
-    refused(batched, "study.yaml:", "batches: no objective has 'search' items")
+    said = refused(batched)
+    assert "study.yaml:" in said
+    assert "batches: no objective has 'search' items" in said
 
 
 def test_the_estimate_counts_a_batch_and_the_validations(batched):

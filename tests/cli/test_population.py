@@ -86,34 +86,36 @@ def test_a_run_of_cycle_qd_ends_with_the_aggregate(world, tmp_path):
     assert asked[-1].payload["origin"] == "cycle_qd:aggregate"
 
 
-def refused(world, *lines):
+def refused(world):
+    """Run what must be refused before anything is written; returns what the user reads."""
     code, out, err = world.run()
     assert code == 2, out
     assert "Traceback" not in err
-    for line in lines:
-        assert line in err
     assert not (world.folder / "run").exists()
+    return err
 
 
 def test_one_donor_is_refused(bred):
     del bred.study["models"]["donors"]["second"]
-    refused(bred, "a population needs at least two donors, the study has 1")
+    assert "a population needs at least two donors, the study has 1" in refused(bred)
 
 
 def test_equal_donors_are_refused_by_name(bred):
     bred.study["models"]["donors"]["second"] = bred.study["models"]["donors"]["first"]
-    refused(bred, "donors 'first' and 'second' are the same model; keep one")
+    assert "donors 'first' and 'second' are the same model; keep one" in refused(bred)
 
 
 def test_the_base_is_no_donor_of_task_vectors(bred):
     bred.study["models"]["donors"]["second"] = bred.study["models"]["base"]
-    refused(bred, "donor 'second' is the base itself and has no task vector")
+    assert "donor 'second' is the base itself and has no task vector" in refused(bred)
 
 
 def test_a_fitness_without_example_scores_is_refused(bred):
     (bred.folder / "mine.py").write_text("def total(model):\n    return float(len(model.items))\n")
     bred.study["objectives"]["mine"] = {"fitness": "./mine.py:total", "search": "search.jsonl"}
-    refused(bred, "objective 'mine'", "no score for each; return FitnessResult(metrics,")
+    said = refused(bred)
+    assert "objective 'mine'" in said
+    assert "no score for each; return FitnessResult(metrics," in said
 
 
 def test_examples_under_changing_ids_are_refused(bred):
@@ -129,12 +131,14 @@ def test_examples_under_changing_ids_are_refused(bred):
         "fitness": "./mine.py:drifting",
         "search": "search.jsonl",
     }
-    refused(bred, "objective 'mine': the scored examples changed from candidate to candidate")
+    assert "objective 'mine': the scored examples changed from candidate to candidate" in refused(
+        bred
+    )
 
 
 def test_cycle_qd_needs_two_tasks(bred):
     bred.study |= {"space": "cycleqd", "search": {"optimizer": "cycle_qd"}}
-    refused(bred, "'cycle_qd' needs two or more objectives and the study has 1")
+    assert "'cycle_qd' needs two or more objectives and the study has 1" in refused(bred)
 
 
 @pytest.mark.parametrize(
@@ -152,14 +156,20 @@ def test_cycle_qd_needs_two_tasks(bred):
 )
 def test_a_space_that_means_nothing_is_refused(bred, change, message):
     bred.study["space"] = {"population": "task_vectors", **change}
-    refused(bred, message)
+    assert message in refused(bred)
 
 
 def test_genes_and_populations_are_told_apart(bred):
     bred.study["search"] = {"optimizer": "nsga2"}
-    refused(bred, "optimizer: 'nsga2' varies genes and a population has none; use m2n2 or cycle_qd")
+    assert (
+        "optimizer: 'nsga2' varies genes and a population has none; use m2n2 or cycle_qd"
+        in refused(bred)
+    )
     bred.study |= {"space": "task_arithmetic", "search": {"optimizer": "m2n2"}}
-    refused(bred, "optimizer: 'm2n2' breeds offspring of earlier trials and the space has genes")
+    assert (
+        "optimizer: 'm2n2' breeds offspring of earlier trials and the space has genes"
+        in refused(bred)
+    )
 
 
 def test_cycle_qd_takes_its_tasks_one_by_one(bred):
@@ -170,7 +180,7 @@ def test_cycle_qd_takes_its_tasks_one_by_one(bred):
     for part in bred.study["objectives"].values():
         part.pop("holdout", None)
     bred.study["search"] = {"optimizer": "cycle_qd", "scalarize": "mean"}
-    refused(bred, "scalarize: 'cycle_qd' takes the objectives one by one; remove the key")
+    assert "scalarize: 'cycle_qd' takes the objectives one by one; remove the key" in refused(bred)
 
 
 def test_a_journal_of_other_bytes_is_called_damaged(bred, tmp_path):
@@ -186,4 +196,4 @@ def test_a_journal_of_other_bytes_is_called_damaged(bred, tmp_path):
 def test_batches_are_refused(bred):
     bred.study["objectives"]["likely"]["validation"] = 2
     bred.study["batches"] = {"items": 2, "trials": 4}
-    refused(bred, "optimizer 'm2n2' compares candidates of different batches")
+    assert "optimizer 'm2n2' compares candidates of different batches" in refused(bred)
