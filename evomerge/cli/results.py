@@ -136,8 +136,8 @@ def _archives(run: Path, events: Sequence[Event]) -> _Archives:
     genotypes = (event.payload["genotype"] for event in events if event.kind == "asked")
     if not any(genotype and isinstance(genotype[0], str) for genotype in genotypes):
         return _Archives()
-    from evomerge.report.population import population_document, populations  # noqa: PLC0415
-    from evomerge.report.population_text import population_lines  # noqa: PLC0415
+    from evomerge.report.populations.population import population_document, populations  # noqa: PLC0415
+    from evomerge.report.populations.text import population_lines  # noqa: PLC0415
 
     metrics = {
         event.trial: event.payload["metrics"]

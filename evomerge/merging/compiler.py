@@ -14,7 +14,7 @@ from evomerge.errors import CheckpointError
 from evomerge.merging.checkpoint import Checkpoint, is_adapter, open_checkpoint, resolve_folder
 from evomerge.merging.compute import MergedCheckpoint
 from evomerge.merging.folding import lay_out_path, lower, require_range
-from evomerge.merging.lineage import Orders, with_lineage
+from evomerge.merging.lineages.parts import Orders, with_lineage
 from evomerge.merging.memory import Memory
 from evomerge.merging.method import Method, load_method
 from evomerge.merging.methods.lineage import LINEAGE_METHOD

@@ -14,7 +14,7 @@ from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.compiler import Compiler
 from evomerge.merging.compute import compute, require_finite
 from evomerge.merging.folder import write_folder
-from evomerge.merging.inner_products import ModelProducts
+from evomerge.merging.lineages.inner_products import ModelProducts
 from evomerge.merging.memory import Memory
 from evomerge.merging.plan import Plan, TensorMerge
 from evomerge.merging.statistics import delta_statistics

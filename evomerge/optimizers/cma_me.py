@@ -11,8 +11,8 @@ Sources: Fontaine et al. 2020, arXiv 1912.02400, for CMA-ME; Fontaine and Nikola
 2205.10752, for CMA-MAE; pyribs, Tjanaka et al. 2023. What is ours around them:
 
 - The known points are evaluated first. They enter the archive, their best is the first mean, and
-  ranges follow from them as in `evomerge.optimizers.task_archives`. Where all of them failed, or an
-  objective was 0 for all, uniform points follow until there is a range to cut into bins; if the
+  ranges follow from them, see `evomerge.optimizers.archives.ranges`. Where all of them failed, or
+  an objective was 0 for all, uniform points follow until there is a range to cut into bins; if the
   objective is still 0 for everybody, the search ends and says so.
 - Points outside the unit cube are reflected into it; pyribs would draw until all coordinates are
   inside, which in many dimensions or near a corner never happens.
@@ -34,12 +34,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evomerge.errors import ConfigError, MissingExtra, SpaceError, nearest
+from evomerge.optimizers.archives.ranges import Range, derived_range, quality_ranges
 from evomerge.optimizers.arguments import checked_domain, flag, integer, number
 from evomerge.optimizers.costs import bounded
 from evomerge.optimizers.generation import Generation, Generational
 from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.protocol import Needs, Proposal
-from evomerge.optimizers.task_archives import Range, derived_range, quality_ranges
 from evomerge.spaces.domain import Domain
 from evomerge.types import Objective, Trial
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evomerge.journal import Event
 from evomerge.pareto import REFERENCE, Anchors, running_hypervolume
 from evomerge.report.front import BASE, DONOR_PREFIX
-from evomerge.report.population import recorded_objectives, stretches
+from evomerge.report.populations.population import recorded_objectives, stretches
 from evomerge.types import Objective
 
 _CAUSES = 6

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from evomerge.report.html_page import panels, place_of
 from evomerge.report.palette import GREY, series
-from evomerge.report.population import Population
+from evomerge.report.populations.population import Population
 from evomerge.report.run_history import RunHistory
 from evomerge.report.run_plots import better, references
 

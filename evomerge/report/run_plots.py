@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from evomerge.report.front import BASE, DONOR_PREFIX
 from evomerge.report.labels import literal
 from evomerge.report.palette import GREY, PALE, series
-from evomerge.report.population import Population
+from evomerge.report.populations.population import Population
 from evomerge.report.run_history import RunHistory
 from evomerge.types import Objective
 

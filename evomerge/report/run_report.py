@@ -12,12 +12,12 @@ from pathlib import Path
 from evomerge.errors import RunDirectoryError
 from evomerge.journal import Event, read_events
 from evomerge.report.html_page import Section, page_of
-from evomerge.report.lineage_page import lineage_figure
-from evomerge.report.lineage_plot import draw_lineage
-from evomerge.report.lineage_tree import FamilyTree, family_tree, lineage_document
-from evomerge.report.niche_page import niche_figure
-from evomerge.report.niche_plots import draw_niches
-from evomerge.report.population import Population, Stretch, populations, stretches
+from evomerge.report.populations.lineage_page import lineage_figure
+from evomerge.report.populations.lineage_plot import draw_lineage
+from evomerge.report.populations.lineage_tree import FamilyTree, family_tree, lineage_document
+from evomerge.report.populations.niche_page import niche_figure
+from evomerge.report.populations.niche_plots import draw_niches
+from evomerge.report.populations.population import Population, Stretch, populations, stretches
 from evomerge.report.run_history import RunHistory, run_history
 from evomerge.report.run_page import coverage_figure, progress_figure
 from evomerge.report.run_plots import draw_coverage, draw_progress

@@ -17,8 +17,8 @@ from cmaes import SepCMA
 from digits import N_WEIGHTS, Floats, Layout, order, places
 from numpy.typing import NDArray
 
-from evomerge.optimizers.examples import ScoreArray
-from evomerge.optimizers.m2n2 import M2n2
+from evomerge.optimizers.populations.examples import ScoreArray
+from evomerge.optimizers.populations.m2n2 import M2n2
 from evomerge.recipe.order import Granularity
 from evomerge.spaces.populations import DenseBreeding, GaussianMutation
 from evomerge.spaces.populations.dense import Noise, unit_normals

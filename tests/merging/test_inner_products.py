@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from evomerge.errors import CheckpointError
-from evomerge.merging import MergeEngine, inner_products
-from evomerge.merging.exact_sums import dot, precise_dot
+from evomerge.merging import MergeEngine
+from evomerge.merging.lineages import inner_products
+from evomerge.merging.lineages.exact_sums import dot, precise_dot
 from evomerge.recipe import ModelRef
 from tests.merging.flat import flat_order, lineage_recipe, merged, weights
 from tests.merging.tiny_models import llama

@@ -10,8 +10,8 @@ import numpy as np
 
 from evomerge.journal import Journal, outcome_to_json
 from evomerge.optimizers.archives import GridArchive
+from evomerge.optimizers.archives.watch import Niche, NicheMap
 from evomerge.optimizers.build import OPTIMIZERS
-from evomerge.optimizers.population import Niche, NicheMap
 from evomerge.optimizers.protocol import Needs, Proposal
 from evomerge.recipe.order import Block, Member, Order
 from evomerge.spaces.populations import DenseBreeding, GaussianMutation
@@ -20,7 +20,7 @@ from evomerge.types import Completed, Failed, Objective, Trial
 SIZE = 240
 TASKS = ("sort", "copy", "count")
 N_EXAMPLES = 24
-M2N2 = "evomerge.optimizers.m2n2:M2n2"
+M2N2 = "evomerge.optimizers.populations.m2n2:M2n2"
 GRIDS = "tests.report.populations:Grids"
 
 

@@ -11,9 +11,14 @@ import pytest
 
 from evomerge.errors import JournalError, PluginError
 from evomerge.journal import Journal, read_events
-from evomerge.optimizers.population import NicheMap
-from evomerge.report.population import Population, population_document, populations, stretches
-from evomerge.report.population_text import population_lines
+from evomerge.optimizers.archives.watch import NicheMap
+from evomerge.report.populations.population import (
+    Population,
+    population_document,
+    populations,
+    stretches,
+)
+from evomerge.report.populations.text import population_lines
 from tests.report.populations import GRIDS, M2N2, TASKS, write_population
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from evomerge.journal import read_events
-from evomerge.report.lineage_tree import dominance, family_tree, lanes, lineage_document
-from evomerge.report.population import populations, stretches
+from evomerge.report.populations.lineage_tree import dominance, family_tree, lanes, lineage_document
+from evomerge.report.populations.population import populations, stretches
 from tests.report.populations import GRIDS, M2N2, SIZE, write_population
 
 NAMES = ("d0", "d1", "d2")

@@ -13,14 +13,14 @@ from matplotlib.image import imread
 
 from evomerge.errors import RunDirectoryError
 from evomerge.journal import Journal, read_events
-from evomerge.optimizers.population import Niche, NicheMap
-from evomerge.report.lineage_plot import colour_of, line_width
-from evomerge.report.lineage_tree import Individual
-from evomerge.report.niche_grid import axis_pairs, edges, sheet
-from evomerge.report.niche_page import niche_figure
-from evomerge.report.niche_plots import draw_niches, graded
+from evomerge.optimizers.archives.watch import Niche, NicheMap
 from evomerge.report.palette import PALE, series, tint
-from evomerge.report.population import Population
+from evomerge.report.populations.lineage_plot import colour_of, line_width
+from evomerge.report.populations.lineage_tree import Individual
+from evomerge.report.populations.niche_grid import axis_pairs, edges, sheet
+from evomerge.report.populations.niche_page import niche_figure
+from evomerge.report.populations.niche_plots import draw_niches, graded
+from evomerge.report.populations.population import Population
 from evomerge.report.run_report import write_report
 from evomerge.types import Objective
 from tests.report.populations import GRIDS, M2N2, write_population

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evomerge.merging.lineages.segments import Piece, add_weighted
+from evomerge.merging.lineages.spectral import Factors, factors, normals, recomposed
 from evomerge.merging.method import Group, Method
 from evomerge.merging.random import Stream
 from evomerge.merging.recent import Recent
-from evomerge.merging.segments import Piece, add_weighted
-from evomerge.merging.spectral import Factors, factors, normals, recomposed
 from evomerge.recipe.lineage import Donor, Earlier, Gaussian, Input, Rebase, Spectral, SvdMutation
 
 
@@ -51,7 +51,7 @@ class TensorLineage:
     Attributes:
         tensor: its name, which names its random numbers.
         seed: of the recipe.
-        family: of its models, see `evomerge.merging.lineage.family_of`.
+        family: of its models, see `evomerge.merging.lineages.parts.family_of`.
         origin: 'base' sums task vectors and adds the base; 'zero' sums whole weights.
         nodes: in order; each made of those before it.
         digests: of each node that is not linear, by position: equal where all that it depends on

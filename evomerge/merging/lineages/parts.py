@@ -12,10 +12,10 @@ import numpy as np
 
 from evomerge.errors import CheckpointError, NonFiniteMerge, RecipeError
 from evomerge.merging.checkpoint import Checkpoint
+from evomerge.merging.lineages.segments import Piece
 from evomerge.merging.methods.lineage import MixPart, NodePart, TensorLineage
 from evomerge.merging.plan import TensorMerge
 from evomerge.merging.recent import Recent
-from evomerge.merging.segments import Piece
 from evomerge.merging.skeleton import node_key
 from evomerge.merging.tensor_shapes import tensor_shapes
 from evomerge.recipe.fingerprint import fingerprint

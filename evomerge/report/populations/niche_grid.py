@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from evomerge.optimizers.population import NicheMap
+from evomerge.optimizers.archives.watch import NicheMap
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A run's populations, rebuilt from its journal: archives as they stand, and as they came about.
 
-The optimizer's watch (`evomerge.optimizers.population`) learns the finished trials again, in the
-order in which the optimizer was told of them. No model is opened and no genotype decoded, so it
+The optimizer's watch (`evomerge.optimizers.archives.watch`) learns the finished trials again, in
+the order in which the optimizer was told of them. No model is opened and no genotype decoded, so it
 serves a run that is running, and one whose models are gone.
 """
 
@@ -15,8 +15,8 @@ from typing import Any, Protocol, cast, runtime_checkable
 from evomerge.errors import JournalError
 from evomerge.journal import Event, outcome_from_json
 from evomerge.journal.examples import Examples, read_examples
+from evomerge.optimizers.archives.watch import NicheMap, Watch
 from evomerge.optimizers.build import OPTIMIZERS
-from evomerge.optimizers.population import NicheMap, Watch
 from evomerge.types import Completed, Objective, Trial
 
 Holdings = Mapping[int, Mapping[str, int]]

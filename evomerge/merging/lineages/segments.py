@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evomerge.merging.unit_views import axis_view
+from evomerge.merging.lineages.unit_views import axis_view
 from evomerge.recipe.order import Member, Positions
 
 _CHUNK = 1 << 20  # elements whose intermediate results stay in a processor's cache

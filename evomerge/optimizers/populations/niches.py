@@ -16,8 +16,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from evomerge.optimizers.examples import ExampleScores
-from evomerge.optimizers.population import Niche, NicheMap
+from evomerge.optimizers.archives.watch import Niche, NicheMap
+from evomerge.optimizers.populations.examples import ExampleScores
 from evomerge.types import Completed, Objective, Trial
 
 Formula: TypeAlias = Literal["paper", "released"]

@@ -1,7 +1,7 @@
 """M2N2, model merging of natural niches (Abrantes et al. 2025, arXiv 2508.16204).
 
     evaluate the donors, then without end:
-        A ~ shared fitness;  B ~ attraction of A                     (evomerge.optimizers.niches)
+        A ~ shared fitness;  B ~ attraction of A                     (populations.niches)
         s ~ split points of the space;  w ~ Beta(a, a)
         child = A and B interpolated at w left of s, at 1 - w right of it;  mutation
         score it; whoever of the archive and the child has the lowest shared fitness leaves
@@ -23,9 +23,9 @@ import numpy as np
 
 from evomerge.errors import ConfigError
 from evomerge.optimizers.arguments import choice, flag, integer, not_negative, number, of_preset
-from evomerge.optimizers.drawing import draw
-from evomerge.optimizers.niches import Capacity, Formula, NicheArchive, Niches
 from evomerge.optimizers.pending import PendingTrials
+from evomerge.optimizers.populations.drawing import draw
+from evomerge.optimizers.populations.niches import Capacity, Formula, NicheArchive, Niches
 from evomerge.optimizers.protocol import Needs, Proposal
 from evomerge.spaces.populations import Breeding, GaussianMutation
 from evomerge.types import Genotype, Objective, Trial
@@ -67,7 +67,7 @@ class M2n2:
         archive_size: individuals held; by default 5 log10(budget), at least 4: 15 for the
             paper's 1,000 evaluations, 20 for its 10,000.
         alpha: strength of competition.
-        formula: 'paper' or 'released', see `evomerge.optimizers.niches`.
+        formula: 'paper' or 'released', see `populations.niches`.
         capacity: 'binary', 'max' or 'range'; 'auto' decides by the scores of each objective.
         balance: what weighs alike where there are several objectives: 'objectives', whatever
             their units and however many examples they have, or 'examples'.
@@ -155,7 +155,7 @@ class M2n2:
         balance: str | None = None,
         **_: Any,
     ) -> Niches:
-        """Return the archive by itself, see `evomerge.optimizers.population.Watch`."""
+        """Return the archive by itself, see `evomerge.optimizers.archives.watch.Watch`."""
         size = archive_size_for(budget) if archive_size is None else archive_size
         kind = _capacity(of_preset(_PRESETS, preset, "capacity", capacity))
         losses = [objective.name for objective in objectives if objective.goal == "minimize"]

@@ -26,12 +26,13 @@ import numpy as np
 
 from evomerge.errors import ConfigError
 from evomerge.optimizers.archives import MOST_CELLS
+from evomerge.optimizers.archives.ranges import quality_ranges
 from evomerge.optimizers.arguments import choice, flag, integer, not_negative, number, of_preset
-from evomerge.optimizers.drawing import draw_pair
-from evomerge.optimizers.elite_sampling import Sampler, weights
 from evomerge.optimizers.pending import PendingTrials
+from evomerge.optimizers.populations.drawing import draw_pair
+from evomerge.optimizers.populations.elite_sampling import Sampler, weights
+from evomerge.optimizers.populations.task_archives import TaskArchives, cells_for, kind_for
 from evomerge.optimizers.protocol import Needs, Proposal
-from evomerge.optimizers.task_archives import TaskArchives, cells_for, kind_for, quality_ranges
 from evomerge.spaces.populations import (
     Breeding,
     ChildSvdMutation,
@@ -92,7 +93,8 @@ class CycleQd:
         cells: of a 'cvt' archive, or the capacity of 'dominated_novelty'; by default scaled to
             the budget, 225 for the paper's 1,200 evaluations.
         edge_rule: to which cell a value on an edge belongs, 'upper' or 'lower'.
-        sampler: 'elite', 'elite-code' or 'random', see `evomerge.optimizers.elite_sampling`.
+        sampler: 'elite', 'elite-code' or 'random', see
+            `evomerge.optimizers.populations.elite_sampling`.
         a_low: smallest factor of an elite along an axis.
         a_high: largest one; 'elite-code' adds it to a_low instead.
         crossover: 'linear', the paper's; 'space' mates by the space's operator and angle, w2 /
@@ -238,7 +240,7 @@ class CycleQd:
         edge_rule: str | None = None,
         **_: Any,
     ) -> TaskArchives:
-        """Return the archives by themselves, see `evomerge.optimizers.population.Watch`."""
+        """Return the archives by themselves, see `evomerge.optimizers.archives.watch.Watch`."""
         if n_objectives < 2:
             raise ConfigError([f"cycle_qd: needs two tasks at least, got {n_objectives}"])
         if len(objectives) != n_objectives:

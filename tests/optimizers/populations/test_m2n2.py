@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomerge.errors import ConfigError
-from evomerge.optimizers.m2n2 import M2n2, archive_size_for
+from evomerge.optimizers.populations.m2n2 import M2n2, archive_size_for
 from evomerge.recipe.order import Block, Member, Order
 from evomerge.spaces.populations import DenseBreeding, GaussianMutation, Offspring
 from evomerge.testing.simulation import Told, drive, proposals, replay, trials

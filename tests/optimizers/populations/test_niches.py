@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evomerge.optimizers.examples import ExampleScores, ScoreArray
-from evomerge.optimizers.niches import NicheArchive, Niches
+from evomerge.optimizers.populations.examples import ExampleScores, ScoreArray
+from evomerge.optimizers.populations.niches import NicheArchive, Niches
 from evomerge.types import Completed, Failed, Objective, Trial
 
 SOLVED = {

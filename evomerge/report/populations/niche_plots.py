@@ -13,11 +13,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from evomerge.optimizers.population import NicheMap
+from evomerge.optimizers.archives.watch import NicheMap
 from evomerge.report.labels import literal
-from evomerge.report.niche_grid import axis_pairs, edges, sheet
 from evomerge.report.palette import GREY, HEAT
-from evomerge.report.population import Population
+from evomerge.report.populations.niche_grid import axis_pairs, edges, sheet
+from evomerge.report.populations.population import Population
 from evomerge.report.run_plots import better, figure_of, part_of, save, shared_range, title
 from evomerge.types import Objective
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from evomerge.optimizers.population import Niche, NicheMap
-from evomerge.report.population import Population
+from evomerge.optimizers.archives.watch import Niche, NicheMap
+from evomerge.report.populations.population import Population
 
 _LISTED = 5
 _INDENT = " " * 12

@@ -17,7 +17,7 @@ from evomerge.journal import Event
 from evomerge.optimizers.known_points import SEED
 from evomerge.recipe.lineage import Donor
 from evomerge.recipe.table import Table, mixed
-from evomerge.report.population import Population, Stretch
+from evomerge.report.populations.population import Population, Stretch
 from evomerge.spaces.populations.genotypes import (
     DONOR,
     FOUND,

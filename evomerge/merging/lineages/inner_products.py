@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evomerge.errors import CheckpointError
-from evomerge.merging.exact_sums import dot, precise_dot
-from evomerge.merging.lineage import require_order
+from evomerge.merging.lineages.exact_sums import dot, precise_dot
+from evomerge.merging.lineages.parts import require_order
+from evomerge.merging.lineages.unit_views import in_order
 from evomerge.merging.memory import Memory
 from evomerge.merging.method import Group
 from evomerge.merging.methods.lineage import TensorLineage, lineage_value
 from evomerge.merging.plan import Plan, TensorMerge
-from evomerge.merging.unit_views import in_order
 from evomerge.recipe.model import Node, Recipe, Source
 from evomerge.recipe.order import Block, Cut, Member, Order, Positions
 

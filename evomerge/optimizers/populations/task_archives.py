@@ -1,11 +1,10 @@
 """One archive for each task: quality is its metric, measures are those of all the others.
 
-Everybody is offered to every archive. Ranges of measures follow from the founders: from 15 % below
-the weakest to 15 % above the strongest, of their own absolute values. Metrics are counted so that
-larger is better: those of minimised objectives with the opposite sign.
+Everybody is offered to every archive. Ranges of measures follow from the founders, see
+`evomerge.optimizers.archives.ranges`. Metrics are counted so that larger is better: those of
+minimised objectives with the opposite sign.
 
-Source: Kuroki et al. 2025, arXiv 2410.14735; its rule of ranges is 85 % of the weakest to 115 % of
-the strongest expert, which is the same for metrics that are not negative.
+Source: Kuroki et al. 2025, arXiv 2410.14735.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from evomerge.errors import ConfigError, nearest
 from evomerge.optimizers.archives import (
     Archive,
     CvtArchive,
@@ -23,15 +21,13 @@ from evomerge.optimizers.archives import (
     GridArchive,
     Ranges,
 )
+from evomerge.optimizers.archives.ranges import Range, derived_range
+from evomerge.optimizers.archives.watch import Niche, NicheMap
 from evomerge.optimizers.costs import bounded
-from evomerge.optimizers.population import Niche, NicheMap
 from evomerge.spaces.populations.genotypes import is_founder
 from evomerge.types import Objective, Trial
 
 Kind: TypeAlias = Literal["grid", "cvt", "dominated_novelty"]
-Range: TypeAlias = tuple[float, float]
-
-MARGIN = 0.15
 _PUBLISHED_BUDGET, _PUBLISHED_CELLS = 1200, 15**2
 
 
@@ -48,7 +44,8 @@ class TaskArchives:
         bins: of a grid, along each measure.
         cells: of a Voronoi tessellation, or the capacity by dominated novelty.
         edge_rule: of a grid.
-        ranges: of some objectives by name, larger being better; see `quality_ranges`.
+        ranges: of some objectives by name, larger being better; see
+            `evomerge.optimizers.archives.ranges.quality_ranges`.
 
     Attributes:
         archives: one a task; empty while there is nobody to decide the ranges, or a range is empty.
@@ -240,53 +237,6 @@ class TaskArchives:
             note=self._note(axes),
             champion=None if best is None else best.solution,
         )
-
-
-def derived_range(values: Sequence[float]) -> Range:
-    """Return from 15 % below the lowest to 15 % above the highest, of their absolute values."""
-    low, high = min(values), max(values)
-    return low - MARGIN * abs(low), high + MARGIN * abs(high)
-
-
-def quality_ranges(
-    objectives: Sequence[Objective], ranges: Mapping[str, Sequence[float]] | None
-) -> dict[str, Range]:
-    """Return ranges given in the user's sign with the sign by which larger is better.
-
-    Raises:
-        ConfigError: there is no such objective, or a range is not [low, high].
-    """
-    goals = {objective.name: objective.goal for objective in objectives}
-    if not isinstance(ranges, Mapping | None):
-        raise ConfigError(
-            [f"ranges: expected objective: [low, high] for each that has one, got {ranges!r}"]
-        )
-    found: dict[str, Range] = {}
-    problems = []
-    for name, pair in (ranges or {}).items():
-        if name not in goals:
-            problems.append(f"ranges: there is no objective '{name}'; {nearest(name, goals)}")
-        elif not _is_range(pair):
-            problems.append(f"ranges.{name}: expected [low, high] with low < high, got {pair!r}")
-        else:
-            low, high = float(pair[0]), float(pair[1])
-            found[name] = (low, high) if goals[name] == "maximize" else (-high, -low)
-    if problems:
-        raise ConfigError(problems)
-    return found
-
-
-def _is_range(pair: object) -> bool:
-    return (
-        isinstance(pair, Sequence)
-        and not isinstance(pair, str)
-        and len(pair) == 2
-        and all(
-            isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end)
-            for end in pair
-        )
-        and pair[0] < pair[1]
-    )
 
 
 def kind_for(archive: str, bins: int, n_measures: int, budget: int | None) -> Kind:

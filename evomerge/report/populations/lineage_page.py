@@ -10,9 +10,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from evomerge.report.lineage_plot import colour_of, line_width
-from evomerge.report.lineage_tree import FamilyTree, lanes
 from evomerge.report.palette import GREY, series
+from evomerge.report.populations.lineage_plot import colour_of, line_width
+from evomerge.report.populations.lineage_tree import FamilyTree, lanes
 
 _WEIGHTS = (0.0, 0.25, 0.5, 0.75)
 """Lower ends of the classes of weight whose lines have one width each."""

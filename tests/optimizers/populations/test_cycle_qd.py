@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from evomerge.errors import ConfigError
 from evomerge.optimizers.archives import GridArchive
-from evomerge.optimizers.cycle_qd import CycleQd
-from evomerge.optimizers.drawing import draw_pair
-from evomerge.optimizers.elite_sampling import pressures, weights
+from evomerge.optimizers.populations.cycle_qd import CycleQd
+from evomerge.optimizers.populations.drawing import draw_pair
+from evomerge.optimizers.populations.elite_sampling import pressures, weights
 from evomerge.recipe.lineage import Donor, Gaussian, Lineage, Mix, Spectral
 from evomerge.recipe.order import Block, Member, Order
 from evomerge.spaces.populations import DenseBreeding, Offspring, VirtualBreeding

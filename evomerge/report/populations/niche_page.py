@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from evomerge.optimizers.population import NicheMap
+from evomerge.optimizers.archives.watch import NicheMap
 from evomerge.report.html_page import panels, place_of
-from evomerge.report.niche_grid import axis_pairs, edges, sheet
-from evomerge.report.niche_plots import graded, headline, held_table
 from evomerge.report.palette import GREY
-from evomerge.report.population import Population
+from evomerge.report.populations.niche_grid import axis_pairs, edges, sheet
+from evomerge.report.populations.niche_plots import graded, headline, held_table
+from evomerge.report.populations.population import Population
 from evomerge.report.run_plots import better
 from evomerge.types import Objective
 

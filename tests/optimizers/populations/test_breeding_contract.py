@@ -3,7 +3,7 @@
 import pytest
 
 from evomerge.optimizers import build_optimizer
-from evomerge.optimizers.m2n2 import M2n2
+from evomerge.optimizers.populations.m2n2 import M2n2
 from evomerge.testing.breeding_contract import CHECKS, BreedingSubject, Litter
 
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from evomerge.report.labels import literal
-from evomerge.report.lineage_tree import FamilyTree, Individual, dominance, lanes
 from evomerge.report.palette import GREY, PALE, series, tint
+from evomerge.report.populations.lineage_tree import FamilyTree, Individual, dominance, lanes
 from evomerge.report.run_plots import plain, save, title
 
 _DPI = 150

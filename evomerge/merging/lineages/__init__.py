@@ -1,0 +1,1 @@
+"""What merging needs for individuals of populations: segments, singular values, inner products."""
