@@ -6,9 +6,9 @@
         1, 2    = two different elites of archive q                       (elite_sampling)
         tau     = (w1 tau_1 + w2 tau_2) / (w1 + w2)                       w ~ N(mix_mean, mix_std^2)
         tau_l  <- tau_l + U_q,l diag(rate * u * sigma_q,l) V_q,l^T        svd_seed
-               or U_l diag(w * sigma_l) V_l^T of the child's own tau_l    svd_child
+               or U_l diag(w * sigma_l) V_l^T of the child's own tau_l    svd_child   (variation)
         score on all K tasks, offer to all K archives                     (task_archives)
-    last        sum_k beta_k tau^(k)                                      beta = softmax(f_k / T)
+    last        sum_k beta_k tau^(k), beta = softmax(f_k / T)             (aggregation)
 
 Steady state: results may come in any order and from any number of workers. What is ours: while
 donors are still being scored random merges of two donors are proposed; an archive of one elite
@@ -18,7 +18,6 @@ flight. In the released code, and so with its preset, the cycle begins with the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,20 +26,20 @@ import numpy as np
 from evomerge.errors import ConfigError
 from evomerge.optimizers.archives import MOST_CELLS
 from evomerge.optimizers.archives.ranges import quality_ranges
-from evomerge.optimizers.arguments import choice, flag, integer, not_negative, number, of_preset
+from evomerge.optimizers.arguments import choice, integer, number, of_preset
 from evomerge.optimizers.pending import PendingTrials
+from evomerge.optimizers.populations.aggregation import Aggregation
 from evomerge.optimizers.populations.drawing import draw_pair
 from evomerge.optimizers.populations.elite_sampling import Sampler, weights
-from evomerge.optimizers.populations.task_archives import TaskArchives, cells_for, kind_for
-from evomerge.optimizers.protocol import Needs, Proposal
-from evomerge.spaces.populations import (
-    Breeding,
-    ChildSvdMutation,
-    GaussianMutation,
-    Mutation,
-    SeedSvdMutation,
+from evomerge.optimizers.populations.task_archives import (
+    TaskArchives,
+    cells_for,
+    kind_for,
 )
-from evomerge.types import Genotype, Objective, Trial
+from evomerge.optimizers.populations.variation import Variation
+from evomerge.optimizers.protocol import Needs, Proposal
+from evomerge.spaces.populations import Breeding
+from evomerge.types import Objective, Trial
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "evomerge": {
@@ -69,8 +68,6 @@ _PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 _SAMPLERS: dict[str, Sampler] = {"elite": "elite", "elite-code": "elite-code", "random": "random"}
-_AGGREGATE_EVERY = 100
-_LEAST_SUM = 0.1  # of w1 + w2, of mix_mean: below it the quotients say nothing
 
 
 class CycleQd:
@@ -179,44 +176,26 @@ class CycleQd:
         self._high = number("a_high", a_high, 0)
         if self._low > self._high:
             raise ConfigError([f"a_low: expected at most a_high {a_high!r}, got {a_low!r}"])
-        self._linear = choice("crossover", crossover, ("linear", "space")) == "linear"
-        self._mean = number("mix_mean", mix_mean, 0)
-        self._std = not_negative("mix_std", mix_std)
-        self._mutation = choice(
-            "mutation",
-            of_preset(_PRESETS, preset, "mutation", mutation),
-            ("svd_seed", "svd_child", "gauss", "none"),
+        self._variation = Variation(
+            domain,
+            crossover=crossover,
+            mix_mean=mix_mean,
+            mix_std=mix_std,
+            mutation=of_preset(_PRESETS, preset, "mutation", mutation),
+            svd_rate=svd_rate,
+            svd_symmetric=svd_symmetric,
+            svd_scale=svd_scale,
+            gauss_std=gauss_std,
         )
-        if self._mutation.startswith("svd") and not domain.task_vectors:
-            raise ConfigError(
-                [
-                    f"mutation: {self._mutation} changes singular values of task vectors, which "
-                    "this population has not; use population: task_vectors, or mutation: gauss "
-                    "or none"
-                ]
-            )
-        self._rate = number("svd_rate", svd_rate, 0)
-        self._symmetric = flag("svd_symmetric", svd_symmetric)
-        self._scale = number("svd_scale", svd_scale, 0)
-        self._gauss_std = number("gauss_std", gauss_std, 0)
         self._flip = integer("flip_interval", flip_interval, 1)
         self._first = 1 if preset == "released" else 0
-        word = choice(
-            "aggregation",
+        self._aggregation = Aggregation(
             of_preset(_PRESETS, preset, "aggregation", aggregation),
-            ("softmax", "none"),
+            temperature,
+            of_preset(_PRESETS, preset, "softmax_of", softmax_of),
+            aggregate_every,
+            budget,
         )
-        self._aggregates = word == "softmax"
-        self._temperature = number("temperature", temperature, 0)
-        word = of_preset(_PRESETS, preset, "softmax_of", softmax_of)
-        self._by_range = choice("softmax_of", word, ("range", "metric")) == "range"
-        if aggregate_every is not None:
-            integer("aggregate_every", aggregate_every, 1)
-            if not self._aggregates:
-                raise ConfigError(["aggregate_every: goes with aggregation: softmax"])
-        self._budget = budget
-        unlimited = _AGGREGATE_EVERY if budget is None else None
-        self._every = unlimited if aggregate_every is None else aggregate_every
         self._pending = PendingTrials(n_objectives)
         self._founders: list[int] = []
         self._founders_told = 0
@@ -288,7 +267,7 @@ class CycleQd:
             seed = self._domain.seeds[self._asked]
             proposal = Proposal(seed.genotype, f"seed:{seed.name}")
             self._founders.append(trial_number)
-        elif self._aggregate_is_due:
+        elif self._aggregation.due(self._asked):
             if self._told < self._asked:
                 return None
             proposal = self._aggregate() or self._breed(trial_number)
@@ -329,28 +308,9 @@ class CycleQd:
     def _all_founders_told(self) -> bool:
         return self._founders_told == len(self._domain.seeds)
 
-    @property
-    def _aggregate_is_due(self) -> bool:
-        if not self._aggregates:
-            return False
-        last = self._budget is not None and self._asked == self._budget - 1
-        return last or (self._every is not None and (self._asked + 1) % self._every == 0)
-
     def _aggregate(self) -> Proposal | None:
         """Blend the best elites of all archives; None where they are one and the same."""
-        elites = {
-            task: best
-            for task, archive in enumerate(self.tasks.archives)
-            if (best := archive.best_elite) is not None
-        }
-        qualities = [one.objective for one in elites.values()]
-        if self._by_range:
-            qualities = [
-                self.tasks.share_of_range(task, quality)
-                for task, quality in zip(elites, qualities, strict=True)
-            ]
-        numbers = [one.solution for one in elites.values()]
-        shares = softmax_shares(numbers, qualities, self._temperature)
+        shares = self._aggregation.shares(self.tasks)
         if len(shares) < 2:
             return None
         genotype = self.family.blend(list(shares), list(shares.values()))
@@ -363,11 +323,13 @@ class CycleQd:
         self._bred += 1
         if self._all_founders_told and self.tasks.settled and self.tasks.archives:
             parents = self._select(task, random)
-            genotype = self._cross(parents, self._ratio(random), self._mutate(number, task, random))
+            ratio = self._variation.ratio(random)
+            mutation = self._variation.mutation(number, self._expert(task), random)
+            genotype = self._variation.cross(self.family, parents, ratio, mutation)
             return Proposal(genotype, f"cycle_qd:{self.tasks.names[task]}")
         first, second = random.permutation(len(self._founders))[:2]
         pair = self._founders[first], self._founders[second]
-        genotype = self._cross(pair, float(random.random()), None)
+        genotype = self._variation.cross(self.family, pair, float(random.random()), None)
         return Proposal(genotype, "cycle_qd:warmup")
 
     def _select(self, task: int, random: np.random.Generator) -> tuple[int, int]:
@@ -380,40 +342,8 @@ class CycleQd:
         first, second = draw_pair(weights(archive, self._sampler, self._low, self._high), random)
         return numbers[first], numbers[second]
 
-    def _ratio(self, random: np.random.Generator) -> float:
-        """Draw w2 / (w1 + w2)."""
-        while True:
-            w1, w2 = random.normal(self._mean, self._std, 2).tolist()
-            if abs(w1 + w2) >= _LEAST_SUM * self._mean:
-                return float(w2 / (w1 + w2))
-
-    def _cross(self, parents: tuple[int, int], ratio: float, mutation: Mutation | None) -> Genotype:
-        if self._linear:
-            return self.family.blend(parents, [1 - ratio, ratio], mutation)
-        ratios = [ratio] * self._domain.n_chromosomes
-        return self.family.cross(parents, ratios, None, mutation)
-
-    def _mutate(self, number: int, task: int, random: np.random.Generator) -> Mutation | None:
-        """Name the mutation of a child by its trial number."""
-        if self._mutation == "svd_seed":
-            donors = self._founders[: len(self._domain.donors)]
-            expert = self.tasks.expert(task, donors)
-            drawn = int(random.integers(len(donors)))
-            donor = drawn if expert is None else donors.index(expert)
-            return SeedSvdMutation(number, donor, self._rate, -1 if self._symmetric else 0)
-        if self._mutation == "svd_child":
-            return ChildSvdMutation(number, self._scale)
-        return GaussianMutation(number, self._gauss_std) if self._mutation == "gauss" else None
-
-
-def softmax_shares(
-    numbers: Sequence[int], qualities: Sequence[float], temperature: float
-) -> dict[int, float]:
-    """Return the softmax of elites' qualities by trial number; one may occur twice."""
-    highest = max(qualities, default=0.0)
-    raw = [math.exp((quality - highest) / temperature) for quality in qualities]
-    total = math.fsum(raw)
-    shares: dict[int, float] = {}
-    for elite, value in zip(numbers, raw, strict=True):
-        shares[elite] = shares.get(elite, 0.0) + value / total
-    return shares
+    def _expert(self, task: int) -> int | None:
+        """Return the place of the donor that is best on a task; None if all of them failed."""
+        donors = self._founders[: len(self._domain.donors)]
+        expert = self.tasks.expert(task, donors)
+        return None if expert is None else donors.index(expert)
