@@ -25,7 +25,6 @@ Sources: Fontaine et al. 2020, arXiv 1912.02400, for CMA-ME; Fontaine and Nikola
 from __future__ import annotations
 
 import importlib
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -48,20 +47,21 @@ _LEAST_ROOM = 1e-6  # between the best known quality and where thresholds begin:
 _STREAMS = 3  # archive, emitter, uniform points
 
 
-class RibsSearch(Generational):
-    """What both have in common: ranges first, then generations of one emitter.
+class CmaMe(Generational):
+    """CMA-ME: covariance matrix adaptation that ranks by improvement of an archive.
 
     Args:
-        name: for messages and origins.
         domain: what to vary; genes are continuous or integer.
+        n_objectives: two or more; one is quality, the others are measures.
         seed: source of all randomness.
-        objectives: names and goals.
+        objectives: names and goals; the study gives them.
         seeds: evaluate the domain's seeds before its initial point.
-        quality: name of the objective that is maximised in every cell.
-        bins: along each other objective.
-        ranges: objective name to [low, high] of its metric.
+        quality: name of the objective that is maximised in every cell; the first by default.
+        bins: cells along each other objective.
+        ranges: objective name to [low, high] of its metric; by default from 15 % below the
+            weakest to 15 % above the strongest known point.
         sigma0: first standard deviation, as a share of each gene's range.
-        population: candidates a generation.
+        population: candidates a generation; 4 + floor(3 ln n) by default.
 
     Raises:
         MissingExtra: pyribs is not installed.
@@ -70,34 +70,33 @@ class RibsSearch(Generational):
     """
 
     needs = Needs(objectives="many")
+    _name = "cma_me"
 
     def __init__(
         self,
-        name: str,
         domain: Domain,
         n_objectives: int,
         seed: int,
         *,
         objectives: Sequence[Objective],
-        seeds: bool,
-        quality: str | None,
-        bins: int,
-        ranges: Mapping[str, Sequence[float]] | None,
-        sigma0: float,
-        population: int | None,
+        seeds: bool = True,
+        quality: str | None = None,
+        bins: int = 15,
+        ranges: Mapping[str, Sequence[float]] | None = None,
+        sigma0: float = 1 / 6,
+        population: int | None = None,
     ) -> None:
-        self._archives, self._emitters = _import_ribs(name)
-        self._name = name
+        self._archives, self._emitters = _import_ribs(self._name)
         self._domain = checked_domain(domain)
         for gene in domain.genes:
             if gene.kind == "categorical":
                 raise SpaceError(
-                    f"gene '{gene.name}' is categorical and {name} varies numbers only; use "
+                    f"gene '{gene.name}' is categorical and {self._name} varies numbers only; use "
                     "cat_cma, nsga2 or optuna"
                 )
         if n_objectives < 2 or len(objectives) != n_objectives:
             raise ConfigError(
-                [f"optimizer: {name} needs two objectives or more, got {len(objectives)}"]
+                [f"optimizer: {self._name} needs two objectives or more, got {len(objectives)}"]
             )
         self._names = tuple(objective.name for objective in objectives)
         self._quality = 0 if quality is None else self._place(quality)
@@ -127,18 +126,18 @@ class RibsSearch(Generational):
             for name, column in zip(self._names, zip(*rows, strict=True), strict=False)
         }
 
-    @abstractmethod
-    def _grid(self, settings: dict[str, Any], lowest: float) -> Any:
+    def _grid(self, settings: dict[str, Any], lowest: float) -> Any:  # noqa: ARG002 -- no threshold
         """Make the archive of pyribs.
 
         Args:
             settings: of any archive here.
-            lowest: quality in the range.
+            lowest: quality in the range, where thresholds begin.
         """
+        return self._archives.GridArchive(**settings)
 
-    @abstractmethod
     def _emitter_settings(self) -> dict[str, Any]:
         """Say how candidates are ranked and selected."""
+        return {"ranker": "2imp", "selection_rule": "filter", "restart_rule": "no_improvement"}
 
     def _place(self, quality: str) -> int:
         if quality not in self._names:
@@ -243,64 +242,7 @@ class RibsSearch(Generational):
         )
 
 
-class CmaMe(RibsSearch):
-    """CMA-ME: covariance matrix adaptation that ranks by improvement of an archive.
-
-    Args:
-        domain: what to vary; genes are continuous or integer.
-        n_objectives: two or more; one is quality, the others are measures.
-        seed: source of all randomness.
-        objectives: names and goals; the study gives them.
-        seeds: evaluate the domain's seeds before its initial point.
-        quality: name of the objective that is maximised in every cell; the first by default.
-        bins: cells along each other objective.
-        ranges: objective name to [low, high] of its metric; by default from 15 % below the
-            weakest to 15 % above the strongest known point.
-        sigma0: first standard deviation, as a share of each gene's range.
-        population: candidates a generation; 4 + floor(3 ln n) by default.
-
-    Raises:
-        MissingExtra: pyribs is not installed.
-        ConfigError: an option is out of range, or there are fewer than two objectives.
-        SpaceError: a gene is categorical.
-    """
-
-    def __init__(
-        self,
-        domain: Domain,
-        n_objectives: int,
-        seed: int,
-        *,
-        objectives: Sequence[Objective],
-        seeds: bool = True,
-        quality: str | None = None,
-        bins: int = 15,
-        ranges: Mapping[str, Sequence[float]] | None = None,
-        sigma0: float = 1 / 6,
-        population: int | None = None,
-    ) -> None:
-        super().__init__(
-            "cma_me",
-            domain,
-            n_objectives,
-            seed,
-            objectives=objectives,
-            seeds=seeds,
-            quality=quality,
-            bins=bins,
-            ranges=ranges,
-            sigma0=sigma0,
-            population=population,
-        )
-
-    def _grid(self, settings: dict[str, Any], lowest: float) -> Any:  # noqa: ARG002 -- no threshold
-        return self._archives.GridArchive(**settings)
-
-    def _emitter_settings(self) -> dict[str, Any]:
-        return {"ranker": "2imp", "selection_rule": "filter", "restart_rule": "no_improvement"}
-
-
-class CmaMae(RibsSearch):
+class CmaMae(CmaMe):
     """CMA-MAE: like CMA-ME, with cells whose thresholds rise slowly.
 
     Args:
@@ -324,6 +266,8 @@ class CmaMae(RibsSearch):
         SpaceError: a gene is categorical.
     """
 
+    _name = "cma_mae"
+
     def __init__(
         self,
         domain: Domain,
@@ -341,7 +285,6 @@ class CmaMae(RibsSearch):
     ) -> None:
         self._rate = 0.0 if learning_rate == 0 else number("learning_rate", learning_rate, 0, 1)
         super().__init__(
-            "cma_mae",
             domain,
             n_objectives,
             seed,
