@@ -44,16 +44,23 @@ class MergeEngine:
         self._device = torch.device(device)
         self._memory = Memory(self._device, cache_bytes)
         self._compiler = Compiler(allow_pickle, self._memory)
+        self._latest: Plan | None = None
 
     def check(self, recipe: Recipe) -> Plan:
         """Compile a recipe against its models; only configurations and headers are read.
+
+        The plan of the latest recipe is kept: a candidate is asked for its configuration first,
+        then merged.
 
         Raises:
             RecipeError: the recipe means nothing: names, scopes, ranges, values.
             CheckpointError: the models are missing, damaged or do not match.
             PluginError: the merge method is unknown.
         """
-        return self._compiler.compile(recipe)
+        if self._latest is None or self._latest.recipe is not recipe:
+            self._latest = None  # what it read may go before the next one is laid out
+            self._latest = self._compiler.compile(recipe)
+        return self._latest
 
     def config(self, recipe: Recipe) -> dict[str, Any]:
         """Return config.json of the merged model."""
@@ -188,6 +195,7 @@ class MergeEngine:
 
     def stand_in(self, ref: ModelRef, checkpoint: Checkpoint) -> None:
         """Take a checkpoint for a model whose files are not here; recipes can only be checked."""
+        self._latest = None
         self._compiler.stand_in(ref, checkpoint)
 
     def _compute(self, merge: TensorMerge) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from evomerge.merging import MergeEngine, load_resident
+from evomerge.merging.compiler import Compiler
 from evomerge.recipe.model import Recipe
 from tests.merging.tiny_models import llama
 
@@ -51,3 +52,21 @@ def test_applying_recipes_in_turn_equals_a_fresh_resident_model(recipe):
         engine.apply(one, resident.module)
         fresh = load_resident(MergeEngine(), one).module.state_dict()
         assert all(torch.equal(fresh[k], v) for k, v in resident.module.state_dict().items())
+
+
+def test_a_candidate_asked_about_and_then_merged_is_laid_out_once(recipe, monkeypatch):
+    laid_out = []
+    compile_recipe = Compiler.compile
+
+    def counted(self, one):
+        laid_out.append(one)
+        return compile_recipe(self, one)
+
+    monkeypatch.setattr(Compiler, "compile", counted)
+    engine = MergeEngine()
+    first, second = (recipe("linear", weight, 1.0) for weight in (0.2, 0.3))
+    resident = load_resident(engine, first)
+    for one in (first, second, first):
+        engine.config(one)
+        engine.apply(one, resident.module)
+    assert laid_out == [first, second, first]
