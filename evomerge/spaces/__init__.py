@@ -18,6 +18,7 @@ from evomerge.spaces.paths import JointSpace, JointSpec, PathSpace, PathSpec, Th
 from evomerge.spaces.populations import PopulationSpace, PopulationSpec
 from evomerge.spaces.seeded import seeded
 from evomerge.spaces.spec import GeneSpec, Origin, SpaceSpec
+from evomerge.spaces.starting import starting_at
 
 __all__ = [
     "SPACES",
@@ -48,4 +49,5 @@ __all__ = [
     "seeded",
     "shipped_spaces",
     "single_lambda",
+    "starting_at",
 ]

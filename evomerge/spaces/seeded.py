@@ -9,33 +9,10 @@ from evomerge.errors import SpaceError
 from evomerge.recipe.model import Recipe
 from evomerge.spaces.context import SpaceContext
 from evomerge.spaces.declared import DeclaredSpace
-from evomerge.spaces.domain import Domain, Seed, Space
+from evomerge.spaces.domain import Seed, Space
 from evomerge.spaces.model_weights import weights_of
 from evomerge.spaces.populations import PopulationSpace
-from evomerge.types import Genotype
-
-
-class Seeded:
-    """A declared space with further known points.
-
-    Args:
-        space: what is searched.
-        genotypes: name to genotype.
-    """
-
-    def __init__(self, space: DeclaredSpace, genotypes: Mapping[str, Genotype]) -> None:
-        self._space = space
-        seeds = tuple(Seed(name, genotype) for name, genotype in genotypes.items())
-        self._domain = replace(space.domain, seeds=(*space.domain.seeds, *seeds))
-
-    @property
-    def domain(self) -> Domain:
-        """The domain of the space, with more seeds."""
-        return self._domain
-
-    def decode(self, genotype: Genotype) -> Recipe:
-        """Decode as the space does."""
-        return self._space.decode(genotype)
+from evomerge.spaces.starting import Restarted
 
 
 def seeded(space: Space, recipes: Mapping[str, Recipe], context: SpaceContext) -> Space:
@@ -61,5 +38,5 @@ def seeded(space: Space, recipes: Mapping[str, Recipe], context: SpaceContext) -
     }
     if isinstance(space, PopulationSpace):
         return space.with_found(found)
-    shape = context.shape
-    return Seeded(space, {name: space.nearest(one, shape) for name, one in found.items()})
+    seeds = (Seed(name, space.nearest(one, context.shape)) for name, one in found.items())
+    return Restarted(space, replace(space.domain, seeds=(*space.domain.seeds, *seeds)))

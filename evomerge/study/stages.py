@@ -10,13 +10,12 @@ from evomerge.errors import InvalidGenotype, SpaceError, UserError
 from evomerge.recipe import ModelRef, Node, Recipe
 from evomerge.spaces import (
     DeclaredSpace,
-    Domain,
-    Seed,
     Space,
     SpaceContext,
     ThroughPath,
     load_space,
     seeded,
+    starting_at,
 )
 from evomerge.study.config import SpaceSource, StageConfig
 from evomerge.types import Genotype
@@ -24,29 +23,6 @@ from evomerge.types import Genotype
 FOUND = "found"
 MEANINGLESS = (InvalidGenotype, UserError, ValueError, ArithmeticError)
 """What decoding a genotype that means no recipe may raise, spaces written in Python included."""
-
-
-class StartingAt:
-    """A space whose search starts at a genotype that an earlier stage found."""
-
-    def __init__(self, space: Space, genotype: Genotype) -> None:
-        domain = space.domain
-        if not isinstance(domain, Domain):
-            raise SpaceError("a population has no genes that could start where a path was found")
-        genes = tuple(
-            gene.starting_at(value) for gene, value in zip(domain.genes, genotype, strict=True)
-        )
-        self._space = space
-        self._domain = replace(domain, genes=genes, seeds=(Seed(FOUND, genotype), *domain.seeds))
-
-    @property
-    def domain(self) -> Domain:
-        """The domain of the space, with another initial point and one more seed."""
-        return self._domain
-
-    def decode(self, genotype: Genotype) -> Recipe:
-        """Decode as the space does."""
-        return self._space.decode(genotype)
 
 
 def stage_donors(
@@ -115,7 +91,7 @@ def stage_space(
         space = seeded(space, seeds, own)
     if through is not None:
         space = through_path(space, through, context)
-    return space if start is None else StartingAt(space, start)
+    return space if start is None else starting_at(space, start, FOUND)
 
 
 def through_path(space: Space, path: Recipe, context: SpaceContext) -> ThroughPath:
