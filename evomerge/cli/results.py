@@ -16,7 +16,8 @@ from evomerge.errors import EvomergeError, RunDirectoryError, UserError
 
 if TYPE_CHECKING:
     from evomerge.journal import Event
-    from evomerge.report import Front
+    from evomerge.report import Analysis, Front
+    from evomerge.report.picks import Pick
 
 RunFolder = Annotated[
     Path | None, typer.Argument(metavar="[RUN]", help="A run directory; the latest by default.")
@@ -195,9 +196,51 @@ def _stages(events: Sequence[Event], budget: Mapping[str, Any]) -> list[dict[str
     return begun
 
 
-def front(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
-    """Print the Pareto set with hold-out scores, intervals and the baselines."""
-    print_front(find_run(run_folder), as_json)
+def front(
+    run_folder: RunFolder = None,
+    prefer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OBJECTIVE=WEIGHT,...", help="Pick one member by how much shortfalls hurt."
+        ),
+    ] = None,
+    knee: Annotated[
+        bool, typer.Option("--knee", help="Pick the member that gives up least overall.")
+    ] = False,
+    thin: Annotated[
+        int | None, typer.Option(metavar="K", help="Pick K members that stand for all.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="RULE", help="Of --thin: farthest (default), hypervolume or epsilon."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the Pareto set with hold-out scores, intervals and the baselines.
+
+    With a pick only the picked members are shown. They are picked by the scores the front was
+    picked by, never by hold-out scores.
+    """
+    from evomerge.report import analyse  # noqa: PLC0415
+    from evomerge.report.picks import (  # noqa: PLC0415
+        parse_weights,
+        pick_knee,
+        pick_preferred,
+        pick_thinned,
+    )
+
+    weights = None if prefer is None else parse_weights(prefer)
+    if by is not None and thin is None:
+        raise UserError(f"--by: '{by}' is a rule of --thin; say how many to keep, e.g. --thin 3")
+    analysis = analyse(_collect(find_run(run_folder)))
+    picks = []
+    if weights is not None:
+        picks.append(pick_preferred(analysis.front, weights))
+    if knee:
+        picks.append(pick_knee(analysis))
+    if thin is not None:
+        picks.append(pick_thinned(analysis.front, thin, by or "farthest"))
+    _show(analysis, picks, as_json)
 
 
 def export(
@@ -231,15 +274,31 @@ def export(
 
 def print_front(run: Path, as_json: bool) -> None:
     """Print a run's front."""
+    from evomerge.report import analyse  # noqa: PLC0415
+
+    _show(analyse(_collect(run)), [], as_json)
+
+
+def _show(analysis: Analysis, picks: Sequence[Pick], as_json: bool) -> None:
+    """Print a front, or of it what was picked."""
     from rich.console import Console  # noqa: PLC0415
 
-    from evomerge.report import print_table, to_json  # noqa: PLC0415
+    from evomerge.report.document import document_of  # noqa: PLC0415
+    from evomerge.report.picks import items_note, picks_document  # noqa: PLC0415
+    from evomerge.report.table import print_analysis  # noqa: PLC0415
 
-    found = _collect(run)
     if as_json:
-        typer.echo(json.dumps(to_json(found), indent=2))
-    else:
-        print_table(found, Console())
+        document = document_of(analysis)
+        if picks:
+            document["picks"] = picks_document(analysis, picks)
+        typer.echo(json.dumps(document, indent=2))
+        return
+    for pick in picks:
+        typer.echo(pick.text)
+    if picks:
+        typer.echo(f"{items_note(analysis)}\n")
+    picked = {name for pick in picks for name in pick.members}
+    print_analysis(analysis, Console(), picked if picks else None)
 
 
 def export_all(run: Path, out: Path) -> None:

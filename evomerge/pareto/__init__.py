@@ -1,6 +1,14 @@
 """Dominance, hypervolume and what else is known of a set of costs; numpy only."""
 
 from evomerge.pareto.anchors import REFERENCE, Anchors, anchored_hypervolume
+from evomerge.pareto.attainment import (
+    attainment,
+    attainment_surface,
+    evaluations_to_attain,
+    evaluations_to_reach,
+    expected_evaluations,
+    share_reached,
+)
 from evomerge.pareto.bootstrap import (
     Interval,
     PairedDifference,
@@ -13,33 +21,54 @@ from evomerge.pareto.bootstrap import (
     stratified_interval,
 )
 from evomerge.pareto.dominance import dominates, non_dominated, ranks
+from evomerge.pareto.epsilon import epsilon_subset
 from evomerge.pareto.hypervolume import contributions, hypervolume, running_hypervolume
-from evomerge.pareto.indicators import coverage, gd, igd, igd_plus, win_rate
-from evomerge.pareto.picks import knee, preferred, thin
+from evomerge.pareto.indicators import additive_epsilon, coverage, gd, igd, igd_plus, win_rate
+from evomerge.pareto.picks import ThinningRule, knee, own_range, preferred, thin
+from evomerge.pareto.uncertainty import (
+    DominanceProbabilities,
+    dominance_probabilities,
+    hypervolume_interval,
+    resampled_hypervolumes,
+)
 
 __all__ = [
     "REFERENCE",
     "Anchors",
+    "DominanceProbabilities",
     "Interval",
     "PairedDifference",
+    "ThinningRule",
+    "additive_epsilon",
     "anchored_hypervolume",
+    "attainment",
+    "attainment_surface",
     "contributions",
     "coverage",
     "difference_of",
+    "dominance_probabilities",
     "dominates",
+    "epsilon_subset",
+    "evaluations_to_attain",
+    "evaluations_to_reach",
+    "expected_evaluations",
     "gd",
     "hypervolume",
+    "hypervolume_interval",
     "igd",
     "igd_plus",
     "interval_of",
     "knee",
     "mean_interval",
     "non_dominated",
+    "own_range",
     "paired_difference",
     "preferred",
     "ranks",
+    "resampled_hypervolumes",
     "resampled_means",
     "running_hypervolume",
+    "share_reached",
     "stratified_difference",
     "stratified_interval",
     "thin",

@@ -1,4 +1,4 @@
-"""How near one front is to another: GD, IGD, IGD+, coverage and win rate.
+"""How near one front is to another: GD, IGD, IGD+, additive epsilon, coverage and win rate.
 
 All take minimised costs on one scale (scale both fronts with the same anchors first): `front` is
 what was found, (n_points, n_objectives), `reference` what it is measured against,
@@ -49,6 +49,20 @@ def igd_plus(front: ArrayLike, reference: ArrayLike) -> float:
     found, wanted = _pair(front, reference)
     shortfall = np.maximum(found[None, :, :] - wanted[:, None, :], 0.0)
     return float(np.sqrt((shortfall**2).sum(axis=2)).min(axis=1).mean())
+
+
+def additive_epsilon(front: ArrayLike, reference: ArrayLike) -> float:
+    """Return the least by which all found costs must fall for the front to cover the reference.
+
+    Zitzler et al. (2003): the largest over reference points of the smallest over found points of
+    the largest difference. At most 0 exactly when every reference point is equalled or dominated.
+
+    Raises:
+        ValueError: a set is empty, or the numbers of objectives differ.
+    """
+    found, wanted = _pair(front, reference)
+    worst = (found[:, None, :] - wanted[None, :, :]).max(axis=2)
+    return float(worst.min(axis=0).max())
 
 
 def coverage(front: ArrayLike, reference: ArrayLike) -> float:

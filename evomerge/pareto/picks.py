@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evomerge.errors import UserError, nearest
 from evomerge.pareto.dominance import cost_matrix
+from evomerge.pareto.epsilon import epsilon_subset
 from evomerge.pareto.hypervolume import hypervolume
+
+ThinningRule: TypeAlias = Literal["farthest", "hypervolume", "epsilon"]
+
+AUGMENTATION = 0.05
+"""Share of the sum of weighted shortfalls that is added to the largest: enough to tell points apart
+that are equal in their worst objective, too little to choose by the sum."""
 
 
 def knee(costs: ArrayLike) -> int:
@@ -26,19 +33,36 @@ def knee(costs: ArrayLike) -> int:
     Raises:
         ValueError: no points, or a cost is not finite.
     """
-    return int(_unit(_non_empty(costs)).sum(axis=1).argmin())
+    return int(own_range(_non_empty(costs)).sum(axis=1).argmin())
 
 
-def preferred(scaled: ArrayLike, names: Sequence[str], weights: Mapping[str, float]) -> int:
-    """Return the index of the point with the largest weighted sum of scaled scores.
+def preferred(
+    scaled: ArrayLike,
+    names: Sequence[str],
+    weights: Mapping[str, float],
+    best: ArrayLike | None = None,
+) -> int:
+    """Return the index of the point whose worst weighted shortfall is smallest.
 
-    Weights are rates of exchange: with {'math': 2, 'code': 1} one unit of math is worth two of
-    code. An objective without a weight does not count. Ties go to the lowest index.
+    The augmented weighted Tchebycheff pick (Steuer & Choo, 1983): a point F falls short of the
+    best value z* of each objective, and what is minimised is
+
+        max_n w_n (z*_n - F_n) + 0.05 sum_n w_n (z*_n - F_n)
+
+    A weight says how much a shortfall hurts: with {'math': 2, 'code': 1} losing one unit of math
+    is as bad as losing two of code, so that the pick falls about half as far below the best math
+    as below the best code. A weighted sum reaches only the convex hull of a front, of one that
+    curves inward only the ends; this pick reaches points between them unless weights are very
+    unequal. An objective without a weight does not count, and only proportions matter. Ties go to
+    the smallest sum of all shortfalls, then to the lowest index, so that no point of the set
+    dominates the pick.
 
     Args:
         scaled: larger is better, on one scale (see `Anchors.scale_all`), (n_points, n_objectives).
         names: the objective of each column.
         weights: objective name to weight, none negative, not all 0.
+        best: z*, the best value seen of each objective on that scale, (n_objectives,); of the
+            points themselves by default, which it is never below.
 
     Raises:
         UserError: a weight names no objective, is negative or not finite, or all are 0.
@@ -55,18 +79,28 @@ def preferred(scaled: ArrayLike, names: Sequence[str], weights: Mapping[str, flo
     vector = np.array([weights.get(name, 0.0) for name in names])
     if not vector.any():
         raise UserError("at least one weight must be above 0, for example math=2,code=1")
-    return int((matrix @ vector).argmax())
+    ideal = matrix.max(axis=0)
+    if best is not None:
+        seen = np.asarray(best, dtype=np.float64)
+        if seen.shape != ideal.shape or not np.isfinite(seen).all():
+            raise ValueError(f"best must be {len(ideal)} finite numbers, got {seen.tolist()}")
+        ideal = np.maximum(ideal, seen)
+    shortfall = ideal - matrix
+    weighted = shortfall * vector
+    value = weighted.max(axis=1) + AUGMENTATION * weighted.sum(axis=1)
+    return int(np.lexsort((shortfall.sum(axis=1), value))[0])
 
 
-def thin(
-    costs: ArrayLike, k: int, *, by: Literal["farthest", "hypervolume"] = "farthest"
-) -> NDArray[np.intp]:
+def thin(costs: ArrayLike, k: int, *, by: ThinningRule = "farthest") -> NDArray[np.intp]:
     """Return the indices, in increasing order, of at most `k` points that stand for all.
 
     farthest: start at the knee and add the point farthest from those taken (Gonzalez, 1985),
     the best of each objective first. hypervolume: drop the point whose loss costs the least
     volume until `k` are left (Beume, Naujoks & Emmerich, 2007); the reference lies a tenth of
-    the range beyond the worst cost. Both scale costs to the set's own range first.
+    the range beyond the worst cost. epsilon: nobody is worse off by more than the smallest
+    amount, in any objective, with the kept point nearest to them, see
+    `evomerge.pareto.epsilon.epsilon_subset`; keeps no extreme for its own sake. All scale costs
+    to the set's own range first.
 
     Args:
         costs: minimised, (n_points, n_objectives).
@@ -81,9 +115,31 @@ def thin(
     matrix = cost_matrix(costs)
     if len(matrix) <= k:
         return np.arange(len(matrix))
-    unit = _unit(matrix)
-    chosen = _farthest(unit, k) if by == "farthest" else _largest_volume(unit, k)
+    unit = own_range(matrix)
+    match by:
+        case "farthest":
+            chosen = _farthest(unit, k)
+        case "hypervolume":
+            chosen = _largest_volume(unit, k)
+        case "epsilon":
+            chosen = epsilon_subset(unit, k).tolist()
     return np.sort(np.array(chosen, dtype=np.intp))
+
+
+def own_range(costs: ArrayLike) -> NDArray[np.float64]:
+    """Return costs scaled to the set's own range: 0 the best of each objective, 1 the worst.
+
+    An objective in which all points tie is 0 everywhere.
+
+    Args:
+        costs: minimised, (n_points, n_objectives), at least one point.
+
+    Raises:
+        ValueError: no points, or a cost is not finite.
+    """
+    matrix = _non_empty(costs)
+    low, span = matrix.min(axis=0), np.ptp(matrix, axis=0)
+    return np.asarray((matrix - low) / np.where(span > 0, span, 1.0))
 
 
 def _farthest(unit: NDArray[np.float64], k: int) -> list[int]:
@@ -117,8 +173,3 @@ def _non_empty(costs: ArrayLike) -> NDArray[np.float64]:
     if not len(matrix):
         raise ValueError("there is no point to choose from")
     return matrix
-
-
-def _unit(costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    low, span = costs.min(axis=0), np.ptp(costs, axis=0)
-    return np.asarray((costs - low) / np.where(span > 0, span, 1.0))

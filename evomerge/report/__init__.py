@@ -5,11 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from evomerge.report.analysis import Analysis, RowAnalysis, Volumes, analyse
+from evomerge.report.analysis import Analysis, RowAnalysis, analyse
+from evomerge.report.certainty import Rival
 from evomerge.report.document import to_json
 from evomerge.report.estimates import Estimate, Gain
 from evomerge.report.front import Front, FrontRow
 from evomerge.report.table import print_table, to_text
+from evomerge.report.volumes import Volumes
 
 if TYPE_CHECKING:
     from evomerge.report.collect import collect_front
@@ -23,6 +25,7 @@ __all__ = [
     "Front",
     "FrontRow",
     "Gain",
+    "Rival",
     "RowAnalysis",
     "Volumes",
     "analyse",

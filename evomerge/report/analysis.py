@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evomerge.pareto import Anchors, anchored_hypervolume, knee, non_dominated
+from evomerge.pareto import knee, non_dominated
+from evomerge.report.certainty import Rival, certainty_notes, certainty_of
 from evomerge.report.estimates import Estimate, Gain, SplitEstimates
-from evomerge.report.front import BASE, DONOR_PREFIX, Front, FrontRow
+from evomerge.report.front import Front, FrontRow
+from evomerge.report.volumes import Volumes, volumes_of
 from evomerge.types import Objective, Split
 
 
@@ -34,6 +36,10 @@ class RowAnalysis:
         mean_gain: gain over the baseline with the best mean; None where a mean means nothing.
         confirmed: no other member and no baseline dominates it on hold-out items; None without
             hold-out scores.
+        on_front: probability that no other member and no baseline dominates it, by bootstrap over
+            the items of the analysis' split; members only, and None without scores on the items
+            that the others were scored on.
+        dominated_by: the row that dominates it with a probability above 0.5; None without one.
     """
 
     row: FrontRow
@@ -44,6 +50,8 @@ class RowAnalysis:
     gains: Mapping[str, Gain]
     mean_gain: Gain | None
     confirmed: bool | None
+    on_front: float | None
+    dominated_by: Rival | None
 
     def on(self, split: Split) -> Mapping[str, Estimate] | None:
         """Return the estimates of a split."""
@@ -52,26 +60,6 @@ class RowAnalysis:
     def mean_on(self, split: Split) -> Estimate | None:
         """Return the mean of a split."""
         return self.holdout_mean if split == "holdout" else self.search_mean
-
-
-@dataclass(frozen=True, slots=True)
-class Volumes:
-    """Hypervolume on the scale 0 = base, 1 = best donor per objective, above -0.1 in each.
-
-    Attributes:
-        front_search: of the members, on search items (optimistic).
-        front_holdout: of the members, on hold-out items; None when not all were scored there.
-        baselines_search: of all baselines together, on search items.
-        baselines_holdout: of all baselines together, on hold-out items.
-        degenerate: objectives in which no donor beats the base, scaled as
-            `evomerge.pareto.anchors.AnchorKind` says.
-    """
-
-    front_search: float
-    front_holdout: float | None
-    baselines_search: float
-    baselines_holdout: float | None
-    degenerate: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +72,9 @@ class Analysis:
             scored there, otherwise those of `Front.picked_on`.
         rows: one per row of the front, in its order.
         best: objective name to the rows with the best score on `split`, ties included.
-        knee: name of the member that gives up least overall on `split`; None with fewer than
-            three members or a single objective.
+        knee: name of the member that gives up least overall on the items of `Front.picked_on`, so
+            that hold-out scores report a choice and do not make it; None with fewer than three
+            members or a single objective.
         volumes: None without a base and a donor among the baselines.
         confidence: that intervals are to cover.
         notes: what a reader must know, one sentence each.
@@ -159,6 +148,7 @@ def analyse(front: Front, n_resamples: int = 2000, confidence: float = 0.95) -> 
         else None
     )
     confirmed = _confirmed(front, holdout)
+    certainty = certainty_of(front, judged)
 
     def analysis_of(row: FrontRow) -> RowAnalysis:
         names = [objective.name for objective in front.objectives]
@@ -177,9 +167,11 @@ def analyse(front: Front, n_resamples: int = 2000, confidence: float = 0.95) -> 
             },
             mean_gain=judged.mean_gain(row.name, best_mean) if compared and best_mean else None,
             confirmed=confirmed.get(row.name) if row.kind == "front" else None,
+            on_front=certainty.on_front.get(row.name),
+            dominated_by=certainty.rivals.get(row.name),
         )
 
-    volumes = _volumes(front, search, holdout)
+    volumes = volumes_of(front, search, holdout, split)
     return Analysis(
         front=front,
         split=split,
@@ -189,10 +181,13 @@ def analyse(front: Front, n_resamples: int = 2000, confidence: float = 0.95) -> 
             for objective in front.objectives
             if judged.scores
         },
-        knee=_knee(front, judged),
+        knee=_knee(front),
         volumes=volumes,
         confidence=confidence,
-        notes=tuple(_notes(front, split, judged, holdout, volumes, mean_means)),
+        notes=(
+            *_notes(front, split, judged, holdout, volumes, mean_means),
+            *certainty_notes(certainty, optimistic=split != "holdout"),
+        ),
     )
 
 
@@ -238,46 +233,13 @@ def _confirmed(front: Front, holdout: SplitEstimates) -> dict[str, bool]:
     return {name: index in kept for index, name in enumerate(names)}
 
 
-def _knee(front: Front, judged: SplitEstimates) -> str | None:
-    names = [row.name for row in front.members if row.name in judged.scores]
-    if len(names) < 3 or len(front.objectives) < 2:
+def _knee(front: Front) -> str | None:
+    members = front.members
+    if len(members) < 3 or len(front.objectives) < 2:
         return None
-    costs = cost_rows(front.objectives, (judged.scores[name] for name in names))
+    costs = cost_rows(front.objectives, (row.search for row in members))
     kept = non_dominated(costs)
-    return names[int(kept[knee(costs[kept])])]
-
-
-def _volumes(front: Front, search: SplitEstimates, holdout: SplitEstimates) -> Volumes | None:
-    on_search = _volume_pair(front, search)
-    if on_search is None:
-        return None
-    on_holdout = _volume_pair(front, holdout)
-    complete = all(row.name in holdout.scores for row in front.members)
-    return Volumes(
-        front_search=on_search[0],
-        front_holdout=on_holdout[0] if on_holdout and complete else None,
-        baselines_search=on_search[1],
-        baselines_holdout=on_holdout[1] if on_holdout else None,
-        degenerate=tuple(dict.fromkeys([*on_search[2], *(on_holdout[2] if on_holdout else ())])),
-    )
-
-
-def _volume_pair(
-    front: Front, estimates: SplitEstimates
-) -> tuple[float, float, tuple[str, ...]] | None:
-    """Return the volumes of the members and of the baselines, and the degenerate objectives."""
-    scores = estimates.scores
-    donors = [scores[name] for name in scores if name.startswith(DONOR_PREFIX)]
-    if BASE not in scores or not donors:
-        return None
-    anchors = Anchors.of(front.objectives, scores[BASE], donors, degenerate="adapt")
-    members = [scores[row.name] for row in front.members if row.name in scores]
-    baselines = [scores[row.name] for row in front.baselines if row.name in scores]
-    return (
-        anchored_hypervolume(anchors.scale_all(members)),
-        anchored_hypervolume(anchors.scale_all(baselines)),
-        anchors.degenerate,
-    )
+    return members[int(kept[knee(costs[kept])])].name
 
 
 def _notes(

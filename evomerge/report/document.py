@@ -5,14 +5,20 @@
     split        'holdout', 'search' or 'validation': what gains, best, knee and order are about
     front        rows, best first; baselines likewise
     best         objective to the names of the rows with the best score
-    knee         name of the member that gives up least, or null
-    hypervolume  null, or {reference, degenerate, front, baselines}, the last two
-                 {search, holdout}, on the scale 0 = base, 1 = best donor
+    knee         name of the member that gives up least on the items the front was picked on, or
+                 null
+    hypervolume  null, or {reference, degenerate, front, baselines, interval}, the two before the
+                 last {search, holdout}, on the scale 0 = base, 1 = best donor; the interval is
+                 null or {low, high}, of the front on `split`
     history      [[trial, hypervolume], ...]
     notes        sentences
+    picks        only from `evomerge front` with --prefer, --knee or --thin, see
+                 `evomerge.report.picks.picks_document`
 
 A row is {name, kind, trial, fingerprint, recipe, search, holdout, mean {search, holdout}, gains,
-mean_gain, confirmed}; in a study of several stages it also has {stage}, null for a baseline.
+mean_gain, confirmed, on_front, dominated_by}; in a study of several stages it also has {stage},
+null for a baseline. `on_front` is the probability that no other row dominates a member, and
+`dominated_by` {name, probability} the row that does with a probability above 0.5.
 Scores are objective to {score, low, high, items}, gains objective to {over, gain, low, high,
 probability_better, within_noise}; positive gains are better whatever the goal.
 In a study with batches every key 'search' is 'validation': the items the front was picked on.
@@ -25,9 +31,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from evomerge.pareto import REFERENCE
-from evomerge.report.analysis import Analysis, RowAnalysis, Volumes, analyse
+from evomerge.report.analysis import Analysis, RowAnalysis, analyse
+from evomerge.report.certainty import Rival
 from evomerge.report.estimates import Estimate, Gain
 from evomerge.report.front import Front
+from evomerge.report.volumes import Volumes
 from evomerge.types import Split
 
 FORMAT = "evomerge-front/1"
@@ -77,6 +85,8 @@ def row_document(analysis: RowAnalysis, front: Front) -> dict[str, Any]:
         "gains": {name: _gain(gain) for name, gain in analysis.gains.items()},
         "mean_gain": _gain(analysis.mean_gain),
         "confirmed": analysis.confirmed,
+        "on_front": analysis.on_front,
+        "dominated_by": _rival(analysis.dominated_by),
     }
     return {**document, "stage": row.stage} if front.has_stages else document
 
@@ -109,12 +119,18 @@ def _gain(gain: Gain | None) -> dict[str, Any] | None:
     }
 
 
+def _rival(rival: Rival | None) -> dict[str, Any] | None:
+    return None if rival is None else {"name": rival.name, "probability": rival.probability}
+
+
 def _volumes(volumes: Volumes | None, picked_on: Split) -> dict[str, Any] | None:
     if volumes is None:
         return None
+    interval = volumes.interval
     return {
         "reference": REFERENCE,
         "degenerate": list(volumes.degenerate),
         "front": {picked_on: volumes.front_search, "holdout": volumes.front_holdout},
         "baselines": {picked_on: volumes.baselines_search, "holdout": volumes.baselines_holdout},
+        "interval": None if interval is None else {"low": interval.low, "high": interval.high},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evomerge.pareto import difference_of, interval_of, resampled_means
 from evomerge.report.front import Front, FrontRow
-from evomerge.types import Split
+from evomerge.types import Objective, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,22 @@ class SplitEstimates:
         split: on which items.
         n_resamples: of the bootstrap.
         confidence: that intervals are to cover.
+
+    Attributes:
+        scores: row to its scores, of the rows that were scored on this split.
+        confidence: as given.
+        mismatched: objectives with a score that is not the mean of its items' scores.
+        exact: objectives that do not depend on items: nobody was scored item by item, and every
+            row has the same score on both splits. They are taken to have no noise.
+        comparable: the rows that were scored on the same items in every objective that is not
+            exact, in order: of several such groups the one with most members of the front, then
+            with most rows. Empty where all objectives are exact.
     """
 
     def __init__(self, front: Front, split: Split, n_resamples: int, confidence: float) -> None:
         self._objectives = {objective.name: objective for objective in front.objectives}
-        self._confidence = confidence
+        self._n_resamples = n_resamples
+        self.confidence = confidence
         self.scores: dict[str, Mapping[str, float]] = {}
         self._items: dict[tuple[str, str], tuple[str, ...]] = {}
         self._resampled: dict[tuple[str, str], NDArray[np.float64]] = {}
@@ -99,6 +110,8 @@ class SplitEstimates:
                 self._items[row_name, name] = ids
                 self._resampled[row_name, name] = means
         self.mismatched = tuple(name for name in self._objectives if name in mismatched)
+        self.exact = tuple(name for name in self._objectives if _is_exact(front, name))
+        self.comparable = self._largest_group({row.name for row in front.members})
 
     def estimate(self, row: str, objective: str) -> Estimate:
         """Return the score of a row that was scored on this split."""
@@ -121,6 +134,29 @@ class SplitEstimates:
         differences = [self._better_by(row, baseline, name) for name in names]
         return self._gain(baseline, math.fsum(differences) / len(names), row, names)
 
+    def resampled_costs(self, rows: Sequence[str]) -> NDArray[np.float64]:
+        """Return the costs of comparable rows in each resample, (n_rows, n_resamples, n_obj.)."""
+        columns = [
+            [self._resampled_cost(row, objective) for row in rows]
+            for objective in self._objectives.values()
+        ]
+        return np.moveaxis(np.array(columns), 0, 2)
+
+    def _resampled_cost(self, row: str, objective: Objective) -> NDArray[np.float64]:
+        if objective.name in self.exact:
+            return np.full(self._n_resamples, objective.cost(self.scores[row][objective.name]))
+        return objective.cost(1.0) * self._resampled[row, objective.name]
+
+    def _largest_group(self, members: set[str]) -> tuple[str, ...]:
+        noisy = [name for name in self._objectives if name not in self.exact]
+        groups: dict[tuple[tuple[str, ...], ...], list[str]] = {}
+        for row in self.scores:
+            if noisy and all((row, name) in self._items for name in noisy):
+                key = tuple(self._items[row, name] for name in noisy)
+                groups.setdefault(key, []).append(row)
+        sizes = [(len(members & set(rows)), len(rows)) for rows in groups.values()]
+        return tuple(list(groups.values())[sizes.index(max(sizes))]) if sizes else ()
+
     def _better_by(self, row: str, baseline: str, name: str) -> float:
         objective = self._objectives[name]
         worse, better = self.scores[baseline][name], self.scores[row][name]
@@ -130,7 +166,7 @@ class SplitEstimates:
         if any(key not in self._resampled for key in keys):
             return Estimate(score)
         means = np.mean([self._resampled[key] for key in keys], axis=0)
-        interval = interval_of(score, means, self._confidence)
+        interval = interval_of(score, means, self.confidence)
         n_items = sum(len(self._items[key]) for key in keys)
         return Estimate(score, interval.low, interval.high, n_items)
 
@@ -146,9 +182,20 @@ class SplitEstimates:
         # Two equal means may differ in their last bit; a tie must count as one.
         scale = max(1.0, float(np.abs(self._resampled[row, names[0]]).max()))
         resampled[np.abs(resampled) < 1e-12 * scale] = 0.0
-        paired = difference_of(gain, resampled, self._confidence)
+        paired = difference_of(gain, resampled, self.confidence)
         within = paired.low <= 0.0 <= paired.high
         return Gain(baseline, gain, paired.low, paired.high, paired.probability_better, within)
+
+
+def _is_exact(front: Front, name: str) -> bool:
+    """Say whether an objective is a property of the weights alone, such as a distance."""
+    pairs = [(row.search[name], row.holdout[name]) for row in front.rows if row.holdout is not None]
+    return (
+        bool(pairs)
+        and not any(row.search_examples.get(name) for row in front.rows)
+        and not any(row.holdout_examples.get(name) for row in front.rows)
+        and all(math.isclose(one, other, rel_tol=1e-9) for one, other in pairs)
+    )
 
 
 def _of_split(

@@ -231,6 +231,11 @@ def hover_text(row: RowAnalysis, analysis: Analysis) -> str:
         lines.append(line)
     if row.confirmed is False:
         lines.append("dominated on hold-out items")
+    if row.on_front is not None:
+        lines.append(f"P(front) {row.on_front:.2f}")
+    if row.dominated_by is not None:
+        rival = row.dominated_by
+        lines.append(f"probably dominated by {escape(rival.name)} ({rival.probability:.2f})")
     if row.row.stage is not None:
         lines.append(f"stage {escape(row.row.stage)}")
     lines.append(f"fingerprint {escape(row.row.fingerprint[:12])}")

@@ -1,10 +1,12 @@
 """The front as CSV: one line a row, baselines included, numbers in full precision.
 
-Columns: name, kind, trial, fingerprint, confirmed; then for each objective and split
-`<objective>.<split>`, `.low`, `.high` and `.items`; then for each objective what it gains over the
-best baseline, `<objective>.gain`, `.gain_low`, `.gain_high`, `.gain_over`, `.within_noise`. A
-study of several stages has a last column `stage`. Splits are search and holdout, in a study with
-batches of search items validation and holdout. What is unknown is empty.
+Columns: name, kind, trial, fingerprint, confirmed, p_front (the probability that no other row
+dominates a member), dominated_by and p_dominated (the row that does with a probability above 0.5);
+then for each objective and split `<objective>.<split>`, `.low`, `.high` and `.items`; then for each
+objective what it gains over the best baseline, `<objective>.gain`, `.gain_low`, `.gain_high`,
+`.gain_over`, `.within_noise`. A study of several stages has a last column `stage`. Splits are
+search and holdout, in a study with batches of search items validation and holdout. What is unknown
+is empty.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ def _splits(analysis: Analysis) -> tuple[Split, Split]:
 
 def _header(analysis: Analysis) -> list[str]:
     columns = ["name", "kind", "trial", "fingerprint", "confirmed"]
+    columns += ["p_front", "dominated_by", "p_dominated"]
     names = [objective.name for objective in analysis.front.objectives]
     for name in names:
         for split in _splits(analysis):
@@ -47,7 +50,9 @@ def _header(analysis: Analysis) -> list[str]:
 
 def _cells(analysis: Analysis, row: RowAnalysis) -> Iterator[str]:
     yield from (row.row.name, row.row.kind, "" if row.row.trial is None else str(row.row.trial))
-    yield from (row.row.fingerprint, _flag(row.confirmed))
+    yield from (row.row.fingerprint, _flag(row.confirmed), _number(row.on_front))
+    rival = row.dominated_by
+    yield from ("", "") if rival is None else (rival.name, _number(rival.probability))
     names = [objective.name for objective in analysis.front.objectives]
     for name in names:
         for split in _splits(analysis):

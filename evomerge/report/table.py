@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evomerge.pareto import Interval
 from evomerge.report.analysis import Analysis, RowAnalysis, analyse
 from evomerge.report.estimates import Estimate, Gain
 from evomerge.report.front import Front
@@ -32,24 +35,25 @@ def text_of(analysis: Analysis, width: int = 100) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def print_analysis(analysis: Analysis, console: Console) -> None:
-    """Print an analysis: a summary, the table with the baselines below a rule, and its legend."""
+def print_analysis(
+    analysis: Analysis, console: Console, only: Collection[str] | None = None
+) -> None:
+    """Print an analysis: a summary, the table with the baselines below a rule, and its legend.
+
+    Args:
+        analysis: of the front.
+        console: where to.
+        only: names of the members that are shown, all by default; they are judged all the same.
+    """
     front = analysis.front
     console.print(_summary(analysis), highlight=False)
     if not front.members:
         console.print("No trial was completed, so the front is empty.", highlight=False)
-    left = list(front.objectives)
-    last = False
-    while not last:
-        n_shown = len(left)
-        while True:
-            last = n_shown == len(left)
-            table = _table(analysis, left[:n_shown], with_mean=last)
-            if n_shown == 1 or _width(console, table) <= console.width:
-                break
-            n_shown -= 1
+    if only is not None:
+        rows = (row for row in analysis.rows if row.row.kind == "baseline" or row.row.name in only)
+        analysis = replace(analysis, rows=tuple(rows))
+    for table in _tables(analysis, console):
         console.print(table, highlight=False)
-        left = left[n_shown:]
     console.print(Text(_legend(analysis), style="dim"))
 
 
@@ -59,6 +63,31 @@ def number(value: float) -> str:
     if size < 10:
         return f"{value:.3f}"
     return f"{value:.1f}" if size < 10_000 else f"{value:.4g}"
+
+
+def _tables(analysis: Analysis, console: Console) -> Iterator[Table]:
+    """Split the table by objectives until each part fits; what sums a row up comes last."""
+    left = list(analysis.front.objectives)
+    while True:
+        table = _table(analysis, left, with_summary=True)
+        if not left or _width(console, table) <= console.width:
+            yield table
+            return
+        n_shown = len(left)
+        table = _table(analysis, left, with_summary=False)
+        while n_shown > 1 and _width(console, table) > console.width:
+            n_shown -= 1
+            table = _table(analysis, left[:n_shown], with_summary=False)
+        yield table
+        left = left[n_shown:]
+        if not left and not _has_summary(analysis):
+            return
+
+
+def _has_summary(analysis: Analysis) -> bool:
+    return any(
+        row.mean_on(analysis.split) is not None or row.on_front is not None for row in analysis.rows
+    )
 
 
 def _width(console: Console, table: Table) -> int:
@@ -80,26 +109,30 @@ def _summary(analysis: Analysis) -> Text:
             style="not bold",
         )
     if volumes:
-        parts = [_volume("front", front, volumes.front_search, volumes.front_holdout)]
-        parts.append(
-            _volume("baselines", front, volumes.baselines_search, volumes.baselines_holdout)
-        )
+        parts = [
+            _volume("front", front, volumes.front_search, volumes.front_holdout, volumes.interval),
+            _volume("baselines", front, volumes.baselines_search, volumes.baselines_holdout),
+        ]
         text.append(
             f"\nhypervolume (0 = base, 1 = best donor): {'; '.join(parts)}", style="not bold"
         )
     return text
 
 
-def _volume(name: str, front: Front, picked: float, holdout: float | None) -> str:
+def _volume(
+    name: str, front: Front, picked: float, holdout: float | None, interval: Interval | None = None
+) -> str:
+    within = f", {number(interval.low)}..{number(interval.high)}" if interval else ""
     if holdout is None:
-        return f"{name} {number(picked)} {front.picked_on}"
-    return f"{name} {number(holdout)} hold-out ({number(picked)} {front.picked_on})"
+        return f"{name} {number(picked)} {front.picked_on}{within}"
+    return f"{name} {number(holdout)} hold-out{within} ({number(picked)} {front.picked_on})"
 
 
-def _table(analysis: Analysis, objectives: list[Objective], *, with_mean: bool) -> Table:
+def _table(analysis: Analysis, objectives: list[Objective], *, with_summary: bool) -> Table:
     means_exist = any(row.search_mean for row in analysis.rows)
-    has_mean = with_mean and means_exist
-    has_gain = with_mean and any(row.mean_gain for row in analysis.rows)
+    has_mean = with_summary and means_exist
+    has_gain = with_summary and any(row.mean_gain for row in analysis.rows)
+    has_probability = with_summary and any(row.on_front is not None for row in analysis.rows)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, show_edge=False)
     table.add_column("", no_wrap=True)
     for objective in objectives:
@@ -109,6 +142,8 @@ def _table(analysis: Analysis, objectives: list[Objective], *, with_mean: bool) 
         table.add_column(Text("mean\n"), justify="right", no_wrap=True)
     if has_gain:
         table.add_column(Text("gain over best\nbaseline's mean"), justify="right", no_wrap=True)
+    if has_probability:
+        table.add_column(Text("P\nfront"), justify="right", no_wrap=True)
     for block in (analysis.members, analysis.baselines):
         for row in block:
             cells = [_name(analysis, row)]
@@ -119,6 +154,8 @@ def _table(analysis: Analysis, objectives: list[Objective], *, with_mean: bool) 
                 cells.append(_estimate(row.mean_on(analysis.split)))
             if has_gain:
                 cells.append(_gain(row.mean_gain))
+            if has_probability:
+                cells.append(_probability(row))
             table.add_row(*cells)
         table.add_section()
     return table
@@ -132,6 +169,13 @@ def _name(analysis: Analysis, row: RowAnalysis) -> Text:
     if row.confirmed is False:
         marks.append("dominated")
     return text.append(f"\n{', '.join(marks)}", style="dim") if marks else text
+
+
+def _probability(row: RowAnalysis) -> Text:
+    if row.on_front is None:
+        return Text("")
+    mark = " " if row.dominated_by is None else "<"
+    return Text(f"{row.on_front:.2f}{mark}", style="yellow" if row.on_front < 0.5 else "")
 
 
 def _score(analysis: Analysis, row: RowAnalysis, objective: str, *, with_gain: bool) -> Text:
@@ -192,4 +236,11 @@ def _legend(analysis: Analysis) -> str:
         lines.append("Gains are over the best baseline; + is better. No intervals: no item scores.")
     if any(row.confirmed is False for row in analysis.rows):
         lines.append("dominated: on hold-out items another row is at least as good everywhere.")
+    if any(row.dominated_by for row in analysis.rows):
+        lines.append("< another row dominates it with a probability above 0.5; it is named below.")
+    if analysis.volumes is not None and analysis.volumes.interval is not None:
+        lines.append(
+            "The hypervolume's interval allows for the luck that a front of noisy scores collects, "
+            "so it may lie below the value."
+        )
     return "\n".join([*lines, *analysis.notes])

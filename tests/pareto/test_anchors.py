@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evomerge.errors import UserError
 from evomerge.pareto import Anchors, anchored_hypervolume
@@ -31,6 +33,22 @@ def test_scaled_scores_do_not_depend_on_the_candidates():
     among = anchors.scale_all([{"math": 0.99, "length": 1.0}, row, BASE])
     assert among[1].tolist() == alone[0].tolist()
     assert anchors.scale_all([]).shape == (0, 2)
+
+
+scores = st.fixed_dictionaries(
+    {"math": st.integers(0, 100).map(lambda n: n / 100), "length": st.integers(1, 300).map(float)}
+)
+
+
+@given(st.lists(scores, min_size=1, max_size=6), st.permutations(DONORS))
+def test_no_candidate_changes_the_score_of_another(rows, donors):
+    anchors = Anchors.of((MATH, LENGTH), BASE, donors)
+    together = anchors.scale_all(rows)
+    for row, scaled in zip(rows, together, strict=True):
+        assert anchors.scale(row).tolist() == scaled.tolist()
+        # The definition, whichever way an objective improves.
+        by_hand = [(row["math"] - 0.2) / (0.6 - 0.2), (row["length"] - 100) / (60 - 100)]
+        assert scaled == pytest.approx(by_hand)
 
 
 def test_no_donor_above_the_base_is_an_error_that_names_the_objective():

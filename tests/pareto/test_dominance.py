@@ -47,6 +47,13 @@ def test_dominates_is_the_definition(costs):
             assert dominates(a, b) == beats(a, b)
 
 
+@given(costs_matrices)
+def test_front_agrees_with_pymoo(costs):
+    if len(costs):
+        front = NonDominatedSorting().do(costs, only_non_dominated_front=True)
+        assert non_dominated(costs).tolist() == sorted(front.tolist())
+
+
 def test_ranks_agree_with_pymoo():
     rng = np.random.default_rng(1)
     for n_objectives in (1, 2, 3, 5):

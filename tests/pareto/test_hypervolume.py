@@ -25,9 +25,21 @@ def test_agrees_with_pymoo(n_objectives, grid):
             assert hypervolume(costs, reference) == pytest.approx(expected, abs=1e-12)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 5), st.integers(1, 15), st.booleans())
+def test_agrees_with_pymoo_on_any_points(seed, n_objectives, n_points, on_a_grid):
+    rng = np.random.default_rng(seed)
+    costs = rng.random((n_points, n_objectives))
+    if on_a_grid:
+        costs = np.round(costs * 4) / 4
+    reference = rng.choice([0.75, 1.0, 1.1], n_objectives)
+    assert hypervolume(costs, reference) == pytest.approx(HV(reference)(costs), abs=1e-12)
+
+
 @pytest.mark.parametrize("n_objectives", [2, 3, 4])
-def test_lies_within_three_standard_errors_of_monte_carlo(n_objectives):
-    rng = np.random.default_rng(5)
+@pytest.mark.parametrize("seed", range(5, 9))
+def test_lies_within_three_standard_errors_of_monte_carlo(n_objectives, seed):
+    rng = np.random.default_rng(seed)
     costs = rng.random((12, n_objectives))
     samples = rng.random((20_000, n_objectives))
     hit = (costs[None, :, :] <= samples[:, None, :]).all(axis=2).any(axis=1)
@@ -43,7 +55,7 @@ def test_closed_forms():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 12))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 12))
 def test_order_duplicates_and_dominated_points_change_nothing(seed, n_objectives, n_points):
     rng = np.random.default_rng(seed)
     costs = rng.integers(0, 5, size=(n_points, n_objectives)) / 4

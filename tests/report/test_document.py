@@ -27,12 +27,30 @@ def test_keys_are_those_documented(front):
     assert document["format"] == "evomerge-front/1"
     assert set(document["front"][0]) == {
         "name", "kind", "trial", "fingerprint", "recipe", "search", "holdout", "mean", "gains",
-        "mean_gain", "confirmed",
+        "mean_gain", "confirmed", "on_front", "dominated_by",
     }  # fmt: skip
     assert set(document["front"][0]["search"]["math"]) == {"score", "low", "high", "items"}
     assert set(document["front"][0]["gains"]["math"]) == {
         "over", "gain", "low", "high", "probability_better", "within_noise",
     }  # fmt: skip
+
+
+def test_probabilities_and_the_volumes_interval_are_those_of_the_analysis(front, analysis):
+    document = to_json(front)
+    by_name = {row.row.name: row for row in analysis.rows}
+    for row in document["front"] + document["baselines"]:
+        judged = by_name[row["name"]]
+        assert row["on_front"] == judged.on_front
+        rival = judged.dominated_by
+        assert row["dominated_by"] == (
+            None if rival is None else {"name": rival.name, "probability": rival.probability}
+        )
+    assert any(row["dominated_by"] for row in document["front"])
+    interval = document["hypervolume"]["interval"]
+    assert (interval["low"], interval["high"]) == (
+        analysis.volumes.interval.low,
+        analysis.volumes.interval.high,
+    )
 
 
 def test_holds_every_row_score_and_recipe(front):
@@ -56,5 +74,7 @@ def test_the_unknown_is_null():
     assert row["confirmed"] is None
     assert row["search"]["a"] == {"score": 0.5, "low": None, "high": None, "items": 0}
     assert row["mean_gain"] is None
+    assert row["on_front"] is None
+    assert row["dominated_by"] is None
     assert document["hypervolume"] is None
     assert document["knee"] is None

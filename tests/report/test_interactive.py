@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from evomerge.report import save_html
+from evomerge.report.interactive import hover_text
 from evomerge.types import Objective
 from tests.report.fronts import make_front, make_row
 
@@ -66,6 +67,23 @@ def test_data_is_in_the_page(any_front, tmp_path):
         assert f"{row.holdout[any_front.objectives[0].name]:.3f} [" in data
     assert "within noise" in data
     assert "winner&#x27;s curse" in text
+
+
+def test_hover_says_how_sure_a_member_is(front, analysis, tmp_path):
+    save_html(front, tmp_path / "front.html")
+    text = (tmp_path / "front.html").read_text(encoding="utf-8")
+    threatened = 0
+    for row in analysis.members:
+        assert f"P(front) {row.on_front:.2f}" in hover_text(row, analysis)
+        assert f"P(front) {row.on_front:.2f}" in text
+        rival = row.dominated_by
+        assert ("probably dominated by" in hover_text(row, analysis)) == (rival is not None)
+        if rival is not None:
+            threatened += 1
+            expected = f"probably dominated by {rival.name} ({rival.probability:.2f})"
+            assert expected in hover_text(row, analysis)
+    assert threatened
+    assert "P(front)" not in hover_text(analysis.baselines[0], analysis)
 
 
 def test_names_are_escaped(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from evomerge.report import print_table, to_text
+from evomerge.report.table import print_analysis
 from evomerge.types import Objective
 from tests.report.fronts import build_front, make_front, make_row
 
@@ -63,8 +64,67 @@ def test_gain_column_shows_the_paired_mean_gain(front, analysis):
         index = next(i for i, line in enumerate(lines) if line.startswith(row.row.name))
         sign = "+" if row.mean_gain.gain >= 0 else ""
         noise = " ~" if row.mean_gain.within_noise else ""
-        assert lines[index].endswith(f"{sign}{row.mean_gain.gain:.3f}{noise}")
-        assert lines[index + 1].endswith(f"{row.mean_gain.low:.3f}..{row.mean_gain.high:.3f}")
+        assert f" {sign}{row.mean_gain.gain:.3f}{noise} " in lines[index]
+        assert f" {row.mean_gain.low:.3f}..{row.mean_gain.high:.3f}" in lines[index + 1]
+
+
+def test_probability_column_shows_how_sure_the_front_is_and_who_threatens_it(front, analysis):
+    text = to_text(front)
+    lines = text.splitlines()
+    legend = " ".join(text[text.index("Scores on hold-out") :].split())
+    for row in analysis.members:
+        index = next(i for i, line in enumerate(lines) if line.startswith(row.row.name))
+        rival = row.dominated_by
+        assert lines[index].endswith(f" {row.on_front:.2f}{'' if rival is None else '<'}")
+        named = rival and f"{row.row.name} by {rival.name} ({rival.probability:.2f})"
+        assert (f"{row.row.name} by " in legend) == (rival is not None)
+        assert rival is None or named in legend
+    assert "< another row dominates it with a probability above 0.5" in legend
+    assert "no other member and no baseline dominates a member" in legend
+
+
+def test_hypervolume_has_its_interval(front, analysis):
+    text = " ".join(to_text(front).split())
+    volumes = analysis.volumes
+    low, high = volumes.interval.low, volumes.interval.high
+    assert f"front {volumes.front_holdout:.3f} hold-out, {low:.3f}..{high:.3f} (" in text
+    assert "The hypervolume's interval" in text
+
+
+def test_without_item_scores_there_is_no_probability():
+    text = to_text(make_front(make_row("base", {"a": 0.5}), make_row("trial 1", {"a": 0.75})))
+    assert "P(front)" not in text
+    assert "interval allows" not in text
+
+
+def test_only_some_members_are_shown_and_judged_as_before(front, analysis):
+    out = io.StringIO()
+    print_analysis(analysis, Console(file=out, width=100), {"trial 37"})
+    text = out.getvalue()
+    table = text[text.index(" front\n") : text.index("Scores on hold-out")]
+    assert "trial 37" in table
+    assert not any(f"\ntrial {number}" in table for number in (12, 41, 58, 63))
+    assert all(row.row.name in table for row in analysis.baselines)
+    assert "5 on the front" in text
+    (member,) = [row for row in analysis.members if row.row.name == "trial 37"]
+    assert f"{member.on_front:.2f}" in table
+
+
+@pytest.mark.parametrize("width", [68, 80])
+def test_a_narrow_terminal_gets_the_summary_as_a_table_of_its_own(width):
+    rival = make_row(f"donor:{'x' * 30}", {"a": 0.9, "b": 0.9}, None, _hits("ab", 0.9))
+    rows = [make_row("trial 1", {"a": 0.2, "b": 0.2}, None, _hits("ab", 0.2)), rival]
+    text = to_text(make_front(*rows), width)
+    assert max(map(len, text.splitlines())) <= width
+    table = text[: text.index("Scores on")]
+    assert "…" not in table
+    assert " front\n" in table
+    assert table.count("trial 1 ") == 2  # the objectives, then mean, gain and P(front)
+
+
+def _hits(names, share):
+    items = {f"i{n}": float(n < 10 * share) for n in range(10)}
+    return dict.fromkeys(names, items)
 
 
 def test_without_a_common_unit_gains_stand_under_each_score():
