@@ -12,7 +12,7 @@ import yaml
 import evomerge
 from evomerge import zoo
 from evomerge.fitness import check_fitness
-from evomerge.spaces import PopulationSpec, SpaceSpec
+from evomerge.spaces import OperatorsSpec, PopulationSpec, SpaceSpec
 from evomerge.spaces.paths.spec import DepthwiseSpec
 from evomerge.study import load_study
 from evomerge.study.config import StudyConfig
@@ -66,7 +66,12 @@ def test_the_studies_and_spaces_of_the_readme_are_valid():
     assert blocks
     for block in blocks:
         data = yaml.safe_load(block)
-        keys = {"genes": SpaceSpec, "path": DepthwiseSpec, "population": PopulationSpec}
+        keys = {
+            "operators": OperatorsSpec,
+            "genes": SpaceSpec,
+            "path": DepthwiseSpec,
+            "population": PopulationSpec,
+        }
         schema = next((keys[key] for key in keys if key in data), StudyConfig)
         assert schema.model_validate(data).model_dump(exclude_unset=True).keys() == data.keys()
 

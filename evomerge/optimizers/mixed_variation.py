@@ -6,6 +6,13 @@ unordered ones, so:
 
 - a categorical gene is inherited from either parent, and mutates to any other choice;
 - an integer gene that mutation moved, but not out of its bin, takes one step in that direction.
+
+A gene without effect stands at its initial value, which says nothing of its parent. Of genes that
+have neither weights nor a spread, that start anywhere in their range:
+
+- one that has an effect in one parent only is inherited from that one;
+- one that mutation brings to life is drawn. Else every first try of a choice would be judged by the
+  initial values of its genes, and lost where these are poor.
 """
 
 from __future__ import annotations
@@ -37,10 +44,7 @@ def snapped(points: Floats, domain: Domain) -> Floats:
                 result[row, column] = gene.to_unit(gene.from_unit(float(unit)))
     if any(gene.condition is not None for gene in domain.genes):
         initial = np.array(domain.to_unit(domain.initial))
-        for point in result:
-            values = (g.from_unit(float(u)) for g, u in zip(domain.genes, point, strict=True))
-            inactive = np.logical_not(domain.active(tuple(values)))
-            point[inactive] = initial[inactive]
+        result = np.where(_active(result, domain), result, initial)
     return result
 
 
@@ -72,7 +76,9 @@ class Snap(Repair):  # type: ignore[misc]  # pymoo has no types
 class _MixedCrossover(SBX):  # type: ignore[misc]  # pymoo has no types
     def __init__(self, domain: Domain, probability: float, eta: float) -> None:
         super().__init__(prob=probability, eta=eta)
+        self._domain = domain
         self._categorical = np.array([gene.kind == "categorical" for gene in domain.genes])
+        self._unshaped = _unshaped(domain)
 
     def _do(
         self, problem: Any, X: Floats, *args: Any, random_state: Any = None, **kwargs: Any
@@ -82,6 +88,10 @@ class _MixedCrossover(SBX):  # type: ignore[misc]  # pymoo has no types
         swap = random_state.random(X.shape[1:]) < 0.5
         inherited = np.where(swap, X[::-1], X)
         children[:, :, self._categorical] = inherited[:, :, self._categorical]
+        if self._unshaped.any():
+            first, second = (_active(parents, self._domain) for parents in X)
+            children[:] = np.where(first & ~second & self._unshaped, X[0], children)
+            children[:] = np.where(second & ~first & self._unshaped, X[1], children)
         return children
 
 
@@ -89,6 +99,7 @@ class _MixedMutation(PM):  # type: ignore[misc]  # pymoo has no types
     def __init__(self, domain: Domain, probability: float, eta: float) -> None:
         super().__init__(prob=probability, eta=eta)
         self._domain = domain
+        self._unshaped = _unshaped(domain)
 
     def _do(
         self, problem: Any, X: Floats, *args: Any, random_state: Any = None, **kwargs: Any
@@ -107,4 +118,28 @@ class _MixedMutation(PM):  # type: ignore[misc]  # pymoo has no types
                 step = np.sign(new - old) / bins
                 stuck = np.floor(new * bins) == np.floor(old * bins)
                 mutated[:, column] = np.clip(np.where(stuck, old + step, new), 0.0, 1.0)
+        if self._unshaped.any():
+            revived = _active(mutated, self._domain) & ~_active(X, self._domain) & self._unshaped
+            mutated[revived] = random_state.random(int(revived.sum()))
         return mutated
+
+
+def _unshaped(domain: Domain) -> npt.NDArray[np.bool_]:
+    """Say which genes may have no effect, and start anywhere in their range when they have one."""
+    return np.array(
+        [
+            gene.condition is not None and not gene.weights and gene.spread is None
+            for gene in domain.genes
+        ]
+    )
+
+
+def _active(points: Floats, domain: Domain) -> npt.NDArray[np.bool_]:
+    """Say which genes have an effect in which point, (n_points, n_genes)."""
+    rows = [
+        domain.active(
+            tuple(gene.from_unit(float(u)) for gene, u in zip(domain.genes, point, strict=True))
+        )
+        for point in points
+    ]
+    return np.array(rows, dtype=bool).reshape(points.shape)

@@ -74,7 +74,7 @@ class DeclaredSpace:
                 genes += (self._gene(parameter, gene, owner, label) for label in grouping.labels)
         self._genes = tuple(genes)
         self._blocks = tuple(blocks)
-        self._domain = Domain(self._genes, tuple(self._seeds()))
+        self._domain = Domain(self._genes, tuple(self._seeds()), linear=self._is_linear())
 
     @property
     def domain(self) -> Domain:
@@ -164,6 +164,18 @@ class DeclaredSpace:
                 if gene.kind == "continuous" and size:
                     values[block.first + number] = min(max(total / size, gene.low), gene.high)
         return tuple(values)
+
+    def _is_linear(self) -> bool:
+        """Say whether the merged weights are affine in the genes: task arithmetic by its weights.
+
+        With normalisation they are divided by their sum, and are not.
+        """
+        return (
+            self.spec.merge_method == "task_arithmetic"
+            and set(self.spec.genes) == {"weight"}
+            and self.spec.parameters.get("normalize", False) is False
+            and all(gene.kind == "continuous" for gene in self._genes)
+        )
 
     def _lambda(self) -> float:
         """Return what every weight is multiplied by: fixed, or where the search starts.

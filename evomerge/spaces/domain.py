@@ -153,11 +153,13 @@ class Domain:
         genes: a gene stands after the gene its condition names.
         seeds: known points.
         sequence: which genes spell a sequence, where some do.
+        linear: the merged weights are an affine function of the genes.
     """
 
     genes: tuple[Gene, ...]
     seeds: tuple[Seed, ...] = ()
     sequence: HopSequence | None = None
+    linear: bool = False
 
     def __post_init__(self) -> None:
         for position, gene in enumerate(self.genes):

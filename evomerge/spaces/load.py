@@ -15,6 +15,7 @@ from evomerge.registry import Registry
 from evomerge.spaces.context import SpaceContext
 from evomerge.spaces.declared import DeclaredSpace
 from evomerge.spaces.domain import Space
+from evomerge.spaces.operators import OperatorsSpace, OperatorsSpec
 from evomerge.spaces.paths import (
     DepthwiseSpec,
     JointSpace,
@@ -28,8 +29,9 @@ from evomerge.spaces.paths import (
 from evomerge.spaces.populations import PopulationSpace, PopulationSpec
 from evomerge.spaces.spec import Origin, SpaceSpec
 
-AnySpec: TypeAlias = SpaceSpec | PathSpec | JointSpec | PopulationSpec
-"""The content of a space file: a merge space, a path space, both at once, or a population."""
+AnySpec: TypeAlias = SpaceSpec | OperatorsSpec | PathSpec | JointSpec | PopulationSpec
+"""The content of a space file: merges by one method or by one of several, paths, a merge and a path
+at once, or a population."""
 
 _PATHS: dict[str, type[PathSpec]] = {
     "slots": SlotsSpec,
@@ -96,7 +98,8 @@ def declaration(space: Space) -> dict[str, Any] | None:
     Of a merge space through a path it is the merge space's.
     """
     if not isinstance(
-        space, DeclaredSpace | PathSpace | JointSpace | ThroughPath | PopulationSpace
+        space,
+        DeclaredSpace | OperatorsSpace | PathSpace | JointSpace | ThroughPath | PopulationSpace,
     ):
         return None
     content: dict[str, Any] = space.spec.model_dump(mode="json", exclude_defaults=True)
@@ -139,6 +142,8 @@ def _from_file(path: Path, context: SpaceContext) -> Space:
 def _of_spec(spec: AnySpec, context: SpaceContext, origin: Origin) -> Space:
     if isinstance(spec, SpaceSpec):
         return DeclaredSpace(spec, context, origin)
+    if isinstance(spec, OperatorsSpec):
+        return OperatorsSpace(spec, context, origin)
     if isinstance(spec, JointSpec):
         return JointSpace(spec, context, origin)
     if isinstance(spec, PopulationSpec):
@@ -161,6 +166,8 @@ def _model(data: Any, origin: Origin) -> type[AnySpec]:
     if isinstance(data, Mapping):
         if "population" in data:
             return PopulationSpec
+        if "operators" in data:
+            return OperatorsSpec
         if "path" in data:
             return _path_model(data["path"], origin, ("path",))
         if "merge" in data or "layers" in data:

@@ -6,20 +6,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from evomerge.errors import SpaceError
+from evomerge.recipe.flat_layouts import TensorShapes
 from evomerge.recipe.model import Recipe
 from evomerge.spaces.context import SpaceContext
 from evomerge.spaces.declared import DeclaredSpace
 from evomerge.spaces.domain import Seed, Space
 from evomerge.spaces.model_weights import weights_of
+from evomerge.spaces.operators import OperatorsSpace, recalled
 from evomerge.spaces.populations import PopulationSpace
 from evomerge.spaces.starting import Restarted
+from evomerge.types import Genotype
 
 
 def seeded(space: Space, recipes: Mapping[str, Recipe], context: SpaceContext) -> Space:
     """Return a space whose search also starts from found recipes.
 
     Weights of a population's individual become their means over the groups of a declared space;
-    those of a declared space become an individual of a population, exactly.
+    those of a declared space become an individual of a population, exactly. A merge that is no
+    linear combination of models starts spaces of its own method only, its parameters being means
+    over the groups there.
 
     Args:
         space: what is searched.
@@ -27,16 +32,41 @@ def seeded(space: Space, recipes: Mapping[str, Recipe], context: SpaceContext) -
         context: of the stage.
 
     Raises:
-        SpaceError: a recipe is no linear combination of models, or the space cannot express one.
+        SpaceError: the space cannot express a recipe.
     """
-    if not isinstance(space, DeclaredSpace | PopulationSpace) or context.shape is None:
+    if (
+        not isinstance(space, DeclaredSpace | OperatorsSpace | PopulationSpace)
+        or context.shape is None
+    ):
         raise SpaceError(
-            "only weights of models can be seeded; name a space with a merge_method or a population"
+            "only weights of models can be seeded; name a space with a merge_method or with "
+            "operators, or a population"
         )
-    found = {
-        name: weights_of(recipe, context.base, context.shape) for name, recipe in recipes.items()
-    }
     if isinstance(space, PopulationSpace):
-        return space.with_found(found)
-    seeds = (Seed(name, space.nearest(one, context.shape)) for name, one in found.items())
+        shape = context.shape
+        return space.with_found(
+            {name: weights_of(recipe, context.base, shape) for name, recipe in recipes.items()}
+        )
+    seeds = (
+        Seed(name, _nearest(space, recipe, context, context.shape))
+        for name, recipe in recipes.items()
+    )
     return Restarted(space, replace(space.domain, seeds=(*space.domain.seeds, *seeds)))
+
+
+def _nearest(
+    space: DeclaredSpace | OperatorsSpace,
+    recipe: Recipe,
+    context: SpaceContext,
+    shape: TensorShapes,
+) -> Genotype:
+    if isinstance(space, OperatorsSpace):
+        return space.nearest(recipe)
+    try:
+        weights = weights_of(recipe, context.base, shape)
+    except SpaceError:
+        found = recalled(space, recipe, context)
+        if found is None:
+            raise
+        return found
+    return space.nearest(weights, shape)

@@ -2,13 +2,15 @@
 
 What an earlier stage is going to find is not known yet. The recipe its search starts from has the
 same shape and stands in for it; where it is a path, so does the shortest one the space allows,
-since the limits of a later space may ask for a deeper first donor.
+since the limits of a later space may ask for a deeper first donor. Where it may be a merge by one
+of several operators, each of them stands in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from evomerge.errors import SpaceError, UserError
@@ -16,7 +18,7 @@ from evomerge.merging import MergeEngine
 from evomerge.merging.plan import Plan
 from evomerge.optimizers import Needs, Optimizer
 from evomerge.recipe import ModelRef, Node, Recipe
-from evomerge.spaces import JointSpace, PathSpace, Space, SpaceContext
+from evomerge.spaces import JointSpace, OperatorsSpace, PathSpace, Space, SpaceContext
 from evomerge.spaces.paths.spec import DepthwiseSpec, JointSpec, SequenceSpec, SlotsSpec
 from evomerge.study.config import StageConfig, StudyConfig
 from evomerge.study.problems import Problems
@@ -32,12 +34,14 @@ class Rehearsed:
         recipe: what its search starts from.
         shortest: a path of as few hops as the stage may find; `recipe` where it finds none.
         needs: what its optimizer must be told.
+        starts: `recipe`; where the merge method is a gene, a recipe by each operator.
     """
 
     space: Space
     recipe: Recipe
     shortest: Recipe
     needs: Needs
+    starts: Mapping[str, Recipe]
 
 
 class Rehearsal:
@@ -87,8 +91,8 @@ class Rehearsal:
         if space is None:
             return None
         if stage.seeds is not None:
-            first = {FOUND: self._done[stage.seeds.stage].recipe}
-            attempt(f"{where}seeds", lambda: self._space(stage, taken, first))
+            found = self._done[stage.seeds.stage].starts
+            attempt(f"{where}seeds", lambda: self._space(stage, taken, found))
         whole: Space = space
         if path is not None:
             passed = attempt(
@@ -102,6 +106,10 @@ class Rehearsal:
         if recipe is None:
             return None
         plan = attempt(f"{where}space", lambda: _check(engine, space, recipe))
+        starts = space.starts() if isinstance(space, OperatorsSpace) else {}
+        for name, one in starts.items():
+            if one != recipe:
+                attempt(f"{where}space.operators.{name}", partial(engine.check, one))
         optimizer = attempt(f"{where}search", lambda: self._optimizer(stage, whole))
         if stage.batches is not None and optimizer is not None:
             self._check_batches(stage.search.optimizer, optimizer, where)
@@ -109,7 +117,7 @@ class Rehearsal:
             return None
         shortest = _shortest(space, recipe) if path is None else _along(recipe, path.shortest)
         needs = Needs() if optimizer is None else optimizer.needs
-        return Rehearsed(space, recipe, shortest, needs)
+        return Rehearsed(space, recipe, shortest, needs, starts or {FOUND: recipe})
 
     def _space(
         self,

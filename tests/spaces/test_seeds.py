@@ -56,7 +56,8 @@ def test_seeds_of_shipped_merge_spaces(space):
     models = context(LAYOUT, 2)
     built = load_space(space, models)
     seeds = {seed.name: built.decode(seed.genotype) for seed in built.domain.seeds}
-    assert set(models.donors) | {"uniform"} <= set(seeds)
+    # no density of mm_mo is 1, so that something is always dropped
+    assert ({"base"} if space == "mm_mo" else {*models.donors, "uniform"}) <= set(seeds)
     values = tensors(models.donors)
     mean = sum(values[f"./{name}"] for name in models.donors) / 2
     for name, recipe in seeds.items():
