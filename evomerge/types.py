@@ -22,12 +22,26 @@ or scoring; lost: the worker died; timeout: the worker was stopped. The last thr
 bounded number of times."""
 
 
+Bounds: TypeAlias = tuple[float | None, float | None]
+"""The least and the greatest value a metric can have; None where there is no limit, or none that is
+known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A named metric and the direction in which it improves."""
+    """A named metric and the direction in which it improves.
+
+    Attributes:
+        name: of the metric.
+        goal: whether larger or smaller is better.
+        bounds: of the metric; models of it choose their scale by these.
+        n_items: how many items a score is the mean of; None when that is not known.
+    """
 
     name: str
     goal: Goal = "maximize"
+    bounds: Bounds = (None, None)
+    n_items: int | None = None
 
     def cost(self, metric: float) -> float:
         """Turn a metric into the minimised cost: the only place where a sign flips."""

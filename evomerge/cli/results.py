@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 RunFolder = Annotated[
     Path | None, typer.Argument(metavar="[RUN]", help="A run directory; the latest by default.")
 ]
+LAST_NOTES = 6
+"""How many of an optimizer's latest notes `status` prints; --json has all."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -55,6 +58,7 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         "failed": sum(failures.values()),
         "failures": dict(failures.most_common()),
         "retried": kinds["retried"],
+        "notes": [event.payload["text"] for event in events if event.kind == "noted"],
         "scored": kinds["scored"],
         "batches": _batches(events),
         "validated": kinds["validated"],
@@ -84,20 +88,23 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         typer.echo(f"            {count} × {cause}")
     if report["repeated"]:
         typer.echo(f"            {report['repeated']} had a recipe that was scored before")
-    for number, stage in enumerate(report["stages"]):
-        typer.echo(
-            f"  {'' if number else 'stages':<9} {stage['stage']}: {stage['finished']} of "
-            f"{stage['trials']} trials finished"
-        )
+    stages = [
+        f"{stage['stage']}: {stage['finished']} of {stage['trials']} trials finished"
+        for stage in report["stages"]
+    ]
+    for line in (*_listed("stages", stages), *_listed("notes", report["notes"][-LAST_NOTES:])):
+        typer.echo(line)
     for line in archives.lines:
         typer.echo(line)
     if archives.unknown:
         typer.echo(f"  niches    unknown: {archives.unknown}")
-    for number, (name, batches) in enumerate(report["batches"].items()):
-        typer.echo(
-            f"  {'' if number else 'batches':<9} {f'{name}: ' if name else ''}{batches['items']} "
-            f"search items a trial, others after {batches['trials']} trials"
-        )
+    batches = [
+        f"{f'{name}: ' if name else ''}{one['items']} search items a trial, others after "
+        f"{one['trials']} trials"
+        for name, one in report["batches"].items()
+    ]
+    for line in _listed("batches", batches):
+        typer.echo(line)
     if report["batches"]:
         typer.echo(f"            {report['validated']} of their best scored on validation items")
     typer.echo(f"  scored    {report['scored']} (baselines, and the front on hold-out items)")
@@ -112,6 +119,11 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         )
     elif state != "running":
         typer.echo(f"  continue  evomerge resume {folder}")
+
+
+def _listed(title: str, lines: Sequence[str]) -> list[str]:
+    """Return lines of which the first stands beside a title."""
+    return [f"  {'' if number else title:<9} {line}" for number, line in enumerate(lines)]
 
 
 @dataclass(frozen=True)

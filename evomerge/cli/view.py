@@ -62,6 +62,9 @@ class _Live:
 
     def __call__(self, step: Progress) -> None:
         title = title_of(step)
+        if step.note:
+            self._bars.console.print(step.note, markup=False, highlight=False)
+            return
         if title not in self._tasks:
             self._tasks[title] = self._bars.add_task(title, total=step.total, scores="")
         task = self._tasks[title]
@@ -76,6 +79,9 @@ class _Plain:
         self._started = time.monotonic()
 
     def __call__(self, step: Progress) -> None:
+        if step.note:
+            print(step.note, file=sys.stderr, flush=True)
+            return
         now = time.monotonic()
         last_one = step.total is not None and step.done >= step.total
         if step.replayed or (now - self._last < PLAIN_EVERY_S and not last_one):

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from evomerge.errors import FitnessError
 from evomerge.fitness.model import MergedModel
-from evomerge.types import Goal
+from evomerge.types import Bounds, Goal
 
 
 class L1Distance:
@@ -17,6 +17,7 @@ class L1Distance:
     """
 
     goal: ClassVar[Goal] = "minimize"
+    bounds: ClassVar[Bounds] = (0.0, None)
     metric: ClassVar[str] = "l1_distance"
     needs_items: ClassVar[bool] = False
 
@@ -38,6 +39,7 @@ class L2Distance:
     """
 
     goal: ClassVar[Goal] = "minimize"
+    bounds: ClassVar[Bounds] = (0.0, None)
     metric: ClassVar[str] = "l2_distance"
     needs_items: ClassVar[bool] = False
 
@@ -55,6 +57,7 @@ class DeltaSparsity:
     """Share of weights that equal the base's."""
 
     goal: ClassVar[Goal] = "maximize"
+    bounds: ClassVar[Bounds] = (0.0, 1.0)
     metric: ClassVar[str] = "delta_sparsity"
     needs_items: ClassVar[bool] = False
 

@@ -14,7 +14,7 @@ from evomerge.errors import FitnessError, nearest
 from evomerge.fitness.binding import bind_arguments
 from evomerge.fitness.model import MergedModel
 from evomerge.registry import Registry
-from evomerge.types import Arguments, FitnessResult, Goal
+from evomerge.types import Arguments, Bounds, FitnessResult, Goal
 
 FITNESSES = Registry(
     "fitness",
@@ -39,6 +39,7 @@ class FitnessSpec:
         arguments: bound and converted.
         metric: which of its metrics the objective optimises, where the study says.
         goal: the direction in which the metric improves by nature.
+        bounds: the least and the greatest value the metric can have, as far as they are known.
         needs_items: the objective must name data.
     """
 
@@ -47,6 +48,7 @@ class FitnessSpec:
     arguments: Mapping[str, Any]
     metric: str | None
     goal: Goal
+    bounds: Bounds
     needs_items: bool
 
     def build(self) -> BoundFitness:
@@ -198,8 +200,25 @@ def check_fitness(
         arguments=arguments,
         metric=metric,
         goal=goal,
+        bounds=_bounds(name, target, metric),
         needs_items=bool(getattr(target, "needs_items", False)),
     )
+
+
+def _bounds(name: str, target: Callable[..., Any], metric: str | None) -> Bounds:
+    """Return the bounds a fitness declares; they hold for the metric it optimises by itself."""
+    if metric is not None and metric != getattr(target, "metric", None):
+        return (None, None)
+    bounds: Any = getattr(target, "bounds", (None, None))
+    sound = isinstance(bounds, tuple) and len(bounds) == 2
+    if not sound or not all(one is None or isinstance(one, int | float) for one in bounds):
+        raise FitnessError(
+            f"fitness '{name}': bounds must be (least, greatest), None for no limit, got {bounds!r}"
+        )
+    low, high = bounds
+    if low is not None and high is not None and low >= high:
+        raise FitnessError(f"fitness '{name}': bounds must be (least, greatest), got {bounds!r}")
+    return (low, high)
 
 
 def build_fitness(

@@ -10,7 +10,7 @@ from evomerge.errors import DataError
 from evomerge.fitness.data import item_field, text_field
 from evomerge.fitness.model import MergedModel
 from evomerge.fitness.protocol import Item
-from evomerge.types import FitnessResult, Goal
+from evomerge.types import Bounds, FitnessResult, Goal
 
 
 class MultipleChoice:
@@ -30,6 +30,7 @@ class MultipleChoice:
     """
 
     goal: ClassVar[Goal] = "maximize"
+    bounds: ClassVar[Bounds] = (0.0, 1.0)
     needs_items: ClassVar[bool] = True
 
     def __init__(

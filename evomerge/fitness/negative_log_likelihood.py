@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 from evomerge.errors import DataError
 from evomerge.fitness.data import text_field
 from evomerge.fitness.model import MergedModel
-from evomerge.types import FitnessResult, Goal
+from evomerge.types import Bounds, FitnessResult, Goal
 
 
 class NegativeLogLikelihood:
@@ -24,6 +24,7 @@ class NegativeLogLikelihood:
     """
 
     goal: ClassVar[Goal] = "minimize"
+    bounds: ClassVar[Bounds] = (0.0, None)
     metric: ClassVar[str] = "negative_log_likelihood"
     needs_items: ClassVar[bool] = True
 

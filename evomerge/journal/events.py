@@ -6,6 +6,7 @@
                                                       the batch of search items it is scored on,
                                                       null scores the validation items
     retried   trial, the failed attempt               before the next attempt is submitted
+    noted     what the optimizer says of its search, when it says it
     finished  trial, outcome                          before the optimizer is told; `same_as` names
                                                       the trial whose recipe and outcome these are
     validated trial, outcome on the validation items  before anything is chosen by it
@@ -32,6 +33,7 @@ EventKind: TypeAlias = Literal[
     "staged",
     "asked",
     "retried",
+    "noted",
     "finished",
     "validated",
     "scored",

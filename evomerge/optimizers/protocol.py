@@ -44,7 +44,12 @@ class Needs:
 
 
 class Optimizer(Protocol):
-    """A search algorithm over a domain; costs are minimised."""
+    """A search algorithm over a domain; costs are minimised.
+
+    One that has something to say of its search (how well a surrogate fits, what it chose and why)
+    has an attribute `notes`, a list of sentences that only grows with asks and tells: the study
+    records and shows them.
+    """
 
     needs: Needs
 

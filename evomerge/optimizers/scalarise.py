@@ -86,6 +86,11 @@ class Scalarised:
         """Return the wrapped optimizer's reason."""
         return self._optimizer.stop_reason()
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the wrapped optimizer says of its search."""
+        return getattr(self._optimizer, "notes", ())
+
     def cost(self, costs: Sequence[float]) -> float:
         """Combine the minimised costs of a trial into one, finite for finite costs."""
         terms = [

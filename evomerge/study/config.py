@@ -16,7 +16,7 @@ from pydantic import (
 
 from evomerge.recipe.model import DType
 from evomerge.study.config_checks import study_problems
-from evomerge.types import Arguments, Goal, Split
+from evomerge.types import Arguments, Bounds, Goal, Split
 
 Name: TypeAlias = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=80)
@@ -70,6 +70,8 @@ class ObjectiveConfig(OpenSection):
     Attributes:
         fitness: a built-in name, './file.py:attr' or 'module:attr'.
         goal: the direction of improvement; the fitness's own by default, else maximize.
+        bounds: the least and the greatest value of the metric, null for none; the fitness's own
+            by default. Surrogates choose their scale by these.
         metric: which metric counts when the fitness returns several.
         search: items the search scores: a JSONL or CSV file, a `datasets` mapping, a Python name.
         validation: how many of the last search items are set apart for validation, or a source of
@@ -80,11 +82,20 @@ class ObjectiveConfig(OpenSection):
 
     fitness: str
     goal: Goal | None = None
+    bounds: Bounds | None = None
     metric: str | None = None
     search: str | dict[str, Any] | None = None
     validation: Annotated[int, Field(ge=1)] | str | dict[str, Any] | None = None
     holdout: str | dict[str, Any] | None = None
     limit: int | None = Field(default=None, ge=1)
+
+    @field_validator("bounds")
+    @classmethod
+    def _leave_room(cls, bounds: Bounds | None) -> Bounds | None:
+        low, high = bounds or (None, None)
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"bounds must be [least, greatest], got {[low, high]}")
+        return bounds
 
 
 class ScalarizeConfig(Section):

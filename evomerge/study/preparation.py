@@ -275,12 +275,13 @@ def _objectives(
                 f"{where}: fitness '{part.fitness}' needs data; add 'search: items.jsonl'"
             )
         goal = part.goal or (fitness.goal if fitness else None) or "maximize"
+        bounds = part.bounds or (fitness.bounds if fitness else (None, None))
         digests = {split: items_digest(found) for split, found in items.get(name, {}).items()}
         files |= {f"{where}.{split}": digest for split, digest in digests.items()}
         files |= _python_file(f"{where}.fitness", part.fitness, folder)
         parts.append(
             ObjectiveSpec(
-                Objective(name, goal),
+                Objective(name, goal, bounds, _n_items(config, items.get(name, {}))),
                 part.fitness,
                 part.arguments,
                 part.metric,
@@ -292,6 +293,13 @@ def _objectives(
             )
         )
     return parts, files
+
+
+def _n_items(config: StudyConfig, items: ItemsBySplit) -> int | None:
+    """Return how many items every candidate of a study is scored on; None where that differs."""
+    if "search" not in items or any(stage.batches is not None for stage in config.plan):
+        return None
+    return len(items["search"])
 
 
 def _python_file(where: str, name: str, folder: Path) -> dict[str, str]:

@@ -22,6 +22,7 @@ class Progress:
             these are known.
         replayed: the step repeats what the journal holds.
         stage: which stage it belongs to; '' in a study without stages, and when scoring.
+        note: what the optimizer says of its search; the step is about nothing else then.
     """
 
     phase: Literal["search", "score"]
@@ -33,6 +34,7 @@ class Progress:
     hypervolume: float | None = None
     replayed: bool = False
     stage: str = ""
+    note: str = ""
 
 
 Observer: TypeAlias = Callable[[Progress], None]

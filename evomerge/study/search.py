@@ -84,10 +84,12 @@ class Search:
         self._stopping = Stopping(journal, budget, study.config.limits.trials, self.course)
         self._pending: dict[int, _Pending] = {}
         self._standing = Standing(study.objectives, study.context.donors)
+        self._n_noted = 0
         if self.course.parts:
             self._enter(self.course.parts[0])
         for event in journal.events:
             self._replay(event)
+        self._note()
         over = self._part_over() is not None and self.course.is_last
         if (
             self._pending
@@ -160,10 +162,12 @@ class Search:
             raise RuntimeError("the last stage was begun already")
         self._enter(self.course.begin(content, self._asked))
         self._journal.append("staged", content)
+        self._note()
 
     def _enter(self, part: Part) -> None:
         optimizer = self._study.optimizer(part, len(self._optimizers))
         self._optimizers.append(optimizer)
+        self._n_noted = 0
         names = [objective.name for objective in self._study.objectives]
         needs = optimizer.needs
         self._examples = None
@@ -180,6 +184,7 @@ class Search:
         if proposal is None:
             return None
         self._journal.append("asked", self._place(number, proposal), trial=number)
+        self._note()
         return self._submit(workers, number, self._pending[number])
 
     def _place(self, number: int, proposal: Proposal) -> dict[str, Any]:
@@ -311,6 +316,7 @@ class Search:
         }
         self._journal.append("finished", payload, trial=number, timing=timing)
         self._tell(number, outcome)
+        self._note()
         return payload
 
     def _repeat(self, number: int, known: Paid) -> None:
@@ -318,6 +324,7 @@ class Search:
         payload = {"attempt": self._pending[number].attempt, **shared(known)}
         self._journal.append("finished", payload, trial=number)
         self._tell(number, self._read(payload))
+        self._note()
 
     def _read(self, payload: Mapping[str, Any]) -> Outcome:
         """Read a recorded outcome, with the scores of its items where the optimizer needs them."""
@@ -353,6 +360,16 @@ class Search:
             )
         )
 
+    def _note(self) -> None:
+        """Record and show what the optimizer has to say that was not recorded yet."""
+        part = self.course.parts[-1] if self.course.parts else None
+        if part is None:
+            return
+        for text in getattr(self._optimizers[-1], "notes", ())[self._n_noted :]:
+            self._journal.append("noted", {"stage": part.label, "text": text})
+            self._n_noted += 1
+            self._observe(Progress("search", 0, None, stage=part.label, note=text))
+
     def _exhausted(self, session_s: float) -> str | None:
         """Say why the present stage may not ask any more."""
         return self._part_over() or self._stopping.out_of_time(session_s)
@@ -374,6 +391,8 @@ class Search:
             self.stopped = event.payload["reason"]
         elif event.kind == "staged":
             self._replay_stage(event)
+        elif event.kind == "noted":
+            self._n_noted += 1
         if number is None or event.kind not in TRIAL_EVENTS:
             return
         if event.kind == "asked":

@@ -108,7 +108,7 @@ def test_two_stages_to_a_checkpoint_that_scores_as_it_did(hybrid):
 def test_check_finds_what_is_wrong_with_a_later_stage(hybrid):
     hybrid.study["stages"] = [
         STAGES[0],
-        {**STAGES[1], "donors": ["merged", "flipp"], "search": {"optimizer": "nsga"}},
+        {**STAGES[1], "donors": ["merged", "flipp"], "search": {"optimizer": "nsga22"}},
     ]
     code, _, err = hybrid("check", hybrid.write())
     assert code == 2
