@@ -32,6 +32,36 @@ def start_point(domain: Domain, known: Sequence[Trial], *, best: bool) -> Genoty
     return min(completed, key=lambda trial: trial.costs or ()).genotype
 
 
+MEAN_WEIGHT = 1.4
+"""What the weights of donors sum to, on average, in a start box of a linear space."""
+
+
+def start_box(domain: Domain) -> tuple[list[float], list[float]]:
+    """Return the corners of the part of the unit cube where merges are likely to work.
+
+    It is the box that the known points span, from the base to the donors. Many donors at once
+    interfere: where weights are added up, the box is drawn in towards the base until its middle is
+    a sum of weights of 1.4 (found on the merge problems of `evomerge.testing.problems`, see
+    `experiments/optimizers`). A gene in which all known points agree has its whole range.
+    """
+    known = [domain.to_unit(seed.genotype) for seed in domain.seeds]
+    if not known:
+        return [0.0] * len(domain), [1.0] * len(domain)
+    low = [min(column) for column in zip(*known, strict=True)]
+    high = [max(column) for column in zip(*known, strict=True)]
+    base = {seed.name: point for seed, point in zip(domain.seeds, known, strict=True)}.get("base")
+    if domain.linear and base is not None:
+        n_donors = sum(seed.name not in ("base", "uniform") for seed in domain.seeds)
+        share = min(1.0, 2 * MEAN_WEIGHT / max(n_donors, 1))
+        low = [origin + share * (value - origin) for origin, value in zip(base, low, strict=True)]
+        high = [origin + share * (value - origin) for origin, value in zip(base, high, strict=True)]
+    alike = [a == b for a, b in zip(low, high, strict=True)]
+    return (
+        [0.0 if same else value for value, same in zip(low, alike, strict=True)],
+        [1.0 if same else value for value, same in zip(high, alike, strict=True)],
+    )
+
+
 def probabilities(gene: Gene, value: GeneValue) -> tuple[float, ...]:
     """Return how likely each choice is where a search starts at `value`; they sum to 1.
 

@@ -1,0 +1,135 @@
+"""A quadratic surrogate of one objective, fitted in closed form (MAP, arXiv 2406.07529, Sec. 3).
+
+The metric of a merge theta_0 + sum c_n v_n is modelled as link(e + b'c + c'Ac / 2), the Taylor
+expansion about the base to second order; e, b and A are fitted to evaluated merges. On the scale of
+the link the model is linear in its coefficients, so that ridge regression has one solution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import solve_triangular
+
+from evomerge.optimizers.links import Link
+
+Floats = npt.NDArray[np.float64]
+
+RIDGE = 1e-3
+"""Relative to the weight of the point that counts most."""
+
+
+def n_coefficients(n_genes: int) -> int:
+    """Return p = (n + 1)(n + 2) / 2, the coefficients of a quadratic in n variables."""
+    return (n_genes + 1) * (n_genes + 2) // 2
+
+
+def features(points: Floats) -> Floats:
+    """Return squares, products, linear terms and 1 of each point, (n_points, p).
+
+    Args:
+        points: (n_points, n_genes).
+    """
+    i, j = np.triu_indices(points.shape[1], k=1)
+    ones = np.ones((len(points), 1))
+    return np.hstack([points**2, points[:, i] * points[:, j], points, ones])
+
+
+@dataclass(frozen=True, slots=True)
+class Quadratic:
+    """A fitted surrogate.
+
+    Attributes:
+        link: between costs and the scale on which the surrogate is quadratic.
+        beta: coefficients in the order of `features`, (p,).
+        factor: R of the QR factorisation of the weighted design, (p, p); leverages come from it.
+        limit: the largest leverage of a fitted point.
+        n_points: how many points it was fitted to.
+        rank: of the unweighted design; below p the data do not determine the coefficients.
+        r2: share of the variation of the cost that is explained; NaN when all costs tie.
+        adjusted_r2: the same, corrected for the number of coefficients; NaN without spare points.
+        loo_r2: share of the variation that is predicted when each point is left out in turn.
+        loo_error: root of the mean squared leave-one-out error, in units of the cost.
+    """
+
+    link: Link
+    beta: Floats
+    factor: Floats
+    limit: float
+    n_points: int
+    rank: int
+    r2: float
+    adjusted_r2: float
+    loo_r2: float
+    loo_error: float
+
+    def link_scale(self, points: Floats) -> Floats:
+        """Predict on the scale of the link, (n_points,)."""
+        return np.asarray(features(points) @ self.beta)
+
+    def costs(self, points: Floats) -> Floats:
+        """Predict minimised costs, (n_points,)."""
+        return self.link.inverse(self.link_scale(points))
+
+    def leverage(self, points: Floats) -> Floats:
+        """Return phi' (Phi' W^2 Phi + lambda R)^-1 phi of each point, (n_points,).
+
+        It grows with the distance from the fitted points, in units of what they determine.
+        """
+        rotated = solve_triangular(self.factor, features(points).T, trans="T")
+        return np.asarray((rotated**2).sum(axis=0))
+
+
+def fit(points: Floats, costs: Floats, link: Link, ridge: float = RIDGE) -> Quadratic:
+    """Fit a surrogate by ridge regression on the scale of the link.
+
+    beta = (Phi' W^2 Phi + lambda R)^-1 Phi' W^2 z, where W holds the slope of the cost by the link
+    scale, so that squared errors count in units of the cost, divided by the largest of them, and R
+    is the identity without the constant. Solved by the QR factorisation of the augmented design.
+
+    Args:
+        points: (n_points, n_genes), each coordinate in about [0, 1].
+        costs: minimised, (n_points,).
+        link: of the objective.
+        ridge: lambda.
+    """
+    design = features(points)
+    targets, slopes = link.forward(costs), link.slope(costs)
+    unit = float(slopes.max())
+    weights = slopes / unit
+    n, p = design.shape
+    penalty = np.sqrt(ridge) * np.eye(p)
+    penalty[-1, -1] = 0.0
+    q, factor = np.linalg.qr(np.vstack([weights[:, None] * design, penalty]))
+    padded = np.concatenate([weights * targets, np.zeros(p)])
+    beta = solve_triangular(factor, q.T @ padded)
+    hats = np.minimum((q[:n] ** 2).sum(axis=1), 1 - 1e-9)
+    residuals = weights * (targets - design @ beta)
+    left_out = residuals / (1 - hats)
+    spread = _spread(targets, weights)
+    rotated = solve_triangular(factor, design.T, trans="T")
+    rank = int(np.linalg.matrix_rank(design))
+    r2 = 1 - float(residuals @ residuals) / spread if spread > 0 else float("nan")
+    spare = n - p
+    return Quadratic(
+        link,
+        beta,
+        factor,
+        float((rotated**2).sum(axis=0).max()),
+        n,
+        rank,
+        r2,
+        1 - (1 - r2) * (n - 1) / spare if spare > 0 else float("nan"),
+        1 - float(left_out @ left_out) / spread if spread > 0 else float("nan"),
+        unit * float(np.sqrt(np.mean(left_out**2))),
+    )
+
+
+def _spread(targets: Floats, weights: Floats) -> float:
+    """Return the weighted sum of squared deviations from the weighted mean."""
+    squared = weights**2
+    mean = float(squared @ targets / squared.sum())
+    spread = float(squared @ (targets - mean) ** 2)
+    return spread if spread > 1e-20 * float(squared @ targets**2) else 0.0

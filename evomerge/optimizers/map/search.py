@@ -1,0 +1,150 @@
+"""What the forms of MAP share: fitting on what was told, and choosing the next batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from evomerge.errors import ConfigError
+from evomerge.optimizers.costs import bounded
+from evomerge.optimizers.generation import Generational
+from evomerge.optimizers.links import links_of
+from evomerge.optimizers.map.quadratic import Quadratic, fit, n_coefficients
+from evomerge.optimizers.protocol import Proposal
+from evomerge.spaces.domain import Domain
+from evomerge.types import Genotype, Objective, Trial
+
+Floats = npt.NDArray[np.float64]
+
+SPARE = 3
+"""A quadratic is fitted from p + 3 points on; fewer leave nothing to judge the fit by."""
+TRUSTED = 0.5
+"""Below this leave-one-out R2 a surrogate is said to be of little use."""
+
+
+class SurrogateSearch(Generational):
+    """Collects evaluated points and fits one quadratic per objective.
+
+    Args:
+        domain: numeric genes.
+        n_objectives: any number.
+        objectives: their bounds choose the links; costs are taken as they are without them.
+        ridge: of the fits.
+
+    Attributes:
+        notes: what the user should know of the fits, in the order in which it was found.
+
+    Raises:
+        ConfigError: a gene is categorical.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        domain: Domain,
+        n_objectives: int,
+        objectives: Sequence[Objective],
+        ridge: float,
+    ) -> None:
+        super().__init__(n_objectives)
+        check_numeric(name, domain)
+        self._name = name
+        self._domain = domain
+        self._n_objectives = n_objectives
+        self._links = links_of(objectives, n_objectives)
+        self._titles = [one.name for one in objectives] or [
+            f"objective {k + 1}" for k in range(n_objectives)
+        ]
+        self._ridge = ridge
+        self._points: list[list[float]] = []
+        self._costs: list[list[float]] = []
+        self._tried: list[list[float]] = []
+        self.notes: list[str] = []
+
+    def _learn(self, trials: Sequence[Trial]) -> None:
+        """Keep what was evaluated; failed points are not proposed again."""
+        for trial in trials:
+            point = self._domain.to_unit(trial.genotype)
+            self._tried.append(point)
+            if trial.costs is not None:
+                self._points.append(point)
+                self._costs.append([bounded(cost) for cost in trial.costs])
+
+    @property
+    def _fits(self) -> bool:
+        """Whether there are enough points to fit."""
+        return len(self._points) >= n_coefficients(len(self._domain)) + SPARE
+
+    def _fitted(self) -> list[Quadratic]:
+        """Fit every objective; the state of the fits becomes notes."""
+        points, costs = np.array(self._points), np.array(self._costs)
+        surrogates = [
+            fit(points, column, link.fitted(column), self._ridge)
+            for link, column in zip(self._links, costs.T, strict=True)
+        ]
+        self.notes += fit_notes(self._name, self._titles, surrogates)
+        return surrogates
+
+    def _genotype(self, point: Floats) -> Genotype:
+        return self._domain.from_unit(point.tolist())
+
+    def _proposals(self, points: Floats, origin: str) -> list[Proposal]:
+        return [Proposal(self._genotype(point), origin) for point in points]
+
+
+def check_numeric(name: str, domain: Domain) -> None:
+    """Refuse genes that a polynomial cannot vary.
+
+    Raises:
+        ConfigError: naming the gene, and what would take it.
+    """
+    for gene in domain.genes:
+        if gene.kind == "categorical":
+            raise ConfigError(
+                [
+                    f"optimizer: '{name}' fits polynomials and gene '{gene.name}' is a choice; "
+                    "use nsga2, mobo, or optuna with sampler: tpe"
+                ]
+            )
+
+
+def check_budget(name: str, domain: Domain, points: int, what: str) -> None:
+    """Refuse a quadratic that so many points cannot determine.
+
+    Raises:
+        ConfigError: with the number that would do.
+    """
+    p = n_coefficients(len(domain))
+    if points < p + SPARE:
+        raise ConfigError(
+            [
+                f"optimizer: '{name}' fits {p} coefficients in {len(domain)} genes and {what} "
+                f"leaves {points} points for that; it needs {p + SPARE}. Give it more trials, "
+                "search fewer genes, or use mobo or nsga2"
+            ]
+        )
+
+
+def fit_notes(name: str, titles: Sequence[str], surrogates: Sequence[Quadratic]) -> list[str]:
+    """Say how good each surrogate is, and warn of those that are not."""
+    notes = []
+    for title, one in zip(titles, surrogates, strict=True):
+        p = len(one.beta)
+        if one.rank < p:
+            notes.append(
+                f"{name}: {title}: the {one.n_points} points determine {one.rank} of {p} "
+                "coefficients; the rest is the ridge's choice"
+            )
+        if np.isnan(one.r2):
+            notes.append(f"{name}: {title}: all {one.n_points} points tie; nothing to fit")
+            continue
+        line = (
+            f"{name}: {title}: {p} coefficients from {one.n_points} points, adjusted R2 "
+            f"{one.adjusted_r2:.2f}, leave-one-out R2 {one.loo_r2:.2f}, error {one.loo_error:.2g}"
+        )
+        if one.loo_r2 < TRUSTED:
+            line += "; predicts little: trust what was evaluated"
+        notes.append(line)
+    return notes

@@ -1,0 +1,261 @@
+"""MAP and Bayesian MAP: the contract, the design, the trust region, the batch."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evomerge.errors import ConfigError
+from evomerge.optimizers import build_optimizer
+from evomerge.optimizers.map.bayesian import Bins, scores
+from evomerge.optimizers.map.region import Region
+from evomerge.optimizers.map.surrogate_front import Predicted, chosen
+from evomerge.pareto import hypervolume, non_dominated
+from evomerge.testing.optimizer_contract import CHECKS, Subject
+from evomerge.testing.problems import continuous_domain, mixed_domain, sphere
+from evomerge.testing.simulation import drive, proposals, trials
+from tests.optimizers.map.domains import objectives, saturating, weights
+
+ORDERED = frozenset({"continuous", "integer"})
+
+
+def subject(name, label, dimensions, **options):
+    def build(domain, n_objectives, seed):
+        return build_optimizer(name, domain, n_objectives, seed, options)
+
+    return Subject(label, build, generational=True, kinds=ORDERED, dimensions=dimensions)
+
+
+SUBJECTS = [
+    subject("map", "map", (1, 2, 5), batch=12, generations=3),
+    subject("map", "map-leverage", (1, 2), batch=12, trust="leverage", generations=3),
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_contract(subject, check):
+    check(subject)
+
+
+BAYESIAN = subject("bayesian_map", "bayesian_map", (2, 4), updates=2, generations=3)
+
+
+@pytest.mark.parametrize(
+    "check", [c for c in CHECKS if "equal_genotypes" not in c.__name__], ids=lambda c: c.__name__
+)
+def test_bayesian_contract(check):
+    check(BAYESIAN)
+
+
+def run(name, problem, budget, seed=0, **options):
+    optimizer = build_optimizer(
+        name,
+        problem.domain,
+        problem.n_objectives,
+        seed,
+        options,
+        objectives=objectives(problem.n_objectives),
+        budget=budget,
+    )
+    return optimizer, drive(optimizer, problem, budget)
+
+
+def volume(events, n):
+    costs = np.array([trial.costs for trial in trials(events)])
+    return hypervolume(costs, np.zeros(n))
+
+
+@pytest.mark.parametrize(("n", "budget", "size"), [(2, 45, 30), (3, 65, 49), (5, 100, 85)])
+def test_the_budget_is_split_into_a_design_and_one_batch(n, budget, size):
+    _, events = run("map", saturating(n), budget, box=[0.0, 1.5])
+    origins = [proposal.origin for proposal in proposals(events)]
+    assert sum(not origin.startswith("map:front") for origin in origins) == size
+    assert origins[size:] == ["map:front1"] * (budget - size)
+
+
+def test_a_long_budget_goes_on_batch_by_batch():
+    _, events = run("map", saturating(2), 150, box=[0.0, 1.5])
+    origins = [proposal.origin for proposal in proposals(events)]
+    assert origins.count("map:front1") == 40
+    assert len(origins) == len({p.genotype for p in proposals(events)}) == 150
+
+
+@pytest.mark.parametrize("name", ["map", "bayesian_map"])
+@pytest.mark.parametrize("n", [3, 4])
+def test_the_batch_is_worth_more_than_as_many_sobol_points(name, n):
+    budget, problem = 65, saturating(n)
+    gains = []
+    for seed in range(3):
+        found = volume(run(name, problem, budget, seed)[1], n)
+        spread = build_optimizer("sobol", problem.domain, n, seed, {})
+        gains.append(found - volume(drive(spread, problem, budget), n))
+    assert min(gains) > 0
+
+
+def test_nothing_is_proposed_twice_and_the_front_is_spread():
+    _, events = run("map", saturating(2), 45, box=[0.0, 1.5])
+    costs = np.array([trial.costs for trial in trials(events)])
+    batch = costs[-15:]
+    assert len(np.unique(batch.round(6), axis=0)) == 15
+    front = non_dominated(costs)
+    assert (front >= 30).mean() > 0.7  # most of the front comes from the batch
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 3),
+    st.tuples(st.floats(-0.5, 0.4), st.floats(0.6, 1.5)),
+)
+def test_no_proposal_leaves_the_trust_box(seed, n, box):
+    domain = continuous_domain(n)
+    random = np.random.default_rng(seed)
+    answers = {}
+
+    class Noise:
+        def completed(self, number, genotype):
+            problem = sphere(domain, 2)
+            trial = problem.completed(number, genotype)
+            costs = answers.setdefault(genotype, tuple(random.normal(size=2)))
+            object.__setattr__(trial, "costs", costs)
+            return trial
+
+    options = {"box": list(box), "seeds": False, "design_size": 16, "batch": 6, "generations": 5}
+    optimizer = build_optimizer("map", domain, 2, seed, options)
+    region = Region.of(domain, box)
+    everywhere = [(gene, upper) for gene in range(n) for upper in (False, True)]
+    for event in proposals(drive(optimizer, Noise(), 40)):
+        unit = np.array(domain.to_unit(event.genotype))
+        if "wider" in event.origin:  # at most all faces at a time
+            region = region.extended(everywhere)
+        low, high = region.searched
+        assert (unit >= low - 1e-12).all()
+        assert (unit <= high + 1e-12).all()
+
+
+def test_a_front_at_the_edge_of_the_sample_widens_it():
+    problem = saturating(2)
+    optimizer, events = run("map", problem, 60, box=[0.0, 0.4], design_size=20, batch=10)
+    found = proposals(events)
+    wider = [p.genotype for p in found if p.origin.startswith("map:wider")]
+    assert wider
+    assert max(max(genotype) for genotype in wider) > 0.44
+    assert any("wider" in note for note in optimizer.notes)
+    after = [p.genotype for p in found if p.origin.startswith("map:front")]
+    assert max(max(genotype) for genotype in after) > 0.44
+
+
+def test_searching_far_outside_the_sample_destroys_the_front_unless_leverage_is_limited():
+    problem = saturating(4, low=-3.0, high=3.0)
+    volumes = {}
+    for trust in ("none", "leverage", "box"):
+        found = []
+        for seed in range(3):
+            _, events = run("map", problem, 75, seed, box=[0.0, 1.0], trust=trust)
+            batch = [t for t in trials(events) if t.number >= 60]
+            found.append(hypervolume(np.array([t.costs for t in batch]), np.zeros(4)))
+        volumes[trust] = np.mean(found)
+    assert volumes["none"] < 0.7 * volumes["leverage"]
+    assert volumes["none"] < 0.7 * volumes["box"]
+
+
+def test_the_published_preset_searches_where_nothing_was_sampled():
+    problem = saturating(3, low=-3.0, high=3.0)
+    options = {"preset": "published", "seeds": False, "design_size": 20, "batch": 10}
+    _, events = run("map", problem, 30, box=[0.0, 1.0], **options)
+    found = proposals(events)
+    design = np.array([p.genotype for p in found[:20]])
+    assert design.min() >= 0
+    assert design.max() <= 1
+    assert [tuple(row) for row in design[:3]] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    front = np.array([p.genotype for p in found if p.origin == "map:front1"])
+    assert len(front) == 10
+    assert np.abs(front).max() > 2
+
+
+def test_failures_are_left_out_and_not_repeated():
+    domain = weights(2)
+    optimizer = build_optimizer("map", domain, 2, 0, {"design_size": 12, "batch": 5})
+    events = drive(optimizer, saturating(2), 60, failure_rate=0.6, order_seed=1)
+    assert any("too few to fit; sampling goes on" in note for note in optimizer.notes)
+    assert len(proposals(events)) == 60
+
+
+def test_what_cannot_be_determined_is_refused():
+    with pytest.raises(ConfigError, match="fits 66 coefficients in 10 genes and a budget of 60"):
+        build_optimizer("map", weights(10), 2, 0, {}, budget=60)
+    with pytest.raises(ConfigError, match="design_size 8 leaves 8 points"):
+        build_optimizer("map", weights(2), 2, 0, {"design_size": 8})
+    with pytest.raises(ConfigError, match="gene 'switch' is a choice"):
+        build_optimizer("map", mixed_domain(), 2, 0, {})
+    with pytest.raises(ConfigError, match="takes 2 to 10 genes, the space has 11"):
+        build_optimizer("bayesian_map", weights(11), 2, 0, {})
+    with pytest.raises(ConfigError, match=r"box: \[2, 3\] lies outside gene 'weight"):
+        build_optimizer("map", weights(2), 2, 0, {"box": [2, 3]})
+    with pytest.raises(ConfigError, match=r"expected \[least, greatest\] of every gene"):
+        build_optimizer("map", weights(2), 2, 0, {"box": [1]})
+    with pytest.raises(ConfigError, match="released_nsga3 needs two or more objectives"):
+        build_optimizer("map", weights(2), 1, 0, {"preset": "published"})
+
+
+def test_a_constant_objective_keeps_its_place():
+    problem = saturating(2)
+
+    class Half:
+        def completed(self, number, genotype):
+            trial = problem.completed(number, genotype)
+            object.__setattr__(trial, "costs", (trial.costs[0], -0.5))
+            return trial
+
+    optimizer = build_optimizer(
+        "map", problem.domain, 2, 0, {}, objectives=objectives(2), budget=40
+    )
+    assert len(proposals(drive(optimizer, Half(), 40))) == 40
+    assert any("task1: all 25 points tie" in note for note in optimizer.notes)
+
+
+def test_choosing_takes_extremes_then_the_farthest():
+    costs = np.array([[0.0, 1.0], [0.1, 0.9], [0.5, 0.5], [0.9, 0.1], [1.0, 0.0], [2.0, 2.0]])
+    points = np.linspace(0, 1, 6)[:, None]
+    predicted = Predicted(points, costs, 5)
+    assert chosen(predicted, 3, np.empty((0, 1))).ravel().tolist() == [0.0, 0.8, 0.4]
+    assert chosen(predicted, 2, np.array([[0.0]])).ravel().tolist() == [0.8, 0.2]
+    assert len(chosen(predicted, 10, np.empty((0, 1)))) == 6  # dominated ones come last
+    assert chosen(predicted, 10, np.empty((0, 1)))[-1] == 1.0
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_directions_fall_into_the_bin_they_were_drawn_from(n):
+    bins, random = Bins(n), np.random.default_rng(n)
+    assert bins.count == (4 if n < 4 else 2) ** (n - 1)
+    for number in range(bins.count):
+        drawn = np.array([bins.draw(number, random) for _ in range(20)])
+        assert np.linalg.norm(drawn, axis=1) == pytest.approx(1)
+        assert drawn.min() >= 0
+        assert set(bins.of(drawn)) == {number}
+
+
+def test_bins_with_larger_errors_score_higher_and_empty_ones_highest():
+    bins, random = Bins(2), np.random.default_rng(0)
+    errors, numbers = np.array([0.1, 0.1, 0.4, 0.4]), np.array([0, 0, 1, 1])
+    found = scores(errors, numbers, bins, random)
+    assert found.tolist() == pytest.approx([0.1, 0.4, 0.4, 0.4])
+
+
+def test_updates_sample_where_the_surrogate_is_wrong():
+    domain = weights(2)
+
+    class Kink:  # a quadratic but for a ridge near the second donor's axis
+        def completed(self, number, genotype):
+            x, y = genotype
+            wrong = 5.0 * np.sin(12 * y) if np.arctan2(y, x) > 3 * np.pi / 8 else 0.0
+            trial = saturating(2).completed(number, genotype)
+            object.__setattr__(trial, "costs", (x**2 + wrong, y))
+            return trial
+
+    options = {"design_size": 30, "updates": 3, "seeds": False}
+    optimizer = build_optimizer("bayesian_map", domain, 2, 3, options, budget=105)
+    found = [p for p in proposals(drive(optimizer, Kink(), 105)) if "update" in p.origin]
+    angles = np.array([np.arctan2(p.genotype[1], p.genotype[0]) for p in found])
+    assert (angles > 3 * np.pi / 8).mean() > 0.35  # a quarter of the directions

@@ -1,0 +1,146 @@
+"""Nested MAP: its algebra, its cost, its front, its refusals."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from evomerge.errors import ConfigError
+from evomerge.optimizers import build_optimizer
+from evomerge.optimizers.map.tree import Merging, Node
+from evomerge.testing.problems import continuous_domain
+from evomerge.testing.simulation import drive, proposals, replay, trials
+from tests.optimizers.map.domains import objectives, saturating, weights
+
+
+def nested(problem, budget=None, seed=0, **options):
+    n = problem.n_objectives
+    return build_optimizer(
+        "nested_map", problem.domain, n, seed, options, objectives=objectives(n), budget=budget
+    )
+
+
+def test_a_merge_of_merges_is_one_of_the_donors():
+    random = np.random.default_rng(0)
+    base, donors = random.normal(size=50), random.normal(size=(4, 50))
+    vectors = donors - base
+    eye = np.eye(4)
+
+    def leaf(k):
+        return Node((k,), eye[[k]], np.zeros((1, 4)))
+
+    def merged(one, variables):
+        return one.coefficients(np.array([variables]))[0]
+
+    first = merged(Merging((leaf(0), leaf(1)), by_position=True), [0.7, 0.4])
+    second = merged(Merging((leaf(2), leaf(3)), by_position=True), [0.2, 0.9])
+    left = base + 0.7 * vectors[0] + 0.4 * vectors[1]
+    right = base + 0.2 * vectors[2] + 0.9 * vectors[3]
+    nodes = (
+        Node((0, 1), first[None], np.zeros((1, 4))),
+        Node((2, 3), second[None], np.zeros((1, 4))),
+    )
+    root = merged(Merging(nodes, by_position=True), [0.5, 0.8])
+    through_models = base + 0.5 * (left - base) + 0.8 * (right - base)
+    assert base + root @ vectors == pytest.approx(through_models, abs=1e-12)
+
+
+def test_positions_walk_through_the_members():
+    members = np.array([[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]])
+    node = Node((0, 1), members, np.zeros((3, 2)))
+    found = node.at(np.array([0.0, 0.25, 0.5, 1.0]))
+    assert found.tolist() == [[0, 1], [0.25, 0.75], [0.5, 0.5], [1, 0]]
+    other = Node((0,), np.array([[1.0, 0.0]]), np.zeros((1, 2)))
+    merging = Merging((node, other), by_position=True)
+    assert merging.n_variables == 3
+    variables, costs = merging.alone()
+    assert variables.tolist() == [[1, 0, 0], [1, 0, 0.5], [1, 0, 1], [0, 1, 0.5]]
+    assert merging.coefficients(variables).tolist() == [*members.tolist(), [1, 0]]
+    assert len(costs) == 4
+    middle = Merging((node, other), by_position=False)
+    variables, _ = middle.alone()
+    assert variables.tolist() == [[1, 0], [0, 1]]
+    assert middle.coefficients(variables).tolist() == [[0.5, 0.5], [1, 0]]
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 16])
+def test_the_cost_is_linear_in_the_donors(n):
+    problem = saturating(n)
+    optimizer = nested(problem)
+    total = n + 2 + 20 * (n - 1)
+    origins = [p.origin for p in proposals(drive(optimizer, problem, total + 5))]
+    node = [o for o in origins if o in ("nested_map:design", "nested_map:carried")]
+    assert len(node) == 20 * (n - 1)
+    assert origins[total:] == ["nested_map:around"] * 5
+    assert sum("merges" in note for note in optimizer.notes) == n - 1
+
+
+@pytest.mark.parametrize(("n", "budget"), [(3, 50), (8, 180)])
+def test_it_finds_better_compromises_than_one_weight_for_all(n, budget):
+    problem = saturating(n)
+    grid = min(np.mean(problem.costs((w,) * n)) for w in np.linspace(0, 1.5, 31))
+    for seed in range(3):
+        events = drive(nested(problem, budget, seed), problem, budget)
+        best = min(np.mean(trial.costs) for trial in trials(events))
+        assert best < grid + 0.003
+
+
+def test_all_weights_of_a_donor_move_together():
+    problem = saturating(3, groups=4)
+    for proposal in proposals(drive(nested(problem, 60), problem, 60)):
+        genes = np.array(proposal.genotype).reshape(3, 4)
+        assert np.ptp(genes, axis=1) == pytest.approx(0, abs=1e-12)
+
+
+def test_replay_is_exact_with_failures_and_workers():
+    problem = saturating(4)
+    events = drive(nested(problem, 90, 5), problem, 90, workers=4, failure_rate=0.3, order_seed=2)
+    replay(nested(problem, 90, 5), events)
+    assert len(proposals(events)) == 90
+    other = drive(nested(problem, 90, 6), problem, 90)
+    assert proposals(other) != proposals(drive(nested(problem, 90, 5), problem, 90))
+    all_failed = drive(nested(problem, 90), problem, 90, failure_rate=1.0)
+    assert len(proposals(all_failed)) == 90
+    for proposal in proposals(events):
+        assert all(0 <= value <= 1.5 for value in proposal.genotype)
+
+
+def test_the_node_of_nearest_scores_comes_first():
+    problem = saturating(3)
+
+    class Apart:
+        """Donor 1 is about as good at its task as donor 2 at its own; donor 0 is worse."""
+
+        def completed(self, number, genotype):
+            trial = problem.completed(number, genotype)
+            costs = tuple(-w * c for w, c in zip((0.3, 0.8, 0.82), genotype, strict=True))
+            return dataclasses.replace(trial, costs=costs)
+
+    optimizer = nested(problem)
+    drive(optimizer, Apart(), 30)
+    assert optimizer.notes[0] == "nested_map: merges d1 with d2"
+
+
+def test_preferences_move_the_members():
+    problem = saturating(2)
+    means = []
+    for wanted in ({"task0": 1.0}, {"task1": 1.0}):
+        optimizer = nested(problem, 40, preferences=wanted)
+        events = drive(optimizer, problem, 40)
+        around = [p.genotype for p in proposals(events) if p.origin == "nested_map:around"]
+        means.append(np.mean(around, axis=0))
+    assert len(means[0]) == 2
+
+
+def test_what_it_cannot_do_is_refused():
+    problem = saturating(4)
+    with pytest.raises(ConfigError, match="exact only where merging is linear"):
+        build_optimizer("nested_map", continuous_domain(3), 2, 0, {})
+    with pytest.raises(ConfigError, match="with 4 donors needs 24 trials, 6 for each of 3"):
+        nested(problem, budget=20)
+    with pytest.raises(ConfigError, match="let the weights of the space reach 0 and 1"):
+        build_optimizer("nested_map", dataclasses.replace(weights(2), seeds=()), 2, 0, {})
+    with pytest.raises(ConfigError, match="there is no objective 'tusk1'; did you mean 'task1'"):
+        nested(problem, preferences={"tusk1": 1.0})
+    with pytest.raises(ConfigError, match="carried: 9 of 12 points a node"):
+        nested(problem, points=12, carried=9)

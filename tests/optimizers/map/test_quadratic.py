@@ -1,0 +1,123 @@
+"""The surrogate recovers what it can express, and says when it cannot."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evomerge.optimizers.links import links_of
+from evomerge.optimizers.map.amortised import sobol
+from evomerge.optimizers.map.published import fit_from_ones, grid_design
+from evomerge.optimizers.map.quadratic import features, fit, n_coefficients
+from evomerge.optimizers.map.search import fit_notes
+from evomerge.types import Objective
+
+ACCURACY = links_of([Objective("accuracy", bounds=(0.0, 1.0))], 1)[0]
+PLAIN = links_of([], 1)[0]
+
+
+def design(n, count, seed=0):
+    return sobol(n, count, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("n", range(2, 9))
+def test_a_logistic_quadratic_is_recovered(n):
+    random = np.random.default_rng(n)
+    p = n_coefficients(n)
+    beta = random.normal(0, 0.3, p)
+    points = design(n, 2 * p)
+    costs = -1 / (1 + np.exp(features(points) @ beta))
+    assert np.abs(costs + 0.5).max() < 0.48  # nothing is clipped
+    found = fit(points, costs, ACCURACY, ridge=1e-14)
+    assert np.abs(found.beta - beta).max() < 1e-6
+    assert found.loo_r2 == pytest.approx(1)
+
+
+@pytest.mark.parametrize("n", range(1, 11))
+def test_a_sobol_design_of_twice_the_coefficients_determines_them(n):
+    p = n_coefficients(n)
+    assert np.linalg.matrix_rank(features(design(n, 2 * p))) == p
+
+
+def test_the_released_grid_cannot_determine_eight_experts():
+    # 2 levels are left: every square equals its coefficient, 45 - 8 columns differ
+    grid = grid_design(8, 90, np.random.default_rng(0))
+    assert np.linalg.matrix_rank(features(grid)) == 37
+    grid = grid_design(3, 20, np.random.default_rng(0))
+    assert np.linalg.matrix_rank(features(grid)) == 10
+    assert not (grid == 0).all(axis=1).any()
+    found = fit(np.repeat(np.eye(2), 4, axis=0), np.arange(8.0), PLAIN)
+    assert any("determine 2 of 6 coefficients" in note for note in fit_notes("map", ["t"], [found]))
+
+
+def test_leaving_out_by_the_hat_matrix_is_leaving_out():
+    random = np.random.default_rng(3)
+    points = random.random((30, 3))
+    costs = -1 / (1 + np.exp(-(points @ [1, -2, 0.5]) + random.normal(0, 0.4, 30)))
+    whole = fit(points, costs, ACCURACY)
+    targets, slopes = ACCURACY.forward(costs), ACCURACY.slope(costs)
+    # with the weights of the whole, so that lambda means the same
+    weights = slopes / slopes.max()
+    errors = []
+    for k in range(30):
+        rest = np.delete(np.arange(30), k)
+        a = weights[rest, None] * features(points[rest])
+        penalty = 1e-2 * np.diag([1.0] * 9 + [0.0])
+        beta = np.linalg.solve(a.T @ a + penalty, a.T @ (weights[rest] * targets[rest]))
+        errors.append(slopes[k] * (targets[k] - features(points[[k]]) @ beta))
+    assert whole.loo_error == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-9)
+
+
+def test_leverage_is_the_quadratic_form():
+    points = np.random.default_rng(1).random((25, 2))
+    found = fit(points, points[:, 0] ** 2, PLAIN)
+    phi = features(points)
+    inverse = np.linalg.inv(phi.T @ phi + 1e-2 * np.diag([1.0] * 5 + [0.0]))
+    others = np.random.default_rng(2).normal(size=(7, 2))
+    expected = [f @ inverse @ f for f in features(others)]
+    assert found.leverage(others) == pytest.approx(expected)
+    assert found.limit == pytest.approx(max(f @ inverse @ f for f in phi))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 4), st.integers(0, 10**6), st.sampled_from([100.0, 1e-3, 7.0]))
+def test_units_do_not_matter(n, seed, unit):
+    random = np.random.default_rng(seed)
+    points = random.random((n_coefficients(n) + 5, n))
+    shares = random.random(len(points))
+    percent = links_of([Objective("accuracy", bounds=(0.0, unit))], 1)[0]
+    other = random.random((9, n))
+    one = fit(points, -shares, ACCURACY).costs(other)
+    assert fit(points, -unit * shares, percent).costs(other) == pytest.approx(unit * one)
+    plain = fit(points, 3 * shares + 2, PLAIN).costs(other)
+    assert plain == pytest.approx(3 * fit(points, shares, PLAIN).costs(other) + 2, rel=1e-6)
+
+
+def test_minimising_the_error_is_maximising_the_accuracy():
+    points = design(2, 12)
+    accuracy = np.random.default_rng(0).random(12)
+    error = links_of([Objective("error", "minimize", bounds=(0.0, 1.0))], 1)[0]
+    assert (fit(points, 1 - accuracy, error).beta == fit(points, -accuracy, ACCURACY).beta).all()
+
+
+def test_ties_have_nothing_to_explain():
+    found = fit(design(2, 12), np.full(12, -0.25), ACCURACY)
+    assert np.isnan(found.r2)
+    assert np.isnan(found.loo_r2)
+    assert "all 12 points tie" in fit_notes("map", ["t"], [found])[0]
+
+
+def test_a_surrogate_that_predicts_nothing_says_so():
+    random = np.random.default_rng(5)
+    found = fit(random.random((40, 3)), random.normal(size=40), PLAIN)
+    assert found.loo_r2 < 0.3
+    assert "trust what was evaluated" in fit_notes("map", ["t"], [found])[0]
+
+
+def test_the_released_fit_agrees_with_the_closed_form():
+    points = design(2, 24)
+    costs = -1 / (1 + np.exp(features(points) @ [0.5, -0.4, 1.0, -1.0, 0.2, 0.3]))
+    released = fit_from_ones(points, costs, ACCURACY)
+    other = np.random.default_rng(1).random((9, 2))
+    exact = fit(points, costs, ACCURACY, ridge=1e-14)
+    assert released.costs(other) == pytest.approx(exact.costs(other), abs=1e-5)
