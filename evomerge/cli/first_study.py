@@ -31,8 +31,7 @@ objectives:
 {objectives}
 
 search:
-  optimizer: nsga2      # one objective: cma_es; also random, sobol, optuna
-  population: 12
+  optimizer: auto       # by space, objectives and budget; or nsga2, map, cma_es, random, …
 
 budget:
   trials: 48            # and/or hours: 9

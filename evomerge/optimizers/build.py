@@ -16,6 +16,8 @@ from evomerge.types import Objective
 OPTIMIZERS = Registry(
     "optimizer",
     {
+        "auto": "evomerge.optimizers.auto:Auto",
+        "bayesian_map": "evomerge.optimizers.map.bayesian:BayesianMap",
         "cat_cma": "evomerge.optimizers.cat_cma:CatCma",
         "cma_es": "evomerge.optimizers.cma_es:CmaEs",
         "cma_mae": "evomerge.optimizers.cma_me:CmaMae",
@@ -23,10 +25,19 @@ OPTIMIZERS = Registry(
         "cma_wm": "evomerge.optimizers.cma_wm:CmaWm",
         "como_cat_cma": "evomerge.optimizers.como_cat_cma:ComoCatCma",
         "cycle_qd": "evomerge.optimizers.populations.cycle_qd:CycleQd",
+        "dirichlet": "evomerge.optimizers.dirichlet:Dirichlet",
         "m2n2": "evomerge.optimizers.populations.m2n2:M2n2",
+        "map": "evomerge.optimizers.map.amortised:Map",
+        "mm_mo": "evomerge.optimizers.gaussian_processes.mm_mo:MmMo",
+        "mobo": "evomerge.optimizers.gaussian_processes.mobo:Mobo",
+        "moead": "evomerge.optimizers.moead:Moead",
+        "nested_map": "evomerge.optimizers.map.nested:NestedMap",
         "nsga2": "evomerge.optimizers.nsga2:Nsga2",
+        "nsga3": "evomerge.optimizers.nsga3:Nsga3",
         "optuna": "evomerge.optimizers.optuna_sampler:OptunaSampler",
         "random": "evomerge.optimizers.random:RandomSearch",
+        "smac": "evomerge.optimizers.smac:SmacForest",
+        "sms_emoa": "evomerge.optimizers.sms_emoa:SmsEmoa",
         "sobol": "evomerge.optimizers.sobol:SobolSearch",
     },
 )

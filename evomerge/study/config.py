@@ -116,11 +116,12 @@ class SearchConfig(OpenSection):
     """How the space is searched; further keys are options of the optimizer.
 
     Attributes:
-        optimizer: 'nsga2', 'cma_es', 'random', 'sobol', 'optuna', './file.py:attr', ...
+        optimizer: 'auto' chooses by the space, the objectives and the budget; or 'nsga2', 'map',
+            'cma_es', 'random', './file.py:attr', ...
         scalarize: needed when a scalar optimizer meets several objectives.
     """
 
-    optimizer: str = "nsga2"
+    optimizer: str = "auto"
     scalarize: ScalarizeConfig | None = None
 
     @field_validator("scalarize", mode="before")

@@ -41,6 +41,10 @@ VERSIONED = (
     "cmaes",
     "pymoo",
     "optuna",
+    "botorch",
+    "gpytorch",
+    "smac",
+    "scikit-learn",
 )
 
 

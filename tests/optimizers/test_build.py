@@ -17,7 +17,7 @@ from evomerge.testing.problems import continuous_domain, sphere
 from evomerge.testing.simulation import drive
 
 DOMAIN = continuous_domain(3)
-BUILT_IN = ("random", "sobol", "cma_es", "cat_cma", "cma_wm", "nsga2")
+BUILT_IN = ("random", "sobol", "cma_es", "cat_cma", "cma_wm", "nsga2", "map", "auto")
 
 
 def test_every_builtin_is_listed_and_loads():
@@ -70,7 +70,7 @@ def test_all_unknown_options_are_reported_at_once():
 
 def test_unknown_names_are_refused():
     with pytest.raises(PluginError, match="did you mean 'nsga2'"):
-        build_optimizer("nsga3", DOMAIN, 2, 0, {})
+        build_optimizer("nsga22", DOMAIN, 2, 0, {})
 
 
 PLUGIN = """

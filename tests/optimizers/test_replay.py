@@ -33,6 +33,11 @@ CASES = {
     "cma_wm": {},
     "como_cat_cma": {"kernels": 3},
     "nsga2": {"population": 6},
+    "nsga3": {"population": 6},
+    "moead": {"population": 6},
+    "sms_emoa": {"population": 6},
+    "dirichlet": {"design": 4},
+    "map": {"batch": 12, "generations": 3},
     "optuna": {"sampler_options": {"n_startup_trials": 5}},
 }
 
@@ -130,7 +135,21 @@ DOMAINS = {
 
 @pytest.mark.parametrize("domain", DOMAINS)
 @pytest.mark.parametrize(
-    "case", ["cma_es-bipop", "cat_cma", "cma_wm", "como_cat_cma", "nsga2", "random", "sobol"]
+    "case",
+    [
+        "cma_es-bipop",
+        "cat_cma",
+        "cma_wm",
+        "como_cat_cma",
+        "nsga2",
+        "nsga3",
+        "moead",
+        "sms_emoa",
+        "dirichlet",
+        "map",
+        "random",
+        "sobol",
+    ],
 )
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(steps=STEPS)

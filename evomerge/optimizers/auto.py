@@ -1,0 +1,117 @@
+"""The optimizer that fits a search, by what `experiments/optimizers` measured."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evomerge.optimizers.arguments import checked_domain, integer
+from evomerge.optimizers.build import build_optimizer
+from evomerge.optimizers.map.amortised import BATCH
+from evomerge.optimizers.map.quadratic import n_coefficients
+from evomerge.optimizers.map.search import SPARE
+from evomerge.optimizers.protocol import Needs, Optimizer, Proposal
+from evomerge.spaces.domain import Domain
+from evomerge.types import Objective, Trial
+
+FEW_TRIALS = 150
+"""Up to here Gaussian processes pay: beyond, the same is found without and asks cost less."""
+MOST_GENES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An optimizer, its options, and why it was chosen."""
+
+    name: str
+    why: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Auto:
+    """Chooses an optimizer and lets it search.
+
+    Args:
+        domain: genes of any kind.
+        n_objectives: any number.
+        seed: the chosen optimizer's.
+        seeds: propose the domain's seeds and initial point first.
+        objectives: told by the study and passed on.
+        budget: told by the study and passed on; without one the search is taken for a long one.
+
+    Attributes:
+        choice: what was chosen and why; also the first of the notes.
+    """
+
+    needs = Needs(objectives="any")
+
+    def __init__(
+        self,
+        domain: Domain,
+        n_objectives: int,
+        seed: int,
+        *,
+        seeds: bool = True,
+        objectives: Sequence[Objective] = (),
+        budget: int | None = None,
+    ) -> None:
+        count = integer("n_objectives", n_objectives, 1)
+        has_botorch = importlib.util.find_spec("botorch") is not None
+        self.choice = choose(checked_domain(domain), count, budget, has_botorch=has_botorch)
+        name, options = self.choice.name, {"seeds": seeds, **self.choice.options}
+        self._optimizer: Optimizer = build_optimizer(
+            name, domain, count, seed, options, objectives=objectives, budget=budget
+        )
+        self.needs = self._optimizer.needs
+        self._note = f"auto: {name}: {self.choice.why}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What was chosen and why, then what the chosen one says."""
+        return [self._note, *getattr(self._optimizer, "notes", ())]
+
+    def ask(self, trial_number: int) -> Proposal | None:
+        """Propose what the chosen optimizer proposes."""
+        return self._optimizer.ask(trial_number)
+
+    def tell(self, trial: Trial) -> None:
+        """Pass an outcome on.
+
+        Raises:
+            ValueError: the trial was never asked for, or was told already.
+        """
+        self._optimizer.tell(trial)
+
+    def stop_reason(self) -> str | None:
+        """Return the chosen optimizer's reason."""
+        return self._optimizer.stop_reason()
+
+
+def choose(domain: Domain, n_objectives: int, budget: int | None, *, has_botorch: bool) -> Choice:
+    """Choose by the kinds and number of genes, the number of objectives and the budget.
+
+    Args:
+        domain: what is varied.
+        n_objectives: how many costs a trial carries.
+        budget: of trials; None when there is none.
+        has_botorch: whether Gaussian processes can be used.
+    """
+    if domain.sequence is not None:
+        return Choice("nsga2", "its operators move the elements of a sequence as a whole")
+    numeric = all(gene.kind != "categorical" for gene in domain.genes)
+    if n_objectives == 1:
+        name, what = ("cma_es", "numbers") if numeric else ("cat_cma", "choices and numbers")
+        return Choice(name, f"one objective over {what}")
+    n_genes = len(domain)
+    length = "no limit of trials" if budget is None else f"{budget} trials"
+    why = f"{n_objectives} objectives, {n_genes} genes, {length}"
+    if budget is None or budget > FEW_TRIALS:
+        return Choice("dirichlet", f"{why}: long enough to do without a model")
+    if has_botorch and n_genes <= MOST_GENES:
+        return Choice("mobo", f"{why}: few enough for Gaussian processes")
+    why += ", more genes than Gaussian processes take" if has_botorch else ", BoTorch is missing"
+    if numeric and n_coefficients(n_genes) + SPARE <= budget - BATCH:
+        return Choice("map", f"{why}: enough to fit quadratics")
+    return Choice("dirichlet", f"{why}: too few to fit anything")

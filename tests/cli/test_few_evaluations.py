@@ -1,0 +1,61 @@
+"""Searches by surrogates, from the command line: what they say, and that they resume."""
+
+import json
+
+import pytest
+
+from evomerge.journal import read_events
+
+SEARCHES = {
+    "map": ({"optimizer": "map", "design_size": 12, "batch": 4}, 20),
+    "bayesian_map": ({"optimizer": "bayesian_map", "design_size": 10, "batch": 4}, 20),
+    "nested_map": ({"optimizer": "nested_map"}, 20),
+    "mobo": ({"optimizer": "mobo"}, 10),
+    "mm_mo": ({"optimizer": "mm_mo", "initial": 6, "batch": 2}, 10),
+    "auto": ({"optimizer": "auto"}, 10),
+}
+
+
+def genotypes(folder):
+    return [event.payload["genotype"] for event in read_events(folder) if event.kind == "asked"]
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_by_surrogates_runs_and_resumes(world, name):
+    if name in ("mobo", "mm_mo", "auto"):
+        pytest.importorskip("botorch")
+    search, trials = SEARCHES[name]
+    world.study |= {"search": search, "budget": {"trials": trials}}
+    code, _, err = world.run()
+    assert (code, len(genotypes(world.folder / "run"))) == (0, trials), err
+    whole = genotypes(world.folder / "run")
+    code, out, _ = world("status", "run", "--json")
+    notes = json.loads(out)["notes"]
+    assert bool(notes) == (name not in ("mobo", "mm_mo"))
+    if notes:
+        assert notes[0] in err  # shown while it ran
+        assert notes[-1] in world("status", "run")[1]
+    code, _, _ = world("resume", "run", "--add", "trials=2")
+    assert code == 0
+    assert genotypes(world.folder / "run")[:trials] == whole
+    assert len(genotypes(world.folder / "run")) == trials + 2
+
+
+def test_auto_says_what_it_chose(world):
+    del world.study["search"]  # it is the default
+    world.study["budget"] = {"trials": 160}
+    code, out, _ = world("check", world.write())
+    assert code == 0
+    assert "auto" in out
+    code, _, err = world.run("--set", "budget.trials=8", "--set", "search.optimizer=auto")
+    assert code == 0
+    assert "auto: " in err
+    assert "2 objectives, 2 genes, 8 trials" in err
+
+
+def test_a_budget_that_determines_no_quadratic_is_refused_before_anything_is_written(world):
+    world.study |= {"search": {"optimizer": "map"}, "budget": {"trials": 20}}
+    code, _, err = world.run()
+    assert code == 2
+    assert "search: optimizer: 'map' fits 6 coefficients in 2 genes and a budget of 20" in err
+    assert not (world.folder / "run").exists()

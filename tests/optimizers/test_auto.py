@@ -1,0 +1,69 @@
+"""`auto` chooses by the search, says so, and searches as what it chose."""
+
+import importlib.util
+
+import pytest
+
+from evomerge.optimizers import build_optimizer
+from evomerge.optimizers.auto import choose
+from evomerge.testing.optimizer_contract import CHECKS, Subject
+from evomerge.testing.problems import (
+    conditional_domain,
+    continuous_domain,
+    mixed_domain,
+    sequence_domain,
+    sphere,
+)
+from evomerge.testing.simulation import drive, proposals
+
+NUMBERS = continuous_domain(3)
+
+
+@pytest.mark.parametrize(
+    ("domain", "objectives", "budget", "with_botorch", "without"),
+    [
+        (NUMBERS, 1, 40, "cma_es", "cma_es"),
+        (mixed_domain(), 1, 400, "cat_cma", "cat_cma"),
+        (sequence_domain(), 2, 40, "nsga2", "nsga2"),
+        (NUMBERS, 2, 40, "mobo", "map"),
+        (NUMBERS, 2, 20, "mobo", "dirichlet"),  # 10 coefficients and a batch of 15 do not fit
+        (continuous_domain(10), 2, 60, "mobo", "dirichlet"),
+        (continuous_domain(60), 3, 100, "dirichlet", "dirichlet"),
+        (conditional_domain(), 3, 100, "mobo", "dirichlet"),
+        (NUMBERS, 2, 1000, "dirichlet", "dirichlet"),
+        (NUMBERS, 5, None, "dirichlet", "dirichlet"),
+    ],
+)
+def test_the_choice(domain, objectives, budget, with_botorch, without):
+    for has_botorch, name in ((True, with_botorch), (False, without)):
+        choice = choose(domain, objectives, budget, has_botorch=has_botorch)
+        assert choice.name == name
+        if name in ("map", "dirichlet") and budget is not None and budget <= 100:
+            assert ("BoTorch is missing" in choice.why) == (not has_botorch)
+
+
+def test_it_says_what_it_chose_and_searches_as_that():
+    problem = sphere(NUMBERS, 2)
+    auto = build_optimizer("auto", NUMBERS, 2, 3, {}, budget=500)
+    other = build_optimizer("dirichlet", NUMBERS, 2, 3, {}, budget=500)
+    assert proposals(drive(auto, problem, 40)) == proposals(drive(other, problem, 40))
+    assert auto.notes == [
+        "auto: dirichlet: 2 objectives, 3 genes, 500 trials: long enough to do without a model"
+    ]
+
+
+def test_what_the_chosen_one_says_follows(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    auto = build_optimizer("auto", NUMBERS, 2, 3, {}, budget=40)
+    drive(auto, sphere(NUMBERS, 2), 40)
+    assert auto.notes[0].startswith("auto: map: 2 objectives, 3 genes, 40 trials, BoTorch is mis")
+    assert auto.notes[1].startswith("map: objective 1: 10 coefficients from")
+
+
+def build(domain, n_objectives, seed):
+    return build_optimizer("auto", domain, n_objectives, seed, {})
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(check):
+    check(Subject("auto", build, n_objectives=(2, 3), dimensions=(1, 2, 10)))
