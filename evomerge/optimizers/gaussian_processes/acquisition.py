@@ -1,0 +1,214 @@
+"""What evaluating one more point is expected to be worth, given those evaluated and in flight.
+
+    several objectives   noisy expected hypervolume improvement (Daulton et al., 2021, arXiv
+                         2105.08195), its logarithm (Ament et al., 2023, arXiv 2310.20708)
+    one objective        noisy expected improvement, likewise
+    many objectives      the latter, of a random augmented Tchebycheff scalarisation (Knowles, 2006,
+                         ParEGO): boxes grow exponentially with the number of objectives
+
+Points are chosen one after another: what is in flight, or was chosen already, joins the baseline
+with sampled values, so that a second point near it gains nothing. These are BoTorch's qLogNEHVI and
+qLogNEI for one new point, as far as the same normal variables and boxes go; written here
+because BoTorch's rebuild the joint covariance of the baseline for each candidate and take seconds
+to cut three-objective fronts into boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import torch
+from botorch.acquisition.logei import TAU_RELU
+from botorch.acquisition.multi_objective.monte_carlo import qExpectedHypervolumeImprovement
+from botorch.sampling.normal import SobolQMCNormalSampler
+from botorch.utils.multi_objective.box_decompositions.non_dominated import (
+    FastNondominatedPartitioning,
+)
+from botorch.utils.multi_objective.pareto import is_non_dominated
+from botorch.utils.multi_objective.scalarization import get_chebyshev_scalarization
+from botorch.utils.safe_math import fatmin, log_fatplus, logmeanexp, logsumexp
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evomerge.optimizers.gaussian_processes.boxes import stacked
+from evomerge.optimizers.gaussian_processes.posterior import JointSamples, Surrogate
+
+Floats = NDArray[np.float64]
+Objective: TypeAlias = Callable[[Tensor], Tensor]
+"""Sampled targets, (..., n_objectives), to the one number that is maximised, (...)."""
+
+TAU_MAX = 1e-3
+"""How smooth the lesser of a gain and a box is; BoTorch's qLogNEHVI has the same."""
+
+MOST_BOXED = 4
+"""With more objectives than this, hypervolume gives way to random scalarisations."""
+
+_FARTHEST = 1e10  # the end of a box without end
+
+
+class Acquisition(Protocol):
+    """What a point is worth; larger is better, and logarithms may be negative."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the worth of each point alone, (n_points,), differentiable.
+
+        Args:
+            x: (n_points, n_features).
+        """
+        ...
+
+
+class LogNoisyHypervolumeImprovement:
+    """log E[gain of hypervolume over the baseline].
+
+    Args:
+        samples: joint with the baseline, of two objectives or more.
+        reference: what a target must exceed to count, (n_objectives,).
+    """
+
+    def __init__(self, samples: JointSamples, reference: Floats) -> None:
+        lower, upper, padding = stacked(samples.values.numpy(), reference)
+        self._samples = samples
+        # n_samples, 1, n_boxes, n_objectives
+        self._lower = torch.as_tensor(lower).unsqueeze(1)
+        self._sizes = torch.as_tensor(np.log(np.minimum(upper, _FARTHEST) - lower)).unsqueeze(1)
+        self._padding = torch.as_tensor(padding).unsqueeze(1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the worth of each point alone, (n_points,)."""
+        values = self._samples.at(x).unsqueeze(-2)
+        gains = log_fatplus(values - self._lower, tau=TAU_RELU)
+        sides = fatmin(torch.stack([gains, self._sizes.expand_as(gains)]), 0, tau=TAU_MAX)
+        volumes = sides.sum(dim=-1).masked_fill(self._padding, -torch.inf)
+        worth: Tensor = logmeanexp(logsumexp(volumes, dim=-1), dim=0)
+        return worth
+
+
+class LogNoisyImprovement:
+    """log E[improvement of an objective over the best of the baseline].
+
+    Args:
+        samples: joint with the baseline, which has a point at least.
+        objective: of the targets.
+    """
+
+    def __init__(self, samples: JointSamples, objective: Objective) -> None:
+        self._samples = samples
+        self._objective = objective
+        self._best = objective(samples.values).max(dim=-1, keepdim=True).values
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the worth of each point alone, (n_points,)."""
+        gain = self._objective(self._samples.at(x)) - self._best
+        worth: Tensor = logmeanexp(log_fatplus(gain, tau=TAU_RELU), dim=0)
+        return worth
+
+
+class PublishedHypervolumeImprovement:
+    """qEHVI as MM-MO's released code uses it: over the posterior mean at the evaluated points.
+
+    Pending points are part of the batch whose expected gain is computed, over all its subsets.
+
+    Args:
+        surrogate: of two objectives or more.
+        evaluated: (n_points, n_features).
+        pending: (n_pending, n_features); more than ten take gigabytes.
+        reference: of the hypervolume, (n_objectives,).
+        n_samples: of the posterior.
+        seed: of these samples.
+    """
+
+    def __init__(
+        self,
+        surrogate: Surrogate,
+        evaluated: Floats,
+        pending: Floats,
+        reference: Floats,
+        n_samples: int,
+        seed: int,
+    ) -> None:
+        corner = torch.as_tensor(reference)
+        mean, _ = surrogate.predict(evaluated)
+        self._expected = qExpectedHypervolumeImprovement(
+            surrogate.model,
+            corner,
+            FastNondominatedPartitioning(ref_point=corner, Y=torch.as_tensor(mean)),
+            sampler=SobolQMCNormalSampler(torch.Size([n_samples]), seed=seed),
+            X_pending=torch.as_tensor(pending) if len(pending) else None,
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the worth of each point with the pending ones, (n_points,)."""
+        worth: Tensor = self._expected(x.unsqueeze(1))
+        return worth
+
+
+def first_objective(values: Tensor) -> Tensor:
+    """Return the targets of the first objective."""
+    return values[..., 0]
+
+
+def scalarisation(values: Floats, random: np.random.Generator) -> Objective:
+    """Return a random augmented Tchebycheff scalarisation, its weights uniform on the simplex.
+
+    Args:
+        values: targets that set the scale of each objective, (n_points, n_objectives).
+        random: of the weights.
+    """
+    weights = torch.as_tensor(random.dirichlet(np.ones(values.shape[1])))
+    scaled: Objective = get_chebyshev_scalarization(weights, torch.as_tensor(values))
+    return scaled
+
+
+def objective_for(values: Floats, seed: int) -> Objective | None:
+    """Return what is maximised where it is not hypervolume: one objective, or more than four.
+
+    Args:
+        values: targets of the evaluated points, (n_points, n_objectives).
+        seed: of the weights.
+    """
+    n_objectives = values.shape[1]
+    if n_objectives == 1:
+        return first_objective
+    if n_objectives > MOST_BOXED:
+        return scalarisation(values, np.random.default_rng(seed))
+    return None
+
+
+def likely_best(
+    drawn: Tensor, reference: Floats, most: int, objective: Objective | None = None
+) -> NDArray[np.intp]:
+    """Return the points that are on the front of some sample, in their order.
+
+    Args:
+        drawn: sampled targets, (n_samples, n_points, n_objectives).
+        reference: what a target must exceed to count, (n_objectives,).
+        most: points; of more, those that are on most fronts.
+        objective: count the samples in which a point is the best by this one instead.
+    """
+    if objective is None:
+        best = is_non_dominated(drawn, deduplicate=False)
+        best &= (drawn > torch.as_tensor(reference)).all(dim=-1)
+    else:
+        worth = objective(drawn)
+        best = worth == worth.max(dim=-1, keepdim=True).values
+    share: Floats = best.double().mean(dim=0).numpy()
+    order = np.argsort(-share, kind="stable")[:most]
+    return np.sort(order[share[order] > 0])
+
+
+def log_noisy_acquisition(
+    samples: JointSamples, reference: Floats, objective: Objective | None
+) -> Acquisition:
+    """Return the acquisition function for a number of objectives.
+
+    Args:
+        samples: joint with the baseline: evaluated points that may be best, and those in flight.
+        reference: of the hypervolume, (n_objectives,).
+        objective: from `objective_for`.
+    """
+    if objective is None:
+        return LogNoisyHypervolumeImprovement(samples, reference)
+    return LogNoisyImprovement(samples, objective)

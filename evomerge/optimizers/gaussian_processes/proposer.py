@@ -1,0 +1,189 @@
+"""From evaluations to the points that are worth most: model, acquisition function, candidates.
+
+Everything here runs `isolated`: on one thread, in double precision, with random numbers that follow
+from the optimizer's seed and a counter. Points are numpy arrays of the unit cube.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evomerge.optimizers.gaussian_processes.acquisition import (
+    Acquisition,
+    PublishedHypervolumeImprovement,
+    likely_best,
+    log_noisy_acquisition,
+    objective_for,
+)
+from evomerge.optimizers.gaussian_processes.encoding import Encoding
+from evomerge.optimizers.gaussian_processes.isolation import isolated
+from evomerge.optimizers.gaussian_processes.maximise import (
+    CHUNK,
+    Effort,
+    climbed,
+    score,
+    starting_points,
+)
+from evomerge.optimizers.gaussian_processes.models import fitted
+from evomerge.optimizers.gaussian_processes.pool import Pool
+from evomerge.optimizers.gaussian_processes.posterior import JointSamples, Surrogate
+from evomerge.optimizers.gaussian_processes.settings import Settings
+from evomerge.optimizers.gaussian_processes.transforms import Targets
+
+Floats = NDArray[np.float64]
+
+_PROPOSE = 1  # stream of random numbers; optimizers have streams of their own
+_ANY_SEED = 0  # where nothing, or always the same, is drawn
+_DRAWN = 128  # samples that say which points may be on the front
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A model of the evaluated points.
+
+    Attributes:
+        points: (n_points, n_genes).
+        features: theirs, (n_points, n_features).
+        targets: theirs, with the reference point.
+        surrogate: the model.
+        drawn: targets sampled at the points, (n_samples, n_points, n_objectives).
+        on_fronts: the rows that are on the front of some sample, but not too many.
+    """
+
+    points: Floats
+    features: Floats
+    targets: Targets
+    surrogate: Surrogate
+    drawn: Tensor
+    on_fronts: NDArray[np.intp]
+
+    @cached_property
+    def front(self) -> NDArray[np.intp]:
+        """The rows that no other dominates."""
+        return self.targets.front
+
+
+class Proposer:
+    """Models evaluations and looks for points that are worth evaluating.
+
+    Args:
+        encoding: of the domain.
+        seed: source of all randomness.
+        settings: how to model and search.
+        published: use qEHVI as MM-MO's released code does.
+    """
+
+    def __init__(
+        self, encoding: Encoding, seed: int, settings: Settings, *, published: bool = False
+    ) -> None:
+        self._encoding = encoding
+        self._seed = seed
+        self._settings = settings
+        self._published = published
+
+    def fit(self, points: Floats, targets: Targets) -> Fit:
+        """Fit a model; a pure function.
+
+        Args:
+            points: canonical, (n_points, n_genes), at least one.
+            targets: theirs.
+        """
+        features = self._encoding.features(points)
+        scales = self._settings.scales
+        with isolated(_ANY_SEED):
+            model = fitted(
+                features,
+                targets.values,
+                targets.noise,
+                length_scales=self._settings.length_scales,
+                scales=None if scales is None else scales[self._encoding.owners],
+            )
+            surrogate = Surrogate(model)
+            drawn = JointSamples(surrogate, torch.as_tensor(features), _DRAWN, _ANY_SEED).values
+            on_fronts = likely_best(drawn, targets.reference, self._settings.baseline)
+        return Fit(points, features, targets, surrogate, drawn, on_fronts)
+
+    def prospect(self, fit: Fit, pending: Floats, counter: int) -> Prospect:
+        """Return where to look for the next point; a pure function.
+
+        Args:
+            fit: of the evaluated points.
+            pending: points in flight or chosen, (n_pending, n_genes).
+            counter: of the random numbers; another one looks elsewhere.
+        """
+        state = np.random.SeedSequence([self._seed, _PROPOSE, counter]).generate_state(3)
+        seeds = [int(word) >> 1 for word in state]
+        return Prospect(self._encoding, self._settings, fit, pending, seeds, self._published)
+
+    def predict(self, fit: Fit, points: Floats) -> tuple[Floats, Floats]:
+        """Return mean and variance of targets, both (n_points, n_objectives)."""
+        with isolated(_ANY_SEED):
+            return fit.surrogate.predict(self._encoding.features(points))
+
+
+class Prospect:
+    """An acquisition function and the search for where it is large.
+
+    Args:
+        encoding: of the domain.
+        settings: how to search.
+        fit: of the evaluated points.
+        pending: points in flight or chosen, (n_pending, n_genes).
+        seeds: of samples, of weights, and of where to look.
+        published: use qEHVI as MM-MO's released code does.
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        settings: Settings,
+        fit: Fit,
+        pending: Floats,
+        seeds: Sequence[int],
+        published: bool,
+    ) -> None:
+        self._encoding = encoding
+        self._fit = fit
+        self._seeds = seeds
+        with isolated(seeds[0]):
+            self._acquisition = self._function(encoding.features(pending), settings, published)
+        # qEHVI sums over the subsets of the pending points
+        chunk = max(1, CHUNK >> len(pending)) if published else CHUNK
+        self._effort = Effort(settings.raw_samples, settings.restarts, settings.iterations, chunk)
+
+    def _function(self, pending: Floats, settings: Settings, published: bool) -> Acquisition:
+        fit, targets, seeds = self._fit, self._fit.targets, self._seeds
+        if published:
+            return PublishedHypervolumeImprovement(
+                fit.surrogate, fit.features, pending, targets.reference, settings.samples, seeds[0]
+            )
+        objective = objective_for(targets.values, seeds[1])
+        kept = fit.on_fronts
+        if objective is not None:
+            kept = likely_best(fit.drawn, targets.reference, settings.baseline, objective)
+        fixed = torch.as_tensor(np.vstack([fit.features[kept], pending]))
+        samples = JointSamples(fit.surrogate, fixed, settings.samples, seeds[0])
+        return log_noisy_acquisition(samples, targets.reference, objective)
+
+    def climb(self) -> tuple[Pool, Pool]:
+        """Return the climbed candidates, best first, and the raw ones they were chosen from."""
+        random = np.random.default_rng(self._seeds[2])
+        near = self._fit.points[self._fit.front]
+        with isolated(self._seeds[0]):
+            raw = starting_points(self._encoding, self._effort.raw_samples, near, random)
+            worths = score(self._acquisition, self._encoding, raw, self._effort.chunk)
+            best = climbed(self._acquisition, self._encoding, raw, worths, self._effort, random)
+        return Pool(*best), Pool(raw, worths)
+
+    def score(self, points: Floats) -> Pool:
+        """Return canonical points with their worth."""
+        with isolated(self._seeds[0]):
+            worths = score(self._acquisition, self._encoding, points, self._effort.chunk)
+        return Pool(points, worths)
