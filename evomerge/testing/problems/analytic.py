@@ -1,4 +1,4 @@
-"""Search problems with known answers, over a domain instead of over models."""
+"""Problems in closed form: known optima and fronts, over every kind of domain."""
 
 from __future__ import annotations
 

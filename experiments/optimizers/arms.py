@@ -1,0 +1,82 @@
+"""What is compared: every optimizer, as a study file would name it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evomerge.optimizers import Scalarised, build_optimizer
+from evomerge.optimizers.build import OPTIMIZERS, given_names
+from evomerge.optimizers.protocol import Optimizer
+from evomerge.testing.problems import MergeProblem
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to search.
+
+    Attributes:
+        optimizer: its registered name.
+        options: as in a study file.
+        scalarize: how several objectives become the one that it takes.
+        most: the largest budget it is run with; what it costs forbids more.
+    """
+
+    optimizer: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    scalarize: str | None = None
+    most: int = 1000
+
+    def takes_budget(self) -> bool:
+        """Say whether it behaves differently when it is told of another budget."""
+        return "budget" in given_names(OPTIMIZERS.load(self.optimizer))
+
+    def build(self, problem: MergeProblem, seed: int, budget: int) -> Optimizer:
+        """Build it for a problem.
+
+        Raises:
+            UserError: it cannot search this problem, or is not installed.
+        """
+        optimizer = build_optimizer(
+            self.optimizer,
+            problem.domain,
+            1 if self.scalarize else problem.n_objectives,
+            seed,
+            self.options,
+            objectives=problem.objectives,
+            budget=budget,
+        )
+        if self.scalarize is None:
+            return optimizer
+        return Scalarised(optimizer, problem.n_objectives, self.scalarize)  # type: ignore[arg-type]
+
+
+GP = 100
+"""Largest budget of methods whose cost grows with the cube of the number of points."""
+
+ARMS: Mapping[str, Arm] = {
+    "auto": Arm("auto"),
+    "map": Arm("map"),
+    "nested_map": Arm("nested_map"),
+    "bayesian_map": Arm("bayesian_map", most=GP),
+    "mm_mo": Arm("mm_mo", most=GP),
+    "mobo": Arm("mobo", most=GP),
+    "smac": Arm("smac", most=300),
+    "dirichlet": Arm("dirichlet"),
+    "nsga2": Arm("nsga2"),
+    "nsga3": Arm("nsga3"),
+    "moead": Arm("moead"),
+    "sms_emoa": Arm("sms_emoa"),
+    "optuna": Arm("optuna", most=300),
+    "como_cat_cma": Arm("como_cat_cma"),
+    "cma_es": Arm("cma_es", scalarize="mean"),
+    "cma_es-tchebycheff": Arm("cma_es", scalarize="tchebycheff"),
+    "cma_wm": Arm("cma_wm", scalarize="tchebycheff"),
+    "cat_cma": Arm("cat_cma", scalarize="tchebycheff"),
+    "cma_me": Arm("cma_me"),
+    "cma_mae": Arm("cma_mae"),
+    "sobol": Arm("sobol"),
+    "random": Arm("random"),
+}
+"""By the names that tables use. M2N2 and CycleQD breed models and search no genes: not here."""

@@ -1,0 +1,190 @@
+"""Every optimizer on the test-bed of fitted merge problems.
+
+    python experiments/optimizers/benchmark.py run --out runs/optimizers
+    python experiments/optimizers/benchmark.py report --out runs/optimizers
+
+`run` appends a line for every finished search to `<out>/<problem>/<arm>.jsonl`; it may be
+interrupted and repeated, and several may run side by side for different arms or problems. `report`
+writes the tables and the picture into the README.
+
+A search is told noisy accuracies of 64 items. Its result is the non-dominated set of what it was
+told; that set is worth the hypervolume of its expected accuracies, over that of the reference
+front. An optimizer that is told its budget is run for every budget, any other once for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from arms import ARMS, Arm
+from pages import publish_all
+
+from evomerge.errors import UserError
+from evomerge.pareto import non_dominated
+from evomerge.testing.problems import MERGE_PROBLEMS, MergeProblem, merge_problem
+
+BUDGETS = (30, 60, 100, 300, 1000)
+CHECKPOINTS = (5, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 300, 450, 600, 800, 1000)
+"""Numbers of evaluations at which the result so far is judged."""
+
+
+def main() -> None:
+    """Run the command line of the script."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    steps = parser.add_subparsers(dest="step", required=True)
+    run = steps.add_parser("run", help="carry out the searches")
+    run.add_argument("--optimizers", nargs="*", choices=ARMS, default=list(ARMS))
+    run.add_argument("--problems", nargs="*", choices=MERGE_PROBLEMS, default=list(MERGE_PROBLEMS))
+    run.add_argument("--budgets", nargs="*", type=int, default=list(BUDGETS))
+    run.add_argument("--seeds", type=int, default=20, help="how many; they are 1, 2, ...")
+    report = steps.add_parser("report", help="write tables and picture into the README")
+    for step in (run, report):
+        step.add_argument("--out", type=Path, required=True, help="where results are kept")
+    options = parser.parse_args()
+    if options.step == "report":
+        publish_all(options.out, BUDGETS, CHECKPOINTS)
+        return
+    for problem in options.problems:
+        for arm in options.optimizers:
+            seeds = range(1, options.seeds + 1)
+            run_arm(arm, problem, seeds, sorted(options.budgets), options.out)
+
+
+def run_arm(
+    name: str, problem: str, seeds: Sequence[int], budgets: Sequence[int], out: Path
+) -> None:
+    """Carry out the searches of one arm on one problem that are not there yet."""
+    file = out / problem / f"{name}.jsonl"
+    try:
+        todo = missing(ARMS[name], problem, seeds, budgets, file)
+    except UserError as error:
+        print(f"{clock()} {problem} {name}: left out: {error}", flush=True)
+        return
+    if not todo:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    with file.open("a", encoding="utf-8") as stream:
+        for seed, budget in todo:
+            row = search(ARMS[name], merge_problem(problem, noise=True, seed=seed), seed, budget)
+            stream.write(json.dumps(row) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+    took = time.perf_counter() - started
+    print(f"{clock()} {problem} {name}: {len(todo)} searches in {took:.0f} s", flush=True)
+
+
+def missing(
+    arm: Arm, problem: str, seeds: Sequence[int], budgets: Sequence[int], file: Path
+) -> list[tuple[int, int]]:
+    """Return (seed, budget) of every search that is still to be carried out.
+
+    Raises:
+        UserError: the arm cannot search the problem, with any of the budgets.
+    """
+    within = [budget for budget in budgets if budget <= arm.most]
+    told = within if arm.takes_budget() else within[-1:]
+    refusals = {}
+    for budget in told:
+        try:
+            arm.build(merge_problem(problem), 0, budget)
+        except UserError as error:
+            refusals[budget] = error
+    if refusals and len(refusals) == len(told):
+        raise refusals[told[-1]]
+    for budget, error in refusals.items():
+        print(f"{clock()} {problem}: budget {budget} left out: {error}", flush=True)
+    known = {(row["seed"], row["budget"]) for row in read_rows(file)}
+    return [
+        (seed, budget)
+        for budget in told
+        for seed in seeds
+        if budget not in refusals and (seed, budget) not in known
+    ]
+
+
+def search(arm: Arm, problem: MergeProblem, seed: int, budget: int) -> Mapping[str, Any]:
+    """Carry out one search with one worker.
+
+    Returns:
+        'curve': the result's worth at each checkpoint up to the budget. 'ask' and 'tell': median,
+        95th percentile, maximum and sum of the milliseconds of the calls after each checkpoint and
+        up to the next, by the latter. 'evaluated': how many trials there were; fewer than the
+        budget where the algorithm ended.
+    """
+    optimizer = arm.build(problem, seed, budget)
+    told: list[tuple[float, ...]] = []
+    expected: list[tuple[float, ...]] = []
+    times: dict[str, list[float]] = {"ask": [], "tell": []}
+    while len(told) < budget and optimizer.stop_reason() is None:
+        before = time.perf_counter()
+        proposal = optimizer.ask(len(told))
+        times["ask"].append(1e3 * (time.perf_counter() - before))
+        if proposal is None:
+            if optimizer.stop_reason() is not None:
+                break
+            raise SystemExit(f"{arm.optimizer} waits at trial {len(told)} although all are told")
+        trial = problem.completed(len(told), proposal.genotype)
+        if trial.costs is None:
+            raise SystemExit(f"{problem.name}: trial {len(told)} has no costs")
+        told.append(trial.costs)
+        expected.append(problem.expected_costs(proposal.genotype))
+        before = time.perf_counter()
+        optimizer.tell(trial)
+        times["tell"].append(1e3 * (time.perf_counter() - before))
+    points = [one for one in CHECKPOINTS if one <= budget]
+    return {
+        "seed": seed,
+        "budget": budget,
+        "evaluated": len(told),
+        "curve": {n: worth(problem, told[:n], expected[:n]) for n in points},
+        **{
+            call: {
+                end: summary(values[start:end])
+                for start, end in zip([0, *points], points, strict=False)
+                if values[start:end]
+            }
+            for call, values in times.items()
+        },
+    }
+
+
+def worth(
+    problem: MergeProblem, told: Sequence[tuple[float, ...]], expected: Sequence[tuple[float, ...]]
+) -> float:
+    """Return the normalised hypervolume of what is non-dominated by what the search was told."""
+    front = non_dominated(np.array(told))
+    return round(problem.normalised_hypervolume(np.array(expected)[front]), 5)
+
+
+def summary(milliseconds: Sequence[float]) -> list[float]:
+    """Return median, 95th percentile, maximum and sum."""
+    values = [*np.percentile(milliseconds, [50, 95, 100]), sum(milliseconds)]
+    return [round(float(one), 4) for one in values]
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """Read what is finished, and cut off a line that an interruption left incomplete."""
+    if not file.exists():
+        return []
+    text = file.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if whole != text:
+        file.write_bytes(whole)
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def clock() -> str:
+    """Return the time of day."""
+    return time.strftime("%H:%M:%S")
+
+
+if __name__ == "__main__":
+    main()
