@@ -19,7 +19,7 @@ DONORS: Mapping[str, str] = {
     "quarter": "quarter",
 }
 SEARCH_ITEMS = 64
-HOLDOUT_ITEMS = 200
+HOLDOUT_ITEMS = 128
 FEW, MANY = 40, 160
 """Evaluations of the searches that promise to need few, and of NSGA-II."""
 

@@ -7,7 +7,7 @@
 `run` carries every arm (see `arms.py`) through every seed, with 2 to 5 donors and as many
 objectives; every evaluation is kept at once, and an interrupted run continues. A recipe that any
 arm has scored is not scored again. `score` scores on held-out items whatever was on a run's front
-(by search items) after 10, 20, ... evaluations. `report` writes the tables into the README.
+(by search items) after 40, 60, ... evaluations. `report` writes the tables into the README.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from evomerge.types import Completed, Genotype, Split, Trial
 from evomerge.workers import Job
 from evomerge.workers.inline import InlineExecutor
 
-STEP = 10
-"""Fronts are judged after every so many evaluations."""
+STEP = 20
+"""Fronts are judged after every so many evaluations, from FEW on."""
 Scores = Mapping[str, float]
 
 
@@ -112,7 +112,7 @@ class Scorer:
 
     def score(self, recipe: Recipe, split: Split) -> Scores:
         """Return the scores of a recipe on the items of a split."""
-        key = fingerprint(recipe)
+        key = key_of(recipe)
         known = self._known[split]
         if key not in known:
             self._workers.submit(Job("one", recipe, split))
@@ -144,6 +144,11 @@ class Scorer:
             print(f"{time.strftime('%H:%M:%S')} {file.stem} scored", flush=True)
 
 
+def key_of(recipe: Recipe) -> str:
+    """Identify a merge of any run: task arithmetic draws nothing from the study's seed."""
+    return fingerprint(recipe.model_copy(update={"seed": 0}))
+
+
 def run_one(scorer: Scorer, name: str, arm: Arm, seed: int) -> None:
     """Carry one run to its end, replaying whatever of it exists already."""
     file = scorer.out / f"run-{scorer.count}-{name}-{seed}.jsonl"
@@ -163,7 +168,7 @@ def run_one(scorer: Scorer, name: str, arm: Arm, seed: int) -> None:
             continue
         scores = scorer.score(recipe, "search")
         row = {"number": number, "origin": origin, "genotype": genotype}
-        append(file, row | {"recipe": fingerprint(recipe), "scores": scores})
+        append(file, row | {"recipe": key_of(recipe), "scores": scores})
     print(f"{time.strftime('%H:%M:%S')} {file.stem}", flush=True)
 
 
@@ -202,7 +207,7 @@ def fronts(rows: list[Row]) -> dict[int, list[int]]:
     """
     costs = np.array([[-value for value in row.scores.values()] for row in rows])
     found = {}
-    for size in range(STEP, len(rows) + 1, STEP):
+    for size in range(FEW, len(rows) + 1, STEP):
         found[size] = non_dominated(costs[:size], dedupe=True).tolist()
     predicted = [row.number for row in rows if ":front" in row.origin]
     if predicted and len(rows) == FEW:

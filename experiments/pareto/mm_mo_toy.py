@@ -2,6 +2,7 @@
 
     python experiments/pareto/mm_mo_toy.py --seeds 6
     python experiments/pareto/mm_mo_toy.py --seeds 5 --asynchrony
+    python experiments/pareto/mm_mo_toy.py --seeds 10 --alive
 
 The space is MM-MO's: a density and a weight for each of three experts in one DARE-TIES merge. Three
 objectives: two accuracies in percent, maximised, and the L1 norm of the change, minimised. Thirty
@@ -22,6 +23,12 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from evomerge.optimizers import build_optimizer
+from evomerge.optimizers.gaussian_processes.acquisition import PublishedHypervolumeImprovement
+from evomerge.optimizers.gaussian_processes.isolation import isolated
+from evomerge.optimizers.gaussian_processes.models import fitted
+from evomerge.optimizers.gaussian_processes.posterior import Surrogate
+from evomerge.optimizers.gaussian_processes.transforms import published_targets, targets_of
+from evomerge.optimizers.links import links_of
 from evomerge.optimizers.protocol import Optimizer
 from evomerge.pareto import hypervolume
 from evomerge.spaces.domain import Domain, Gene
@@ -39,8 +46,7 @@ OBJECTIVES = (
 DOMAIN = Domain(
     tuple(Gene(f"{kind}[{expert}]") for expert in EXPERTS for kind in ("density", "weight"))
 )
-# The searches of the table: fewer samples and starts than by default, to save time.
-LIGHT = {"candidates": 8, "samples": 32, "raw_samples": 64, "restarts": 2}
+LIGHT = {"candidates": 8, "samples": 32}  # qEHVI over all subsets of ten takes long
 ELITES = {"elites": ["task0", "task2"]}
 ARMS = {
     "random": ("random", {}),
@@ -163,12 +169,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--arms", nargs="+", default=list(ARMS))
-    parser.add_argument("--asynchrony", action="store_true")
+    parser.add_argument("--asynchrony", action="store_true", help="four workers against one")
+    parser.add_argument("--alive", action="store_true", help="where improvement is not 0")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     toy = Toy()
     if arguments.asynchrony:
         compare(toy, arguments.seeds, "mobo")
+        return
+    if arguments.alive:
+        alive(toy, arguments.seeds)
         return
     print(f"{BUDGET} evaluations, n={arguments.seeds} seeds; hypervolume / gold, mean ± std")
     print(f"{'':36}{'3 objectives':>16}{'accuracies, search / unseen':>34}")
@@ -179,6 +189,33 @@ def main() -> None:
         mean, std = rows.mean(axis=0), rows.std(axis=0, ddof=1)
         texts = [f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, std, strict=True)]
         print(f"{arm:36}{texts[0]:>16}{texts[1]:>18}{texts[2]:>16}", flush=True)
+
+
+def alive(toy: Toy, n_seeds: int) -> None:
+    """Print where expected improvement is not 0, by the reference point and the unit of scores."""
+    candidates = qmc.Sobol(len(DOMAIN), scramble=True, seed=1).random(256)
+    shares: dict[tuple[str, str], list[float]] = {}
+    for seed in range(n_seeds):
+        start = np.random.default_rng(seed).random((10, len(DOMAIN)))
+        scores = np.array([toy.scores(tuple(row))[0] for row in start.tolist()])
+        for unit, divisor in (("percent", 1.0), ("fractions", 100.0)):
+            costs = np.column_stack([-scores[:, :2] / divisor, scores[:, 2]])
+            links = links_of((), 3)
+            for rule, targets in (
+                ("as published", published_targets(costs)),
+                ("corrected", targets_of(costs, links)),
+            ):
+                with isolated(0):
+                    surrogate = Surrogate(fitted(start, targets.values, targets.noise))
+                    nowhere = np.zeros((0, len(DOMAIN)))
+                    worth = PublishedHypervolumeImprovement(
+                        surrogate, start, nowhere, targets.reference, 128, 0
+                    )
+                    share = (worth(torch.as_tensor(candidates)) > 1e-12).double().mean()
+                shares.setdefault((rule, unit), []).append(float(share))
+    print(f"share of 256 candidates with EHVI > 1e-12, n={n_seeds} random starts of 10 points")
+    for (rule, unit), found in shares.items():
+        print(f"{rule:14}{unit:12}{np.mean(found):.3f} ± {np.std(found, ddof=1):.3f}")
 
 
 def compare(toy: Toy, n_seeds: int, arm: str) -> None:

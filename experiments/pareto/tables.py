@@ -43,6 +43,8 @@ class Run:
 def report_lines(out: Path) -> Iterator[str]:
     """Yield the tables of every number of objectives that was run."""
     for count in COUNTS:
+        if not (out / f"baselines-{count}.jsonl").exists():
+            continue
         runs = read_runs(out, count)
         if REFERENCE not in runs:
             continue
@@ -54,25 +56,26 @@ def report_lines(out: Path) -> Iterator[str]:
 def read_runs(out: Path, count: int) -> dict[str, dict[int, Run]]:
     """Return every finished and scored run, by arm and seed."""
     anchors = {split: anchors_of(out, count, split) for split in ("search", "holdout")}
-    known = {
-        split: {row["recipe"]: row["scores"] for row in read(out / f"scores-{count}.{split}.jsonl")}
-        for split in anchors
-    }
+    holdout = {row["recipe"]: row["scores"] for row in read(out / f"scores-{count}.holdout.jsonl")}
     found: dict[str, dict[int, Run]] = {}
     for file in sorted(out.glob(f"run-{count}-*.jsonl")):
         name, _, seed = file.stem.split("-", 2)[2].rpartition("-")
         rows = rows_of(file)
         if name not in ARMS or len(rows) < ARMS[name].trials:
             continue
-        curves: dict[str, Curve] = {split: {} for split in anchors}
-        members = {
-            size: [rows[number].recipe for number in front] for size, front in fronts(rows).items()
-        }
-        if any(recipe not in known["holdout"] for front in members.values() for recipe in front):
+        members = fronts(rows)
+        if any(
+            rows[number].recipe not in holdout for front in members.values() for number in front
+        ):
             continue  # not scored yet
-        for split, scale in anchors.items():
-            for size, recipes in members.items():
-                scaled = scale.scale_all([known[split][recipe] for recipe in recipes])
+        curves: dict[str, Curve] = {split: {} for split in anchors}
+        for size, front in members.items():
+            scores = {
+                "search": [rows[number].scores for number in front],
+                "holdout": [holdout[rows[number].recipe] for number in front],
+            }
+            for split, scale in anchors.items():
+                scaled = scale.scale_all(scores[split])
                 curves[split][size] = float(anchored_hypervolume(scaled))
         found.setdefault(name, {})[int(seed)] = Run(curves["search"], curves["holdout"])
     return found
@@ -149,7 +152,7 @@ def saved_lines(runs: Mapping[str, Mapping[int, Run]]) -> Iterator[str]:
             ratios.append(
                 needed(curves[other].mean(axis=0), sizes, float(levels[drawn].mean())) / FEW
             )
-        low, high = np.quantile(ratios, [0.025, 0.975])
+        low, high = np.quantile(ratios, [0.025, 0.975], method="inverted_cdf")
         single = [needed(curve, sizes, level) for curve, level in zip(curves, levels, strict=True)]
         shown = ", ".join(text(one, sizes[-1]) for one in single)
         yield (
