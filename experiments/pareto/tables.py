@@ -106,7 +106,7 @@ def held_out_lines(
 ) -> Iterator[str]:
     """Yield the hypervolumes of one number of objectives."""
     yield from (f"### {count} donors, {count} objectives", "")
-    yield f"Base, donors and uniform merge together: {fixed:.3f}."
+    yield f"Base, donors and uniform merge together: {fixed:.4f}."
     yield ""
     yield "| arm | n | evaluations | hypervolume, held-out | search items | minus NSGA-II at 40 |"
     yield "|---|---:|---:|---:|---:|---:|"
@@ -211,8 +211,8 @@ def ratio(value: float, most: int) -> str:
 
 def spread(values: Sequence[float]) -> str:
     """Return mean and sample standard deviation over seeds."""
-    deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.3f}{deviation}"
+    deviation = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{deviation}"
 
 
 def difference(gaps: Sequence[float]) -> str:
@@ -220,7 +220,7 @@ def difference(gaps: Sequence[float]) -> str:
     if len(gaps) < 2:
         return ""
     half = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps)
-    return f"{np.mean(gaps):+.3f} [{np.mean(gaps) - half:+.3f}, {np.mean(gaps) + half:+.3f}]"
+    return f"{np.mean(gaps):+.4f} [{np.mean(gaps) - half:+.4f}, {np.mean(gaps) + half:+.4f}]"
 
 
 def publish(lines: Iterator[str]) -> None:
