@@ -43,7 +43,6 @@ SEARCHES = [
     ("cat_cma", {}, 0.4, 200),
     ("optuna", TPE, 0.9, 100),
     ("optuna", {"sampler": "tpe"}, 0.2, 100),
-    ("smac", {}, 0.4, 60),
 ]
 
 
@@ -51,8 +50,6 @@ def skip_if_absent(name):
     absent = {"optuna": "optuna", "smac": "smac"}.get(name)
     if absent is not None and importlib.util.find_spec(absent) is None:
         pytest.skip(f"{absent} is not installed")
-    if name == "smac" and importlib.util.find_spec("evomerge.optimizers.smac") is None:
-        pytest.skip("this evomerge has no smac")
 
 
 @pytest.mark.parametrize(("name", "options", "target", "budget"), SEARCHES)

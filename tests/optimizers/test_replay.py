@@ -155,6 +155,8 @@ DOMAINS = {
 @given(steps=STEPS)
 def test_any_sequence_of_asks_and_tells_replays(case, domain, steps):
     genes = DOMAINS[domain]
+    if case == "map" and domain == "conditional":
+        return  # it varies numbers only
     optimizer = build(case, genes, 2)
     problem = Problem("fuzz", genes, 2, lambda _: (0.0, 0.0))
     events, in_flight, number = [], {}, 0

@@ -11,7 +11,7 @@ Source: arXiv 2407.00487 and its released code. Ten points to start with; then r
 Ten points and four rounds are the thirty evaluations of the paper; a larger budget has more rounds.
 
     mm-mo            as above with what was wrong put right: the reference point lies on the scale
-                     of the model, a range of the front beyond the front; improvement is the
+                     of the model, a tenth of the front's range beyond it; improvement is the
                      logarithm of qNEHVI, which costs no sum over subsets; objectives are modelled
                      on the scale that their bounds suggest; elites are those with the largest sums
                      of standardised scores
@@ -27,6 +27,9 @@ objective is the fitness `l1_distance`; name the other two in `elites`. DARE div
 by the density, so that this norm hardly depends on it: it rewards small weights and conflicts of
 sign, takes evaluations from the accuracies, and makes the base a point of the front. For sparsity
 proper add `delta_sparsity`, the share of weights that equal the base's.
+
+Half of what the acquisition function chose is crossed away and the rest is screened for variance:
+where evaluations are few, `mobo` makes more of them, and does not wait for batches.
 
 What is ours around it: known points belong to the first batch; the run is seeded; failures are
 excluded from the model and kept away from; the result is the front of everything evaluated.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from evomerge.optimizers.links import links_of
 from evomerge.optimizers.map.amortised import sobol
 from evomerge.optimizers.map.published import fit_from_ones, grid_design
-from evomerge.optimizers.map.quadratic import features, fit, n_coefficients
+from evomerge.optimizers.map.quadratic import RIDGE, features, fit, n_coefficients
 from evomerge.optimizers.map.search import fit_notes
 from evomerge.types import Objective
 
@@ -62,7 +62,7 @@ def test_leaving_out_by_the_hat_matrix_is_leaving_out():
     for k in range(30):
         rest = np.delete(np.arange(30), k)
         a = weights[rest, None] * features(points[rest])
-        penalty = 1e-2 * np.diag([1.0] * 9 + [0.0])
+        penalty = RIDGE * np.diag([1.0] * 9 + [0.0])
         beta = np.linalg.solve(a.T @ a + penalty, a.T @ (weights[rest] * targets[rest]))
         errors.append(slopes[k] * (targets[k] - features(points[[k]]) @ beta))
     assert whole.loo_error == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-9)
@@ -72,7 +72,7 @@ def test_leverage_is_the_quadratic_form():
     points = np.random.default_rng(1).random((25, 2))
     found = fit(points, points[:, 0] ** 2, PLAIN)
     phi = features(points)
-    inverse = np.linalg.inv(phi.T @ phi + 1e-2 * np.diag([1.0] * 5 + [0.0]))
+    inverse = np.linalg.inv(phi.T @ phi + RIDGE * np.diag([1.0] * 5 + [0.0]))
     others = np.random.default_rng(2).normal(size=(7, 2))
     expected = [f @ inverse @ f for f in features(others)]
     assert found.leverage(others) == pytest.approx(expected)
