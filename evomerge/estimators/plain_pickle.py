@@ -21,7 +21,7 @@ _NUMBERS = re.compile(r"[biuf][1248]")
 
 
 def load_plain(path: Path) -> Any:
-    """Read dictionaries, lists, tuples, sets, strings, numbers and numeric arrays.
+    """Read dictionaries, lists, tuples, strings, numbers and numeric arrays.
 
     Raises:
         DataError: the file cannot be read, is damaged, or holds anything else; what it asked for is
@@ -33,8 +33,9 @@ def load_plain(path: Path) -> Any:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except _DAMAGED as error:
+        reason = " ".join(str(error).split())
         raise DataError(
-            f"{path}: not a pickle of plain containers and numeric arrays: {error}"
+            f"{path}: not a pickle of plain containers and numeric arrays: {reason}"
         ) from error
 
 
