@@ -4,11 +4,12 @@ estimator = build_estimator("gmp_irt", item_ids, endpoints=full_answers)
 estimator.estimate({"item-3": 1.0, "item-8": 0.0})      # Estimate(value, standard_error, ...)
 """
 
+from evomerge.estimators.abilities import endpoint_abilities
 from evomerge.estimators.anchors import Subset, cluster_anchors
 from evomerge.estimators.build import ESTIMATORS, build_estimator
 from evomerge.estimators.estimate import Estimate, Estimator
-from evomerge.estimators.evidence import Benchmark, Evidence, balanced_weights
-from evomerge.estimators.irt import GmpIrt, GpIrt, MpIrt, PIrt, endpoint_abilities
+from evomerge.estimators.evidence import Answers, Benchmark, Evidence, balanced_weights
+from evomerge.estimators.irt import GmpIrt, GpIrt, MpIrt, PIrt
 from evomerge.estimators.item_model import ItemParameters
 from evomerge.estimators.logistic import Gaussian, LogisticFit, fit_logistic
 from evomerge.estimators.orders import (
@@ -18,11 +19,12 @@ from evomerge.estimators.orders import (
     stratified_order,
 )
 from evomerge.estimators.published import PublishedScenario, load_tinybenchmarks
-from evomerge.estimators.sampling import Mean, Weighted
+from evomerge.estimators.sampling import Mean, Weighted, Weights
 from evomerge.estimators.self_fit import SelfFit, fit_items
 
 __all__ = [
     "ESTIMATORS",
+    "Answers",
     "Benchmark",
     "Estimate",
     "Estimator",
@@ -39,6 +41,7 @@ __all__ = [
     "SelfFit",
     "Subset",
     "Weighted",
+    "Weights",
     "balanced_weights",
     "build_estimator",
     "cluster_anchors",

@@ -6,7 +6,7 @@ The standard error is that of a weighted mean of n items drawn without replaceme
 
 where s^2 is the variance of the answers together with four made up ones, two of 0 and two of 1.
 For right-or-wrong answers this is the variance p~ (1 - p~) / (n + 4) of Agresti & Coull (1998),
-p~ = (sum y + 2) / (n + 4), with the correction for a finite population (Cochran, 1977, eq. 2.21):
+p~ = (sum y + 2) / (n + 4), with the correction for a finite population (Cochran, 1977, ch. 2):
 when all answers agree it is small, but never 0 before every item was asked.
 """
 
