@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from evomerge.errors import DataError, UserError, nearest
-from evomerge.estimators.item_model import ItemParameters
+from evomerge.estimators.item_model import ItemParameters, unique_ids
 from evomerge.estimators.plain_pickle import load_plain
 
 
@@ -82,6 +82,8 @@ def load_tinybenchmarks(
         weights = [float(weight) for weight in published["examples_weights"][scenario]]
         trust = float(published["optimal_lambdas"][scenario])
         pairs = list(zip(anchors, weights, strict=True))
+        if not pairs or not 0.0 <= trust < 1.0:
+            raise ValueError(f"{len(pairs)} anchors, and c = {trust}")
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: not as tinyBenchmarks publishes it: {error!r}") from error
     if item_ids is not None and len(item_ids) != len(places):
@@ -89,18 +91,16 @@ def load_tinybenchmarks(
             f"{len(item_ids)} ids are given for the {len(places)} published items of "
             f"'{scenario}'; give one for each, in the published order"
         )
-    ids = tuple(item_ids or (f"{scenario}/{place}" for place in range(len(places))))
-    offsets = b[:, 0] if b.shape[1] == 1 else b
+    ids = unique_ids(item_ids or (f"{scenario}/{place}" for place in range(len(places))))
+    try:
+        items = ItemParameters(ids, a, b[:, 0] if b.shape[1] == 1 else b, "released")
+    except UserError as error:
+        raise DataError(f"{path}: {error}") from error
     name_of = dict(zip(places, ids, strict=True))
     mass: dict[str, float] = {}
     for at, weight in pairs:  # two clusters may have chosen the same item
         mass[name_of[at]] = mass.get(name_of[at], 0.0) + weight
-    return PublishedScenario(
-        ItemParameters(ids, a, offsets, "released"),
-        dict(zip(ids, subtasks, strict=True)),
-        mass,
-        trust,
-    )
+    return PublishedScenario(items, dict(zip(ids, subtasks, strict=True)), mass, trust)
 
 
 def _part(document: Any, key: str, path: Path) -> Any:

@@ -217,3 +217,18 @@ def test_an_item_that_two_clusters_chose_carries_both(tmp_path, release):
     weights = part["examples_weights"]["gsm8k"]
     assert len(anchors) == N_ANCHORS - 1
     assert anchors[f"gsm8k/{seen[0]}"] == pytest.approx(weights[0] + weights[1])
+
+
+def test_parameters_that_are_no_numbers_are_the_files_fault(tmp_path, release):
+    part = release["lb"]
+    broken = part["irt_parameters"]["A"].copy()
+    broken[0, 1, 4] = np.nan
+    file = tmp_path / "tinyBenchmarks.pkl"
+    parameters = part["irt_parameters"] | {"A": broken}
+    file.write_bytes(pickle.dumps({"lb": part | {"irt_parameters": parameters}}, 5))
+    with pytest.raises(DataError, match=r"tinyBenchmarks.pkl: item 'gsm8k/4' has a parameter"):
+        load_tinybenchmarks(file, "lb", "gsm8k")
+    lambdas = part["optimal_lambdas"] | {"gsm8k": 1.0}
+    file.write_bytes(pickle.dumps({"lb": part | {"optimal_lambdas": lambdas}}, 5))
+    with pytest.raises(DataError, match=r"25 anchors, and c = 1.0"):
+        load_tinybenchmarks(file, "lb", "gsm8k")
