@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from evomerge.errors import UserError
 from evomerge.estimators.evidence import Answers, Benchmark
-from evomerge.estimators.item_model import ItemParameters, sigmoid, softplus
+from evomerge.estimators.item_model import ItemParameters, softplus
 
 RANKS = (1, 2)
 _SPREAD_A, _SPREAD_B = 0.5, 1.5
@@ -143,9 +143,9 @@ class Posterior:
         """Return the value at x and the gradient there."""
         theta, a, b = self.split(x)
         z = theta @ a.T - b
-        known = np.where(self._known, self._counts, 0.0)
-        loss = (known * (softplus(z) - self._answers * z)).sum() + 0.5 * (x @ x)
-        residual = known * (sigmoid(z) - self._answers)
+        known, rise = np.where(self._known, self._counts, 0.0), softplus(z)
+        loss = (known * (rise - self._answers * z)).sum() + 0.5 * (x @ x)
+        residual = known * (np.exp(z - rise) - self._answers)  # sigmoid(z), at half the cost
         scale = 1.0 / np.sqrt(self._counts)
         gradient = [
             residual @ a,
