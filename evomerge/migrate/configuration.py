@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from evomerge.errors import ConfigError, nearest
 from evomerge.located_yaml import Locator, Path, explain, render
@@ -48,13 +56,20 @@ def _path(value: Any) -> tuple[str | None, str | None]:
     return path, revision or None
 
 
+def _not_empty(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse an empty list; pydantic's own limit counts only the entries that are well-formed."""
+    if not value:
+        raise ValueError("the list is empty; name at least one")
+    return value
+
+
 Model: TypeAlias = Annotated[ModelRef, BeforeValidator(_read_model)]
 
 
 class GenomeSection(_Section):
     """What is searched; see `evomerge.spaces.EvolveSpec` for the keys."""
 
-    models: tuple[Model, ...] = Field(min_length=1)
+    models: tuple[Model, ...]
     merge_method: EvolveMethod
     base_model: Model | None = None
     tokenizer_source: str | None = None
@@ -63,6 +78,8 @@ class GenomeSection(_Section):
     allow_negative_weights: bool = False
     filters: tuple[str, ...] | None = None
     smooth: bool = False
+
+    _some_models = field_validator("models")(_not_empty)
 
 
 class TaskSection(_Section):
@@ -99,13 +116,15 @@ class EvolveConfiguration(_Section):
     """
 
     genome: GenomeSection
-    tasks: tuple[TaskSection, ...] = Field(min_length=1)
+    tasks: tuple[TaskSection, ...]
     limit: int | None = Field(default=None, ge=1)
     num_fewshot: int | None = Field(default=None, ge=0)
     shuffle: bool = False
     random_init: bool = False
     apply_chat_template: bool = True
     fewshot_as_multiturn: bool = True
+
+    _some_tasks = field_validator("tasks")(_not_empty)
 
 
 def is_configuration(data: Any) -> bool:

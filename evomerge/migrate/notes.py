@@ -125,6 +125,12 @@ def _unasked(study: Mapping[str, Any]) -> Iterator[Note]:
         "its first ones",
         "different",
     )
+    yield Note(
+        "ties",
+        "mergekit-evolve may stop at a generation without two different scores; the study draws "
+        "it again, up to ten times in a row",
+        "different",
+    )
     yield Note("precision", "dtype: bfloat16, in which mergekit-evolve merges and scores")
     if study["space"]["merge_method"] == "dare_ties":
         yield Note("DARE", "its masks are evomerge's, the same on every machine", "different")

@@ -73,7 +73,7 @@ TABLE: tuple[Option, ...] = (
     _switch("allow-crimes", "nothing: models of one architecture merge, others do not"),
     _option("random-seed", "count", "seed, of the whole search and not only of DARE"),
     _option("batch-size", "count", "batch_size, of every objective"),
-    _option("sigma0", "number", "space.spread"),
+    _option("sigma0", "number", "search.sigma0"),
     _switch(
         "wandb",
         "nothing yet: the journal keeps every trial; 'evomerge status' and 'evomerge report' show "

@@ -1,7 +1,7 @@
 """A configuration and a command line of mergekit-evolve, as a study.
 
 What mergekit-evolve maximises is the sum of weight x metric over its tasks. A task becomes an
-objective, a weighted sum combines them for CMA-ES, and a task of negative weight is an objective to
+objective, a weighted sum combines them for pycma, and a task of negative weight is an objective to
 minimise: up to a positive factor, which CMA-ES does not see, the sum is the same. Beside it the
 study has a front over the tasks.
 """
@@ -31,7 +31,7 @@ from evomerge.migrate.places import Places
 from evomerge.migrate.writing import written
 from evomerge.recipe.model import ModelRef
 from evomerge.spaces.mergekit_evolve import EvolveSpec
-from evomerge.spaces.mergekit_evolve.spec import BASE
+from evomerge.spaces.mergekit_evolve.spec import BASE, NEEDS_BASE
 
 _TAKEN = (BASE, "uniform")
 UNBOUNDED = (-1024.0, 1024.0)
@@ -95,7 +95,7 @@ def translate(
             "donors": {name: places.spelled(ref) for ref, name in names.items() if name != BASE},
         },
         "dtype": "bfloat16",
-        "space": _space(configuration, options, names, places),
+        "space": _space(configuration, names, places),
         "objectives": objectives,
         "search": _search(options, weights),
         "budget": {"trials": options.max_fevals},
@@ -125,6 +125,10 @@ class _Problems:
 
 def _names(genome: GenomeSection, problems: _Problems) -> dict[ModelRef, str]:
     """Name every model, in the order of its genes; the base stands where it is merged, or first."""
+    if genome.base_model is None and genome.merge_method in NEEDS_BASE:
+        problems.add(
+            ("genome",), "genome.base_model", f"{genome.merge_method} needs one; name the base"
+        )
     base = genome.base_model or genome.models[0]
     names: dict[ModelRef, str] = {} if base in genome.models else {base: BASE}
     for index, ref in enumerate(genome.models):
@@ -145,7 +149,6 @@ def _names(genome: GenomeSection, problems: _Problems) -> dict[ModelRef, str]:
 
 def _space(
     configuration: EvolveConfiguration,
-    options: EvolveOptions,
     names: Mapping[ModelRef, str],
     places: Places,
 ) -> dict[str, Any]:
@@ -170,7 +173,7 @@ def _space(
             space[key] = True
     if configuration.random_init:
         space["random_init"] = True
-    return space | {"spread": options.sigma0, "range": list(UNBOUNDED)}
+    return space | {"range": list(UNBOUNDED)}
 
 
 def _tokenizer(genome: GenomeSection, names: Mapping[ModelRef, str], places: Places) -> str:
@@ -235,15 +238,8 @@ def _shared_arguments(
 
 
 def _search(options: EvolveOptions, weights: Mapping[str, float]) -> dict[str, Any]:
-    """Return what makes `cma_es` propose what pycma proposes as mergekit-evolve calls it."""
-    search: dict[str, Any] = {
-        "optimizer": "cma_es",
-        "seeds": False,
-        "start": "initial",
-        "restarts": "none",
-        "separable": False,
-        "plain": True,
-    }
+    """Return what makes pycma propose what it proposes in mergekit-evolve."""
+    search: dict[str, Any] = {"optimizer": "pycma", "sigma0": options.sigma0}
     if options.force_population_size is not None:
         search["population"] = options.force_population_size
     if len(weights) > 1:

@@ -15,15 +15,15 @@ _COMMENTS: Mapping[str, str] = {
     "dtype": "What mergekit-evolve merges and scores in.",
     "space": (
         "The genome of mergekit-evolve: a genotype means the recipe it means there. 'range' stands "
-        "for no bounds; narrow it, say to [-2, 2], for an optimizer other than cma_es."
+        "for no bounds; narrow it, say to [-2, 2], for an optimizer other than pycma."
     ),
     "objectives": (
         "Tasks of lm-evaluation-harness. Without 'search' and 'holdout' half of each task's "
         "documents are searched on and the other half is reported on."
     ),
     "search": (
-        "CMA-ES as mergekit-evolve calls pycma. For a front that is searched for as such: "
-        "'optimizer: nsga2' alone."
+        "CMA-ES as mergekit-evolve calls it. To search for the front over the tasks itself: "
+        "'optimizer: nsga2' and nothing else, and a narrower range above."
     ),
 }
 _WIDTH = 98

@@ -9,7 +9,7 @@ Sources: Hansen, 2016, 'The CMA Evolution Strategy: A Tutorial', arXiv 1604.0077
   solutions into CMA-ES') would shorten them to a mere direction.
 - Failures rank below the worst completed candidate of their generation, by its range of costs. A
   generation in which no two completed costs differ carries no ranking: it is drawn again and the
-  distribution stays as it was (unless `plain`).
+  distribution stays as it was.
 - Integer and two-way categorical genes are searched as bins of the unit interval. Their standard
   deviation is kept large enough that a bin's neighbour is still drawn about once a generation (the
   margin of Hamano et al., 2022, arXiv 2205.13482). More than two unordered choices are refused.
@@ -86,9 +86,6 @@ class CmaEs(Generational):
             stops.
         max_restarts: how many runs may follow the first.
         separable: learn variances only, in linear time; 'auto' does so above 100 genes.
-        plain: leave to pycma what it does by default: from 300 genes on the step size follows two
-            points on the line of the last move, below 6 candidates some are mirrors of bad ones,
-            and a generation in which no two costs differ is learnt from like any other.
 
     Raises:
         ConfigError: an option is out of range, or there are several objectives.
@@ -110,7 +107,6 @@ class CmaEs(Generational):
         restarts: Literal["ipop", "bipop", "none"] = "ipop",
         max_restarts: int = 9,
         separable: bool | Literal["auto"] = "auto",
-        plain: bool = False,
     ) -> None:
         self._domain = checked_domain(domain)
         for gene in domain.genes:
@@ -135,7 +131,6 @@ class CmaEs(Generational):
             self._separable = len(domain) > 100
         else:
             self._separable = flag("separable", separable)
-        self._plain = flag("plain", plain)
         self._start_at_best = choice("start", start, ("best", "initial")) == "best"
         # Two streams, so that what one draws never shifts another.
         streams = np.random.SeedSequence(integer("seed", seed, 0)).spawn(2)
@@ -217,8 +212,6 @@ class CmaEs(Generational):
         run.evaluations += len(trials)
         self._evaluations[run.small] += len(trials)
         costs = ranked_costs([None if t.costs is None else t.costs[0] for t in trials])
-        if costs is None and self._plain:
-            costs = [0.0] * len(trials)  # they do not differ, and pycma counts such generations
         if costs is None:
             run.flat += 1
             ended = (
@@ -283,6 +276,10 @@ class CmaEs(Generational):
             "bounds": [0, 1],  # kept by pycma's BoundTransform
             "popsize": population,
             "CMA_diagonal": self._separable,
+            # TPA above 300 variables and mirrors below 6 candidates, pycma's defaults, inject
+            # samples once and so cannot draw a generation again.
+            "AdaptSigma": CMAAdaptSigmaCSA,
+            "CMA_mirrors": 0,
             "minstd": self._margins(population),
             "tolflatfitness": FLAT_GENERATIONS,
             "randn": lambda *shape: self._normals.standard_normal(shape),
@@ -293,10 +290,6 @@ class CmaEs(Generational):
             "verb_disp": 0,
             "signals_filename": "",  # None would mean the default file
         }
-        if not self._plain:
-            # TPA from 300 variables on and mirrors below 6 candidates, pycma's defaults, inject
-            # samples once and so cannot draw a generation again.
-            options |= {"AdaptSigma": CMAAdaptSigmaCSA, "CMA_mirrors": 0}
         spreads = [unit_spread(gene) for gene in self._domain.genes]
         if any(spread is not None for spread in spreads):
             # pycma's factors of sigma, one a variable

@@ -170,7 +170,7 @@ def test_genes_say_what_they_hold_for(folder):
 
 
 def test_a_run_rebuilds_the_space_from_what_it_recorded(folder):
-    genome = genome_of("slerp", layer_granularity=3, tokenizer_source="math", spread=0.25)
+    genome = genome_of("slerp", layer_granularity=3, tokenizer_source="math", range=[-3, 3])
     space = ours(genome, folder)
     content = json.loads(json.dumps(declaration(space)))
     again = ours({**content, "models": content["models"]}, folder)

@@ -31,7 +31,7 @@ from evomerge.recipe.model import (
 )
 from evomerge.spaces.context import SpaceContext
 from evomerge.spaces.domain import Domain, Gene
-from evomerge.spaces.mergekit_evolve.spec import BASE, EvolveSpec
+from evomerge.spaces.mergekit_evolve.spec import BASE, SPREAD, EvolveSpec
 from evomerge.spaces.spec import REST, Origin
 from evomerge.types import Genotype
 
@@ -199,7 +199,7 @@ class EvolveSpace:
         if spec.random_init:
             initial = np.random.default_rng(self._context.seed).random(len(names)).tolist()
         return tuple(
-            Gene(name, low=low, high=high, initial=value, spread=spec.spread)
+            Gene(name, low=low, high=high, initial=value, spread=SPREAD)
             for (_, name), value in zip(names, initial, strict=True)
         )
 

@@ -34,6 +34,9 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
 NORMALIZED = frozenset({"linear", "ties", "dare_ties"})
 """Methods that normalise weights unless told otherwise."""
 
+SPREAD = 1 / 6
+"""mergekit-evolve's first standard deviation, with which optimizers start that know of it."""
+
 BASE = "base"
 NEEDS_BASE = frozenset({"task_arithmetic", "ties", "dare_ties"})
 
@@ -57,9 +60,8 @@ class EvolveSpec(Frozen):
         smooth: interpolate between the groups of layers instead of stepping from one to the next.
         random_init: start at values drawn from [0, 1) by the study's seed, not at weight
             1 / number of models and density 1.
-        spread: standard deviation a search starts with, mergekit-evolve's sigma0.
         range: of every gene. mergekit-evolve has none, and this one is wide enough not to be felt
-            by CMA-ES; an optimizer that samples a range needs it narrower, e.g. [-2, 2].
+            by the optimizer 'pycma'; others need it narrower, e.g. [-2, 2].
     """
 
     genome: Literal["mergekit-evolve"]
@@ -73,7 +75,6 @@ class EvolveSpec(Frozen):
     filters: tuple[str, ...] = ()
     smooth: bool = False
     random_init: bool = False
-    spread: Annotated[float, Field(gt=0)] = 1 / 6
     range: tuple[float, float] = (-1024.0, 1024.0)
 
     @property
