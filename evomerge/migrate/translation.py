@@ -239,7 +239,7 @@ def _shared_arguments(
 
 def _search(options: EvolveOptions, weights: Mapping[str, float]) -> dict[str, Any]:
     """Return what makes pycma propose what it proposes in mergekit-evolve."""
-    search: dict[str, Any] = {"optimizer": "pycma", "sigma0": options.sigma0}
+    search: dict[str, Any] = {"optimizer": "pycma", "seeds": False, "sigma0": options.sigma0}
     if options.force_population_size is not None:
         search["population"] = options.force_population_size
     if len(weights) > 1:

@@ -22,10 +22,11 @@ import cma
 import numpy as np
 
 from evomerge.errors import ConfigError, SpaceError
-from evomerge.optimizers.arguments import checked_domain, integer, number
+from evomerge.optimizers.arguments import checked_domain, flag, integer, number
 from evomerge.optimizers.cma_es import FLAT_GENERATIONS
 from evomerge.optimizers.costs import ranked_costs
 from evomerge.optimizers.generation import Generation, Generational
+from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.protocol import Needs, Proposal
 from evomerge.spaces.domain import Domain
 from evomerge.types import Genotype, Trial
@@ -38,6 +39,8 @@ class Pycma(Generational):
         domain: what to vary; two continuous genes or more, on linear scales.
         n_objectives: 1.
         seed: source of all randomness.
+        seeds: evaluate the domain's seeds and initial point first; the search does not learn
+            from them.
         sigma0: first standard deviation of every gene, in its own units.
         population: candidates a generation; 4 + floor(3 ln n) by default.
 
@@ -54,6 +57,7 @@ class Pycma(Generational):
         n_objectives: int,
         seed: int,
         *,
+        seeds: bool = True,
         sigma0: float = 1 / 6,
         population: int | None = None,
     ) -> None:
@@ -87,7 +91,10 @@ class Pycma(Generational):
         self._points: list[Any] = []
         self._number = 0
         self._flat = 0
-        self._draw()
+        if flag("seeds", seeds):
+            self._generation = Generation(known_points(domain))
+        else:
+            self._draw()
 
     @property
     def population(self) -> int:
@@ -111,11 +118,19 @@ class Pycma(Generational):
         )
 
     def _advance(self, trials: Sequence[Trial]) -> None:
+        if self._number:
+            self._learn(trials)
+        if self._stopped is None:
+            self._draw()
+
+    def _learn(self, trials: Sequence[Trial]) -> None:
+        """Update the distribution, and say when the search is over."""
         costs = ranked_costs([None if t.costs is None else t.costs[0] for t in trials])
         if costs is not None:
             self._flat = 0
             self._strategy.tell(self._points, costs)
-            self._stopped = self._reason()
+            criteria = self._strategy.stop()
+            self._stopped = f"pycma: {', '.join(criteria)}" if criteria else None
         else:
             self._flat += 1
             if self._strategy.mean_shift_samples or self._strategy.sp.lam_mirr:
@@ -124,9 +139,3 @@ class Pycma(Generational):
                 self._stopped = (
                     f"pycma: {FLAT_GENERATIONS} generations in a row without two different costs"
                 )
-        if self._stopped is None:
-            self._draw()
-
-    def _reason(self) -> str | None:
-        criteria = self._strategy.stop()
-        return f"pycma: {', '.join(criteria)}" if criteria else None
