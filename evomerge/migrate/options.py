@@ -90,7 +90,7 @@ TABLE: tuple[Option, ...] = (
     ),
     _switch(
         "save-final-model",
-        "a command: 'evomerge export' writes recipes, 'evomerge merge RECIPE FOLDER' a model",
+        "a command: 'evomerge export --trial N FOLDER' writes the merged model of a trial",
     ),
     _switch("reshard", "nothing: checkpoints are mapped into memory as they are"),
     _option("timeout", "number", "budget.hours"),
