@@ -76,7 +76,7 @@ def notes(
             for key, hint in ignored
         ),
         *(_option(option, typed, study) for option, typed in options.given),
-        *_unasked(study),
+        *_unasked(configuration, options, study),
     ]
     return tuple(found)
 
@@ -96,7 +96,8 @@ def _tasks(configuration: EvolveConfiguration, study: Mapping[str, Any]) -> Iter
 
 def _option(option: Option, typed: str, study: Mapping[str, Any]) -> Note:
     if typed == option.negation:
-        return Note(typed, "nothing: it is what evomerge does unasked, or never", "idle")
+        idle = option.becomes.startswith("nothing")
+        return Note(typed, option.becomes if idle else "nothing: it is not done unasked", "idle")
     if option.field == "timeout":
         return Note(typed, f"budget.hours: {study['budget']['hours']:.4g}")
     if option.refused:
@@ -104,7 +105,9 @@ def _option(option: Option, typed: str, study: Mapping[str, Any]) -> Note:
     return Note(typed, option.becomes, "idle" if option.becomes.startswith("nothing") else "kept")
 
 
-def _unasked(study: Mapping[str, Any]) -> Iterator[Note]:
+def _unasked(
+    configuration: EvolveConfiguration, options: EvolveOptions, study: Mapping[str, Any]
+) -> Iterator[Note]:
     """Say what a search here does otherwise than mergekit-evolve."""
     yield Note(
         "the items",
@@ -131,6 +134,20 @@ def _unasked(study: Mapping[str, Any]) -> Iterator[Note]:
         "it again, up to ten times in a row",
         "different",
     )
-    yield Note("precision", "dtype: bfloat16, in which mergekit-evolve merges and scores")
-    if study["space"]["merge_method"] == "dare_ties":
+    if options.num_gpus is None:
+        yield Note(
+            "GPUs",
+            "mergekit-evolve takes every one it sees; the study has one worker, see workers.count",
+            "different",
+        )
+    genome = configuration.genome
+    if any(ref is not None and ref.adapter for ref in (*genome.models, genome.base_model)):
+        yield Note(
+            "adapters",
+            "mergekit-evolve adds them to their models in bfloat16; evomerge adds them in float32 "
+            "and rounds once",
+            "different",
+        )
+    if genome.merge_method == "dare_ties":
         yield Note("DARE", "its masks are evomerge's, the same on every machine", "different")
+    yield Note("precision", "dtype: bfloat16, in which mergekit-evolve merges and scores")

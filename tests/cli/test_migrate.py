@@ -52,7 +52,8 @@ def write(world):
 
 def test_a_night_with_an_old_line(old):
     """From check to a merged checkpoint; what the run holds can be run again as it is."""
-    line = ("mergekit-evolve", "./evolve.yml", "--max-fevals", "9", "--storage-path", "out")
+    line = "mergekit-evolve --max-fevals 9 -s pool ./evolve.yml --sigma0=0.2 --storage-path out"
+    line = line.split()
     code, printed, remark = old("check", *line)
     assert code == 0
     assert "study 'evolve' is sound" in printed
@@ -63,6 +64,7 @@ def test_a_night_with_an_old_line(old):
     out = old.folder / "out"
     assert (out / "mergekit-evolve.yml").read_text() == old.path.read_text()
     kept = load_study(out / "study.yaml")
+    assert kept.search.arguments["sigma0"] == 0.2
     assert (kept.budget.trials, kept.workers.backend) == (9, "inline")
     assert {one["batch_size"] for one in standin.ARGUMENTS} == {4}
     assert {one["num_fewshot"] for one in standin.ARGUMENTS} == {3}

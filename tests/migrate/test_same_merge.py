@@ -129,3 +129,20 @@ def test_ties_differs_only_where_magnitudes_tie_at_the_threshold(tmp_path):
         assert bool(same[off_edge].all()), (name, layout.layer_of(name))
         compared += int(off_edge.sum())
     assert compared > 0.5 * sum(tensor.numel() for tensor in mine.values())
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [("linear", "Missing required parameter weight"), ("slerp", "requires exactly 2 inputs")],
+)
+def test_a_base_that_is_not_merged_fails_in_mergekit_as_we_say(method, message, tmp_path):
+    """Why such a configuration is refused: mergekit-evolve would fail at its first candidate."""
+    definition = {
+        "merge_method": method,
+        "models": [str(ROOT / name) for name in ("flip", "filter")],
+        "base_model": str(ROOT / "base"),
+    }
+    genome = ModelGenome(ModelGenomeDefinition.model_validate(definition))
+    config = genome.genotype_merge_config(np.array([0.3, 0.6]))
+    with pytest.raises((RuntimeError, ValueError), match=message):
+        run_merge(config, str(tmp_path), MergeOptions(quiet=True))
