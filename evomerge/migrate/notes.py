@@ -41,10 +41,10 @@ _GENOME = {
     "smooth": "space.smooth",
 }
 _TOP = {
-    "limit": "limit, of every objective",
+    "limit": "limit, of every objective and each half: a sample of it, not the first documents",
     "num_fewshot": "num_fewshot, of every objective",
-    "shuffle": "shuffle_seed, of every objective: by the study's seed, where mergekit-evolve draws "
-    "another order in every process",
+    "shuffle": "nothing: a half is always in an order drawn from the documents' content, where "
+    "mergekit-evolve draws another one in every process",
     "random_init": "space.random_init, drawn by the study's seed",
     "apply_chat_template": "apply_chat_template, of every objective",
     "fewshot_as_multiturn": "fewshot_as_multiturn, of every objective",
@@ -70,12 +70,12 @@ def notes(
     found = [
         *(Note(f"genome.{key}", text) for key, text in _GENOME.items() if key in data["genome"]),
         *_tasks(configuration, study),
-        *(Note(key, text) for key, text in _TOP.items() if key in data),
+        *(_top(key, text) for key, text in _TOP.items() if key in data),
         *(
             Note(key, f"mergekit-evolve does not know this key and ignores it; {hint}", "unknown")
             for key, hint in ignored
         ),
-        *(_option(option, typed, study) for option, typed in options.given),
+        *_options(options, study),
         *_unasked(configuration, options, study),
     ]
     return tuple(found)
@@ -92,6 +92,22 @@ def _tasks(configuration: EvolveConfiguration, study: Mapping[str, Any]) -> Iter
         if weight < 0:
             text += "; its weight is negative, so it is minimised"
         yield Note(f"task {task} ({metric})", text)
+
+
+def _top(key: str, text: str) -> Note:
+    states: Mapping[str, State] = {"limit": "different", "shuffle": "idle"}
+    return Note(key, text, states.get(key, "kept"))
+
+
+def _options(options: EvolveOptions, study: Mapping[str, Any]) -> Iterator[Note]:
+    folders = 0
+    for option, typed in options.given:
+        folders += option.kind == "texts"
+        if option.kind == "texts" and folders > 1:
+            text = "one folder of tasks is searched, the first; put the files of this one there"
+            yield Note(typed, text, "refused")
+        else:
+            yield _option(option, typed, study)
 
 
 def _option(option: Option, typed: str, study: Mapping[str, Any]) -> Note:

@@ -81,7 +81,7 @@ TABLE: tuple[Option, ...] = (
     ),
     _option("wandb-project", "text", "nothing yet, see --wandb"),
     _option("wandb-entity", "text", "nothing yet, see --wandb"),
-    _option("task-search-path", "texts", "include_path, of every objective"),
+    _option("task-search-path", "texts", "include_path, of every objective; one folder"),
     _option(
         ALLOWS_BENCHMARKS,
         "flag",

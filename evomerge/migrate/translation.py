@@ -226,9 +226,8 @@ def _shared_arguments(
     optional = {
         "num_fewshot": configuration.num_fewshot,
         "limit": configuration.limit,
-        "shuffle_seed": options.random_seed if configuration.shuffle else None,
         "batch_size": options.batch_size,
-        "include_path": paths[0] if len(paths) == 1 else paths or None,
+        "include_path": paths[0] if paths else None,
         "engine": "vllm" if options.vllm else None,
     }
     return {

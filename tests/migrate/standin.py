@@ -18,7 +18,6 @@ class LmEval:
         fewshot_as_multiturn: bool = False,
         include_path: str | None = None,
         batch_size: int = 1,
-        shuffle_seed: int | None = None,
     ):
         ARGUMENTS.append(dict(locals()))
         self.task = tasks[0]

@@ -234,9 +234,10 @@ def test_relative_paths_start_where_mergekit_starts_them(tmp_path, monkeypatch):
     assert full.models.donors["a"] == str(here / "a")
 
 
-def test_shuffling_is_by_the_seed():
-    study, _ = study_of(changed(shuffle=True), "--random-seed 4")
-    assert all(one.arguments["shuffle_seed"] == 4 for one in study.objectives.values())
+def test_a_second_folder_of_tasks_is_refused_by_name():
+    study, found = study_of(EXAMPLE, "--task-search-path /one --task-search-path /two")
+    assert study.objectives["qa"].arguments["include_path"] == "/one"
+    assert [note.subject for note in found.refused] == ["--task-search-path /two"]
 
 
 @pytest.mark.parametrize(
@@ -291,5 +292,4 @@ def test_the_top_keys_mean_what_mergekit_reads(keys):
     assert objective.limit == theirs.limit
     for key in ("num_fewshot", "apply_chat_template", "fewshot_as_multiturn"):
         assert objective.arguments.get(key) == getattr(theirs, key)
-    assert ("shuffle_seed" in objective.arguments) == theirs.shuffle
     assert study.space.get("random_init", False) == theirs.random_init
