@@ -16,8 +16,10 @@ from typer.core import TyperGroup
 from evomerge import __version__
 from evomerge.cli import results, searches
 from evomerge.cli.merge import merge
+from evomerge.cli.migrate import migrate, table
 from evomerge.cli.report import report
 from evomerge.cli.searches import EXIT_INTERRUPTED
+from evomerge.cli.studies import PASSES_OPTIONS
 from evomerge.errors import EvomergeError
 
 _USER_ERRNOS = {
@@ -50,8 +52,9 @@ app = typer.Typer(
 )
 app.command()(searches.quickstart)
 app.command()(searches.init)
-app.command()(searches.check)
-app.command()(searches.run)
+app.command(context_settings=PASSES_OPTIONS, epilog=table())(migrate)
+app.command(context_settings=PASSES_OPTIONS)(searches.check)
+app.command(context_settings=PASSES_OPTIONS)(searches.run)
 app.command()(searches.resume)
 app.command()(results.status)
 app.command()(results.front)

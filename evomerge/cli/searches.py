@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evomerge.cli.places import default_out, find_run
+from evomerge.cli.studies import NamedStudy, StudyWords, named_study
 from evomerge.errors import RunDirectoryError, UserError
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).")]
 RunFolder = Annotated[
     Path | None, typer.Argument(metavar="[RUN]", help="A run directory; the latest by default.")
 ]
@@ -91,7 +92,8 @@ def init(
 
 
 def check(
-    study: StudyFile,
+    context: typer.Context,
+    words: StudyWords,
     overrides: Overrides = None,
     configs: Annotated[
         list[str] | None,
@@ -120,12 +122,14 @@ def check(
 ) -> None:
     """Check a study without running it: models, data, space, fitness; all errors at once."""
     from evomerge.cli.costs import EstimateOptions  # noqa: PLC0415
-    from evomerge.study import StandIns, load_study, prepare  # noqa: PLC0415
+    from evomerge.study import StandIns, prepare  # noqa: PLC0415
 
     options = EstimateOptions(estimate, device, device_tflops, bandwidth, answer_tokens)
     options.check()
     stand_ins = StandIns.read(configs or ())
-    prepared = prepare(load_study(study, overrides or ()), study.parent, stand_ins)
+    named = named_study(words, overrides or (), context)
+    prepared = prepare(named.config, named.path.parent, stand_ins)
+    study = shlex.join(words)
     config, genes = prepared.config, prepared.space.domain.genes
     spaces = (prepared.space, *prepared.later)
     if as_json:
@@ -155,6 +159,7 @@ def check(
             summary["estimate"] = options.estimate(prepared, stand_ins, as_json=True)
         typer.echo(json.dumps(summary, indent=2))
         return
+    _remark(named)
     sound = "is sound as far as it can be seen" if stand_ins.used else "is sound"
     typer.echo(f"{study}: study '{config.name}' {sound}")
     if stand_ins.used:
@@ -238,7 +243,8 @@ def _picked(pick: PickConfig) -> str:
 
 
 def run(
-    study: StudyFile,
+    context: typer.Context,
+    words: StudyWords,
     out: Annotated[
         Path | None, typer.Option(help="The run directory; runs/<name> by default.")
     ] = None,
@@ -246,11 +252,12 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Search: evaluate recipes until the budget is spent, then score the front on hold-out."""
-    from evomerge.study import load_study  # noqa: PLC0415
-
-    config = load_study(study, overrides or ())
-    folder = out or default_out(config.name)
-    _leave(_start(config, study.parent, folder, as_json), folder, as_json)
+    study = named_study(words, overrides or (), context)
+    folder = out or study.out or default_out(study.config.name)
+    if not as_json:
+        _remark(study)
+    ended = _start(study.config, study.path.parent, folder, as_json, study.keep)
+    _leave(ended, folder, as_json)
 
 
 def resume(
@@ -273,12 +280,24 @@ def resume(
     _leave(ended, folder, as_json)
 
 
-def _start(config: StudyConfig, folder: Path, out: Path, as_json: bool) -> Ended:
+def _remark(study: NamedStudy) -> None:
+    """Say on standard error what a translated study was."""
+    for line in study.remarks:
+        typer.echo(line, err=True)
+
+
+def _start(
+    config: StudyConfig,
+    folder: Path,
+    out: Path,
+    as_json: bool,
+    keep: Mapping[str, str] | None = None,
+) -> Ended:
     from evomerge.cli.view import watching  # noqa: PLC0415
     from evomerge.study import start_run  # noqa: PLC0415
 
     with watching(quiet=as_json) as observe:
-        return start_run(config, folder, out, observe=observe)
+        return start_run(config, folder, out, keep=keep, observe=observe)
 
 
 def _leave(ended: Ended, out: Path, as_json: bool) -> None:

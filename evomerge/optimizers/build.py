@@ -35,6 +35,7 @@ OPTIMIZERS = Registry(
         "nsga2": "evomerge.optimizers.nsga2:Nsga2",
         "nsga3": "evomerge.optimizers.nsga3:Nsga3",
         "optuna": "evomerge.optimizers.optuna_sampler:OptunaSampler",
+        "pycma": "evomerge.optimizers.pycma:Pycma",
         "random": "evomerge.optimizers.random:RandomSearch",
         "smac": "evomerge.optimizers.smac:SmacForest",
         "sms_emoa": "evomerge.optimizers.sms_emoa:SmsEmoa",

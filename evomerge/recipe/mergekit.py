@@ -1,7 +1,8 @@
 """Reading mergekit's YAML: what mergekit 0.1.5 understands, and nothing it would ignore.
 
 mergekit drops keys it does not know without a word; here each is an error with its line and the
-nearest valid name. `dumps`, the way back, stands in `evomerge.recipe.mergekit_writer`.
+nearest valid name, but for parameters that mergekit-evolve writes whatever the method, which are
+dropped. `dumps`, the way back, stands in `evomerge.recipe.mergekit_writer`.
 """
 
 from __future__ import annotations
@@ -157,6 +158,8 @@ class _Reader:
         if not isinstance(data, dict):
             return data
         known = self._words.all if self._words else frozenset(map(str, data))
+        idle = self._words.idle if self._words else frozenset()
+        data = {name: value for name, value in data.items() if name not in idle}
         for name, value in data.items():
             place = (*path, name)
             if name not in known:

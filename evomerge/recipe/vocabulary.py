@@ -21,11 +21,14 @@ class MethodWords:
         per_input: one value for each input; they may stand in any scope.
         shared: one value for the merge; ignored by mergekit when written beside an input.
         random: the result depends on random draws.
+        idle: mergekit-evolve writes these whatever the method, and this one does not read them:
+            they are dropped, where any other unknown name is refused.
     """
 
     per_input: frozenset[str]
     shared: frozenset[str]
     random: bool = False
+    idle: frozenset[str] = frozenset()
 
     @property
     def all(self) -> frozenset[str]:
@@ -33,8 +36,10 @@ class MethodWords:
         return self.per_input | self.shared
 
 
-def _words(per_input: str, shared: str, *, random: bool = False) -> MethodWords:
-    return MethodWords(frozenset(per_input.split()), frozenset(shared.split()), random)
+def _words(per_input: str, shared: str, *, random: bool = False, idle: str = "") -> MethodWords:
+    return MethodWords(
+        frozenset(per_input.split()), frozenset(shared.split()), random, frozenset(idle.split())
+    )
 
 
 _TASK = "normalize rescale lambda int8_mask"
@@ -48,7 +53,7 @@ METHODS: Mapping[str, MethodWords] = {
     "della": _words("weight density epsilon", _TASK, random=True),
     "della_linear": _words("weight density epsilon", _TASK, random=True),
     "karcher": _words("", "max_iter tol"),
-    "linear": _words("weight", "normalize"),
+    "linear": _words("weight", "normalize", idle="int8_mask"),
     "model_stock": _words("", "filter_wise"),
     "multislerp": _words("weight", "normalize_weights eps"),
     "nearswap": _words("", "t"),
@@ -57,7 +62,7 @@ METHODS: Mapping[str, MethodWords] = {
     "ram": _words("", "epsilon"),
     "ramplus_tl": _words("", "r alpha epsilon"),
     "sce": _words("", "int8_mask select_topk"),
-    "slerp": _words("", "t"),
+    "slerp": _words("", "t", idle="normalize int8_mask weight"),
     "task_arithmetic": _words("weight density", _TASK),
     "ties": _words("weight density", _TASK),
 }

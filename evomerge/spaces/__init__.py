@@ -14,6 +14,7 @@ from evomerge.spaces.domain import (
 )
 from evomerge.spaces.known import known_recipes, single_lambda
 from evomerge.spaces.load import SPACES, AnySpec, declaration, load_space, shipped_spaces
+from evomerge.spaces.mergekit_evolve import EvolveSpace, EvolveSpec
 from evomerge.spaces.operators import OperatorsSpace, OperatorsSpec
 from evomerge.spaces.paths import JointSpace, JointSpec, PathSpace, PathSpec, ThroughPath
 from evomerge.spaces.populations import PopulationSpace, PopulationSpec
@@ -27,6 +28,8 @@ __all__ = [
     "Condition",
     "DeclaredSpace",
     "Domain",
+    "EvolveSpace",
+    "EvolveSpec",
     "Founders",
     "Gene",
     "GeneKind",

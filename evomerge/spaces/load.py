@@ -15,6 +15,7 @@ from evomerge.registry import Registry
 from evomerge.spaces.context import SpaceContext
 from evomerge.spaces.declared import DeclaredSpace
 from evomerge.spaces.domain import Space
+from evomerge.spaces.mergekit_evolve import EvolveSpace, EvolveSpec
 from evomerge.spaces.operators import OperatorsSpace, OperatorsSpec
 from evomerge.spaces.paths import (
     DepthwiseSpec,
@@ -29,9 +30,9 @@ from evomerge.spaces.paths import (
 from evomerge.spaces.populations import PopulationSpace, PopulationSpec
 from evomerge.spaces.spec import Origin, SpaceSpec
 
-AnySpec: TypeAlias = SpaceSpec | OperatorsSpec | PathSpec | JointSpec | PopulationSpec
+AnySpec: TypeAlias = SpaceSpec | OperatorsSpec | PathSpec | JointSpec | PopulationSpec | EvolveSpec
 """The content of a space file: merges by one method or by one of several, paths, a merge and a path
-at once, or a population."""
+at once, a population, or the genome of mergekit-evolve."""
 
 _PATHS: dict[str, type[PathSpec]] = {
     "slots": SlotsSpec,
@@ -99,7 +100,13 @@ def declaration(space: Space) -> dict[str, Any] | None:
     """
     if not isinstance(
         space,
-        DeclaredSpace | OperatorsSpace | PathSpace | JointSpace | ThroughPath | PopulationSpace,
+        DeclaredSpace
+        | OperatorsSpace
+        | PathSpace
+        | JointSpace
+        | ThroughPath
+        | PopulationSpace
+        | EvolveSpace,
     ):
         return None
     content: dict[str, Any] = space.spec.model_dump(mode="json", exclude_defaults=True)
@@ -148,6 +155,8 @@ def _of_spec(spec: AnySpec, context: SpaceContext, origin: Origin) -> Space:
         return JointSpace(spec, context, origin)
     if isinstance(spec, PopulationSpec):
         return PopulationSpace(spec, context, origin)
+    if isinstance(spec, EvolveSpec):
+        return EvolveSpace(spec, context, origin)
     return PathSpace(spec, context, origin)
 
 
@@ -166,6 +175,8 @@ def _model(data: Any, origin: Origin) -> type[AnySpec]:
     if isinstance(data, Mapping):
         if "population" in data:
             return PopulationSpec
+        if "genome" in data:
+            return EvolveSpec
         if "operators" in data:
             return OperatorsSpec
         if "path" in data:

@@ -1,7 +1,7 @@
 """Studies: from a file to a finished, resumable run."""
 
 from evomerge.study.config import StudyConfig
-from evomerge.study.load import load_study
+from evomerge.study.load import load_study, overridden, read_study
 from evomerge.study.outline import Outline, open_study
 from evomerge.study.preparation import Prepared, prepare
 from evomerge.study.progress import Observer, Progress
@@ -18,7 +18,9 @@ __all__ = [
     "StudyConfig",
     "load_study",
     "open_study",
+    "overridden",
     "prepare",
+    "read_study",
     "resume_run",
     "start_run",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +31,48 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
         raise ConfigError([f"{path}: no such file; write one with 'evomerge init'"]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from error
-    data, locate = load_located(text, str(path), lambda line: ConfigError([line]))
-    data = copy.deepcopy(data)  # aliases share values, and overrides change them
+    return read_study(text, str(path), overrides)
+
+
+def read_study(text: str, source: str, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read the text of a study file.
+
+    Args:
+        text: the YAML.
+        source: the file's name, for messages.
+        overrides: as of `load_study`.
+
+    Raises:
+        ConfigError: one line for each problem, with file and line.
+    """
+    data, locate = load_located(text, source, lambda line: ConfigError([line]))
     if data is None:
-        raise ConfigError([f"{path}: the file is empty; write a study with 'evomerge init'"])
+        raise ConfigError([f"{source}: the file is empty; write a study with 'evomerge init'"])
     if not isinstance(data, dict):
-        raise ConfigError([f"{path}: a study is a mapping of keys, got {type(data).__name__}"])
-    for override in overrides:
-        _apply(data, override)
-    source = str(path)
+        raise ConfigError([f"{source}: a study is a mapping of keys, got {type(data).__name__}"])
     if overrides:  # lines would point at what the overrides replaced
-        locate, source = Locator.of(data), f"{path} with --set"
+        data = overridden(data, overrides)
+        locate, source = Locator.of(data), f"{source} with --set"
     try:
         return StudyConfig.model_validate(data)
     except ValidationError as error:
         raise ConfigError(explain(error, locate, source, StudyConfig)) from error
+
+
+def overridden(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the content of a study file with keys set anew.
+
+    Args:
+        data: left as it is.
+        overrides: as of `load_study`.
+
+    Raises:
+        ConfigError: an override is malformed, or there is no such place.
+    """
+    changed = copy.deepcopy(dict(data))  # aliases share values
+    for override in overrides:
+        _apply(changed, override)
+    return changed
 
 
 def _apply(data: dict[str, Any], override: str) -> None:

@@ -53,6 +53,7 @@ def start_run(
     folder: Path,
     out: Path,
     *,
+    keep: Mapping[str, str] | None = None,
     observe: Observer = silent,
     executor: ExecutorFactory = make_executor,
 ) -> Ended:
@@ -62,6 +63,7 @@ def start_run(
         config: the study.
         folder: where its relative paths start.
         out: the run directory; it must not hold a run.
+        keep: texts to put beside the journal, by file name.
         observe: told of every step.
         executor: builds the workers.
 
@@ -74,6 +76,8 @@ def start_run(
     with Interrupt() as interrupt, closing(executor(study)) as workers:
         rehearse(study, workers)
         with Journal(out, create=True) as journal:
+            for name, text in (keep or {}).items():
+                (out / name).write_text(text, encoding="utf-8")
             journal.append(
                 "opened",
                 {**study.record(), "inputs": study.inputs, "versions": library_versions()},

@@ -44,6 +44,23 @@ SUBJECTS = [
         kinds=ORDERED,
         n_objectives=(1,),
     ),
+    subject(
+        "pycma",
+        generational=True,
+        kinds=frozenset({"continuous"}),
+        dimensions=(2, 10),
+        n_objectives=(1,),
+    ),
+    subject(
+        "pycma",
+        "pycma-mirrored",
+        options={"population": 4, "sigma0": 0.5},
+        n_trials=40,  # ten generations without a ranking end it
+        generational=True,
+        kinds=frozenset({"continuous"}),
+        dimensions=(3,),
+        n_objectives=(1,),
+    ),
     subject("cat_cma", generational=True, n_objectives=(1,)),
     subject(
         "cat_cma",

@@ -137,6 +137,20 @@ def test_what_mergekit_ignores_is_refused(text, message):
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("method", "idle"),
+    [("linear", ("int8_mask",)), ("slerp", ("normalize", "int8_mask", "weight"))],
+)
+def test_what_mergekit_evolve_writes_whatever_the_method_is_dropped(method, idle):
+    """Its own files are read; what nothing reads is in no recipe."""
+    assert not METHODS[method].all & METHODS[method].idle
+    written = ", ".join(f"{name}: true" for name in idle)
+    text = f"merge_method: {method}\nmodels: [{{model: a}}]\nparameters: {{{written}}}\n"
+    assert mergekit.loads(text).parameters == {}
+    with pytest.raises(RecipeError, match="unknown parameter"):
+        mergekit.loads(text.replace("int8_mask", "int8_masc"))
+
+
 def test_tokenizer_without_source_is_a_union():
     text = "merge_method: linear\nmodels: [{model: a}]\ntokenizer: {}\n"
     assert mergekit.loads(text).tokenizer_source == "union"
