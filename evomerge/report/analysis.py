@@ -135,7 +135,7 @@ def analyse(front: Front, n_resamples: int = 2000, confidence: float = 0.95) -> 
     members = [row.name for row in front.members]
     split: Split = "holdout" if any(name in holdout.scores for name in members) else picked_on
     judged = holdout if split == "holdout" else search
-    mean_means = _share_a_unit(front)
+    mean_means = share_a_unit(front)
     baselines = [row.name for row in front.baselines if row.name in judged.scores]
     best_baseline = {
         objective.name: _best_of(judged, objective, baselines)[0]
@@ -199,7 +199,7 @@ def cost_rows(
     return np.array(costs, dtype=np.float64).reshape(-1, len(objectives))
 
 
-def _share_a_unit(front: Front) -> bool:
+def share_a_unit(front: Front) -> bool:
     """Say whether a mean over objectives means something.
 
     A unit is not declared, so the rule is strict: every objective is maximised and every score

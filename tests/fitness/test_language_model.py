@@ -20,7 +20,7 @@ def test_a_loaded_model_scores_as_transformers_does():
     context = tokenizer("flip odor:")["input_ids"]
     whole = torch.tensor([tokenizer("flip odor:rodo")["input_ids"]])
     with torch.no_grad():
-        by_token = module(whole).logits[0].log_softmax(-1)
+        by_token = module(whole).logits[0].float().log_softmax(-1)
     wanted = sum(float(by_token[i - 1, whole[0, i]]) for i in range(len(context), whole.shape[1]))
     assert judge.loglikelihood([("flip odor:", "rodo")]) == pytest.approx([wanted], rel=1e-5)
 
