@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from evomerge import __version__
 from evomerge.cli import results, searches
+from evomerge.cli.compare import compare
 from evomerge.cli.merge import merge
 from evomerge.cli.report import report
 from evomerge.cli.searches import EXIT_INTERRUPTED
@@ -55,6 +56,7 @@ app.command()(searches.run)
 app.command()(searches.resume)
 app.command()(results.status)
 app.command()(results.front)
+app.command()(compare)
 app.command()(report)
 app.command()(results.export)
 app.command()(merge)

@@ -17,6 +17,7 @@ from evomerge.pareto import knee, non_dominated
 from evomerge.report.certainty import Rival, certainty_notes, certainty_of
 from evomerge.report.estimates import Estimate, Gain, SplitEstimates
 from evomerge.report.front import Front, FrontRow
+from evomerge.report.shrinkage import Shrinkage, shrinkages
 from evomerge.report.volumes import Volumes, volumes_of
 from evomerge.types import Objective, Split
 
@@ -75,6 +76,8 @@ class Analysis:
         knee: name of the member that gives up least overall on the items of `Front.picked_on`, so
             that hold-out scores report a choice and do not make it; None with fewer than three
             members or a single objective.
+        shrinkage: what the winners of each objective, and of the mean, lost on hold-out items;
+            empty without hold-out scores.
         volumes: None without a base and a donor among the baselines.
         confidence: that intervals are to cover.
         notes: what a reader must know, one sentence each.
@@ -85,6 +88,7 @@ class Analysis:
     rows: tuple[RowAnalysis, ...]
     best: Mapping[str, tuple[str, ...]]
     knee: str | None
+    shrinkage: tuple[Shrinkage, ...]
     volumes: Volumes | None
     confidence: float
     notes: tuple[str, ...]
@@ -182,6 +186,7 @@ def analyse(front: Front, n_resamples: int = 2000, confidence: float = 0.95) -> 
             if judged.scores
         },
         knee=_knee(front),
+        shrinkage=shrinkages(front, with_mean=mean_means),
         volumes=volumes,
         confidence=confidence,
         notes=(
