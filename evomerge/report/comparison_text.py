@@ -54,12 +54,12 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         f"{comparison.first} is better",
         highlight=False,
     )
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 1), pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, show_edge=False)
     table.add_column("", no_wrap=True)
     for title in (comparison.first, comparison.second):
         table.add_column(Text(title), justify="right")
     interval = f"gain\n{comparison.confidence:.0%} interval"
-    for title, width in ((interval, 14), ("better : worse", 14), ("p", 11), ("p (Holm)", 8)):
+    for title, width in ((interval, 14), ("better\n: worse", 12), ("p", 11), ("p\n(Holm)", 6)):
         table.add_column(Text(title), justify="right", min_width=width)
     for one in comparison.contrasts:
         table.add_row(*_cells(one))
