@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +13,26 @@ from evomerge.fitness.encoding import Tokens, encode, encode_pair
 if TYPE_CHECKING:  # a study checks its fitnesses without loading torch
     import torch
 
+    from evomerge.fitness.decoding import Choose
     from evomerge.fitness.likelihood import Likelihood
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """What ends an answer, and how many are written together."""
+
+    max_new_tokens: int
+    batch_size: int
+    stop: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1 or self.batch_size < 1:
+            raise FitnessError(
+                f"max_new_tokens and batch_size must be positive, got {self.max_new_tokens} and "
+                f"{self.batch_size}"
+            )
+        if "" in self.stop:
+            raise FitnessError("an empty stop text would end every answer; leave it out")
 
 
 class LanguageModel:
@@ -101,32 +121,62 @@ class LanguageModel:
         Raises:
             DataError: a prompt has no tokens or does not fit the model's positions.
         """
-        import torch  # noqa: PLC0415
+        limits = _Limits(max_new_tokens, batch_size, tuple(stop))
+        return self._answers(self._prompts(prompts, special_tokens), limits, None)
 
-        from evomerge.fitness.decoding import greedy  # noqa: PLC0415
+    def sample(
+        self,
+        prompts: Sequence[str],
+        *,
+        n: int = 1,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        max_new_tokens: int = 32,
+        batch_size: int = 64,
+        stop: Sequence[str] = (),
+        special_tokens: bool = True,
+    ) -> list[list[str]]:
+        """Continue each prompt at random, `n` times.
 
-        if max_new_tokens < 1 or batch_size < 1:
+        An answer is a function of the model, the prompt, the seed, its number among the `n` and
+        the settings: order, batch size and the other prompts make no difference, and the first
+        answers of a larger `n` are those of a smaller one.
+
+        Args:
+            prompts: texts.
+            n: answers to each.
+            temperature: divides the logits; the lower, the more often the likely tokens.
+            top_p: draw from the most likely tokens that have this probability together.
+            seed: of the draws.
+            max_new_tokens: at most this many tokens per answer.
+            batch_size: answers written together.
+            stop: texts that end an answer, as for `generate`.
+            special_tokens: let the tokenizer add its beginning-of-text token.
+
+        Returns:
+            For each prompt its answers, as `generate` returns them.
+
+        Raises:
+            DataError: a prompt has no tokens or does not fit the model's positions.
+            FitnessError: an option is out of range.
+        """
+        from evomerge.fitness.sampling import Sampler, uniforms  # noqa: PLC0415
+
+        if n < 1:
+            raise FitnessError(f"n must be positive, got {n}")
+        if not 0 < temperature < float("inf"):
             raise FitnessError(
-                f"max_new_tokens and batch_size must be positive, got {max_new_tokens} and "
-                f"{batch_size}"
+                f"temperature must be above 0, got {temperature}; generate answers greedily"
             )
-        if "" in stop:
-            raise FitnessError("an empty stop text would end every answer; leave it out")
-        encoded = self.encode(prompts, special_tokens=special_tokens)
-        for number, tokens in enumerate(encoded):
-            if not tokens:
-                raise DataError(f"prompt {number} of {len(prompts)} has no tokens; give it a text")
-        answers = greedy(
-            self.module,
-            encoded,
-            max_new_tokens=max_new_tokens,
-            batch_size=batch_size,
-            eos=self._end_tokens(),
-            device=torch.device(self.device),
-            stops=self._stops(stop),
-        )
-        texts = [self._decode(answer) for answer in answers]
-        return [_cut(text, stop) for text in texts] if stop else texts
+        if not 0 < top_p <= 1:
+            raise FitnessError(f"top_p must lie above 0 and at most at 1, got {top_p}")
+        limits = _Limits(max_new_tokens, batch_size, tuple(stop))
+        encoded = [own for own in self._prompts(prompts, special_tokens) for _ in range(n)]
+        draws = uniforms(encoded, list(range(n)) * len(prompts), seed, max_new_tokens)
+        sampler = Sampler(draws, temperature=temperature, top_p=top_p)
+        texts = self._answers(encoded, limits, sampler)
+        return [texts[start : start + n] for start in range(0, len(texts), n)]
 
     def loglikelihood_tokens(
         self, pairs: Sequence[tuple[str, str]], *, batch_size: int = 64
@@ -169,6 +219,34 @@ class LanguageModel:
             if not score.tokens:
                 raise DataError(f"text {number} of {len(texts)} has no token to predict")
         return [-score.per_token for score in scores]
+
+    def _prompts(self, prompts: Sequence[str], special_tokens: bool) -> list[Tokens]:
+        encoded = self.encode(prompts, special_tokens=special_tokens)
+        for number, tokens in enumerate(encoded):
+            if not tokens:
+                raise DataError(f"prompt {number} of {len(prompts)} has no tokens; give it a text")
+        return encoded
+
+    def _answers(
+        self, prompts: Sequence[Tokens], limits: _Limits, choose: Choose | None
+    ) -> list[str]:
+        """Continue encoded prompts, greedily unless told how to choose."""
+        import torch  # noqa: PLC0415
+
+        from evomerge.fitness.decoding import decode, most_likely  # noqa: PLC0415
+
+        answers = decode(
+            self.module,
+            prompts,
+            max_new_tokens=limits.max_new_tokens,
+            batch_size=limits.batch_size,
+            eos=self._end_tokens(),
+            device=torch.device(self.device),
+            stops=self._stops(limits.stop),
+            choose=choose or most_likely,
+        )
+        texts = [self._decode(answer) for answer in answers]
+        return [_cut(text, limits.stop) for text in texts] if limits.stop else texts
 
     def _decode(self, tokens: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(
