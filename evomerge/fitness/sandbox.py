@@ -15,7 +15,6 @@ programs of an attacker, and not merely of a model, use a virtual machine.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import secrets
@@ -116,14 +115,14 @@ class _Conversation:
 
     def hold(self, program: str, tests: str) -> Verdict:
         limits = self._limits
-        settings = {
-            "cpu_s": math.ceil(limits.timeout_s) + 1,
-            "memory_bytes": limits.memory_mb * 2**20,
-            "file_bytes": limits.file_mb * 2**20,
-            "confine_files": not limits.allow_files,
-            "forbid_network": not limits.allow_network,
-        }
-        answer = self._ask(json.dumps(settings).encode())
+        settings = (
+            math.ceil(limits.timeout_s) + 1,
+            limits.memory_mb * 2**20,
+            limits.file_mb * 2**20,
+            int(not limits.allow_files),
+            int(not limits.allow_network),
+        )
+        answer = self._ask(" ".join(map(str, settings)).encode())
         if answer != b"ready":
             raise FitnessError(_cannot(answer))
         self._deadline = time.monotonic() + limits.timeout_s

@@ -2,7 +2,7 @@
 
 Messages over one socket, each four bytes of length and then its content:
 
-    parent -> child     settings as JSON
+    parent -> child     settings: numbers, see `_wall_in`
     child  -> parent    'ready', or why the walls cannot be built
     parent -> child     the program
     child  -> parent    'ran', or what it raised
@@ -13,20 +13,15 @@ Messages over one socket, each four bytes of length and then its content:
 
 A program that ends the process early, in whatever way and with whatever exit code, does not get to
 the last message. Functions of the standard library are taken hold of before the program runs, so
-that one which replaces them for its own ends does not break the protocol by accident.
+that one which replaces them for its own ends does not break the protocol by accident. Little is
+imported, because a search starts this process tens of thousands of times.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import resource
-import stat
 import sys
-import types
-from pathlib import Path
-from typing import Any
 
 from . import walls
 
@@ -41,18 +36,19 @@ _THREADS = 64
 def main() -> None:
     """Run what file descriptor `sys.argv[2]` asks for."""
     channel = int(sys.argv[2])
-    settings = json.loads(_receive(channel))
+    settings = [int(number) for number in _receive(channel).split()]
     try:
-        _wall_in(settings)
+        _wall_in(*settings)
     except (OSError, ValueError) as error:
         _send(channel, f"cannot: {error}".encode())
         return
-    module = types.ModuleType("program")
+    module = type(sys)("program")
     sys.modules["program"] = module  # dataclasses and pickle look it up
-    random.seed(0)
     _send(channel, b"ready")
     for what in ("program", "tests"):
         source = _receive(channel)
+        if b"random" in source:
+            __import__("random").seed(0)
         try:
             _exec(_compile(source, f"<{what}>", "exec", dont_inherit=True), module.__dict__)
         except BaseException as error:  # noqa: BLE001 -- SystemExit too is the program's doing
@@ -63,29 +59,30 @@ def main() -> None:
     _exit(0)  # no finalizer, no thread and no atexit function has another word
 
 
-def _wall_in(settings: dict[str, Any]) -> None:
+def _wall_in(
+    cpu_s: int, memory_bytes: int, file_bytes: int, confine_files: int, forbid_network: int
+) -> None:
     """Give up everything a program has no need of.
 
     Raises:
-        OSError: a wall that the settings ask for cannot be built.
+        OSError: a wall that is asked for cannot be built.
     """
     os.umask(0o077)
     linux = sys.platform == "linux"
-    alone = _leave_root(settings["confine_files"])
+    alone = _leave_root(bool(confine_files))
     if linux:
         walls.die_with_parent()  # after the user is changed, which would undo it
-    if settings["confine_files"]:
-        walls.confine_files(
-            _readable(), ("/dev/null", "/dev/zero", "/dev/urandom"), str(Path.cwd())
-        )
-    if linux and (settings["forbid_network"] or walls.knows_machine()):
-        walls.forbid_calls(network=settings["forbid_network"])
+    if confine_files:
+        devices = ["/dev/null", "/dev/zero", "/dev/urandom"]
+        walls.confine_files(_readable(), devices, ".")
+    if linux and (forbid_network or walls.knows_machine()):
+        walls.forbid_calls(network=bool(forbid_network))
     limits = {
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_CPU: settings["cpu_s"],
-        resource.RLIMIT_FSIZE: settings["file_bytes"],
+        resource.RLIMIT_CPU: cpu_s,
+        resource.RLIMIT_FSIZE: file_bytes,
         resource.RLIMIT_NOFILE: 32,
-        resource.RLIMIT_AS: settings["memory_bytes"],
+        resource.RLIMIT_AS: memory_bytes,
     }
     if alone or not linux:  # it counts all that the user runs
         limits[resource.RLIMIT_NPROC] = _THREADS
@@ -106,7 +103,7 @@ def _leave_root(confine_files: bool) -> bool:
     """
     if os.getuid() != 0:
         return False
-    if not _open_to_all(Path(os.__file__)):
+    if not _open_to_all(os.__file__):
         if not confine_files:
             raise OSError(
                 f"root cannot be left, since only root can read {os.__file__}; allow_files takes "
@@ -123,10 +120,15 @@ def _leave_root(confine_files: bool) -> bool:
     return True
 
 
-def _open_to_all(file: Path) -> bool:
+def _open_to_all(file: str) -> bool:
     """Say whether every user can read a file."""
-    folders = (parent.stat().st_mode & stat.S_IXOTH for parent in file.resolve().parents)
-    return all(folders) and bool(file.stat().st_mode & stat.S_IROTH)
+    path, needed = os.path.realpath(file), 0o004  # to read; then to pass through folders
+    while True:
+        if not os.stat(path).st_mode & needed:
+            return False
+        path, last, needed = os.path.dirname(path), path, 0o001
+        if path == last:
+            return True
 
 
 def _readable() -> list[str]:

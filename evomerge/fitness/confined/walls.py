@@ -11,9 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
-from collections.abc import Iterable, Sequence
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -87,7 +85,7 @@ _PATH_BENEATH = 1
 
 def knows_machine() -> bool:
     """Say whether `forbid_calls` has the system call numbers of this machine."""
-    return platform.machine() in ARCHITECTURES
+    return os.uname().machine in ARCHITECTURES
 
 
 def forbid_calls(*, network: bool) -> None:
@@ -99,17 +97,17 @@ def forbid_calls(*, network: bool) -> None:
     Raises:
         OSError: the kernel or the machine does not know how.
     """
-    machine = platform.machine()
+    machine = os.uname().machine
     if not knows_machine():
         raise OSError(errno.ENOSYS, f"no list of system calls for {machine}")
-    code = b"".join(_filter(machine, os.getpid(), network=network))
+    code = _filter(machine, os.getpid(), network=network)
     buffer = ctypes.create_string_buffer(code)
     program = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
     _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.create_string_buffer(program))
 
 
-def confine_files(readable: Iterable[str], devices: Iterable[str], folder: str) -> None:
+def confine_files(readable: list[str], devices: list[str], folder: str) -> None:
     """Let only these files be opened from now on: some for reading, those of a folder for all.
 
     In the folder plain files can be made and removed, and no folders.
@@ -155,67 +153,60 @@ def drop_capabilities() -> None:
         raise OSError(code, os.strerror(code))
 
 
-def _filter(machine: str, pid: int, *, network: bool) -> Iterable[bytes]:
-    """Yield the instructions of a classic BPF program over struct seccomp_data."""
+def _filter(machine: str, pid: int, *, network: bool) -> bytes:
+    """Return a classic BPF program over struct seccomp_data."""
     numbers = _NUMBERS[machine] | _EVERYWHERE
-    deny, unknown = _ERRNO | errno.EPERM, _ERRNO | errno.ENOSYS
-    yield _instruction(_LOAD, 4)
-    yield _instruction(_JUMP_EQUAL, ARCHITECTURES[machine], 1, 0)
-    yield _instruction(_RETURN, _KILL)
-    yield _instruction(_LOAD, 0)
-    # The x32 calls of x86_64 have numbers of their own.
-    yield from _if(_JUMP_FROM, 0x40000000, deny)
-    for name, number in sorted(numbers.items()):
+    anything = 0xFFFFFFFF
+    thread, access, cut = 0x10000, 0o3, 0o1000  # CLONE_THREAD, O_ACCMODE (0 reads), O_TRUNC
+    code = [
+        _instruction(_LOAD, 4),
+        _instruction(_JUMP_EQUAL, ARCHITECTURES[machine], 1, 0),
+        _instruction(_RETURN, _KILL),
+        _instruction(_LOAD, 0),
+        _if(_JUMP_FROM, 0x40000000),  # x86_64 has other numbers too, from here on
+    ]
+    for name, number in numbers.items():
         if name not in _BY_ARGUMENT and (network or name != "socket"):
-            yield from _if(_JUMP_EQUAL, number, deny)
+            code.append(_if(_JUMP_EQUAL, number))
     for number in (_CLONE3, _OPENAT2):  # the C library falls back to the calls above
-        yield from _if(_JUMP_EQUAL, number, unknown)
-    thread = 0x10000  # CLONE_THREAD
-    yield from _unless_argument(numbers["clone"], 0, thread, thread, deny)
-    yield from _unless_argument(numbers["tgkill"], 0, 0xFFFFFFFF, pid, deny)
-    yield from _unless_argument(numbers["prlimit64"], 0, 0xFFFFFFFF, 0, deny)
-    # Landlock learnt of truncation in its third version.
-    access, cut = 3, 0o1000  # O_ACCMODE, O_TRUNC; reading is 0
-    yield from _if_argument(numbers["openat"], 2, access | cut, cut, deny)
+        code.append(_if(_JUMP_EQUAL, number, errno.ENOSYS))
+    code += [
+        _by_argument(numbers["clone"], 0, thread, thread, forbid=False),
+        _by_argument(numbers["tgkill"], 0, anything, pid, forbid=False),
+        _by_argument(numbers["prlimit64"], 0, anything, 0, forbid=False),
+        # Landlock learnt of truncation in its third version.
+        _by_argument(numbers["openat"], 2, access | cut, cut, forbid=True),
+    ]
     if "open" in numbers:
-        yield from _if_argument(numbers["open"], 1, access | cut, cut, deny)
+        code.append(_by_argument(numbers["open"], 1, access | cut, cut, forbid=True))
     for command in (8, 10, 15):  # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals by detour
-        yield from _if_argument(numbers["fcntl"], 1, 0xFFFFFFFF, command, deny)
-    for command in (0x8901, 0x8902):  # FIOSETOWN, SIOCSPGRP
-        yield from _if_argument(numbers["ioctl"], 1, 0xFFFFFFFF, command, deny)
-    yield _instruction(_RETURN, _ALLOW)
+        code.append(_by_argument(numbers["fcntl"], 1, anything, command, forbid=True))
+    for command in (0x8901, 0x8902):  # FIOSETOWN, SIOCSPGRP: the same
+        code.append(_by_argument(numbers["ioctl"], 1, anything, command, forbid=True))
+    return b"".join([*code, _instruction(_RETURN, _ALLOW)])
 
 
 def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    """Return one struct sock_filter; jumps skip so many instructions."""
     return struct.pack("HBBI", code, if_true, if_false, value)
 
 
-def _if(jump: int, value: int, answer: int) -> Sequence[bytes]:
-    return _instruction(jump, value, 0, 1), _instruction(_RETURN, answer)
+def _if(jump: int, value: int, error: int = errno.EPERM) -> bytes:
+    """Fail calls whose number compares with a value."""
+    return _instruction(jump, value, 0, 1) + _instruction(_RETURN, _ERRNO | error)
 
 
-def _if_argument(number: int, argument: int, mask: int, value: int, answer: int) -> Sequence[bytes]:
-    """Answer a call whose masked argument (its lower half) has a value."""
-    return _by_argument(number, argument, mask, _instruction(_JUMP_EQUAL, value, 0, 1), answer)
-
-
-def _unless_argument(
-    number: int, argument: int, mask: int, value: int, answer: int
-) -> Sequence[bytes]:
-    """Answer a call whose masked argument (its lower half) has another value."""
-    return _by_argument(number, argument, mask, _instruction(_JUMP_EQUAL, value, 1, 0), answer)
-
-
-def _by_argument(
-    number: int, argument: int, mask: int, test: bytes, answer: int
-) -> Sequence[bytes]:
-    return (
-        _instruction(_JUMP_EQUAL, number, 0, 5),
-        _instruction(_LOAD, 16 + 8 * argument),
-        _instruction(_AND, mask),
-        test,
-        _instruction(_RETURN, answer),
-        _instruction(_LOAD, 0),
+def _by_argument(number: int, argument: int, mask: int, value: int, *, forbid: bool) -> bytes:
+    """Fail a call whose masked argument (its lower half) has a value, or has any other."""
+    return b"".join(
+        [
+            _instruction(_JUMP_EQUAL, number, 0, 5),
+            _instruction(_LOAD, 16 + 8 * argument),
+            _instruction(_AND, mask),
+            _instruction(_JUMP_EQUAL, value, int(not forbid), int(forbid)),
+            _instruction(_RETURN, _ERRNO | errno.EPERM),
+            _instruction(_LOAD, 0),
+        ]
     )
 
 
@@ -224,7 +215,7 @@ def _allow(rules: int, path: str, rights: int) -> None:
         file = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
         return
-    if not os.path.isdir(path):  # noqa: PTH112 -- pathlib would be one more import
+    if not os.path.isdir(path):
         rights &= ~(_READ_DIR | _MAKE_FILE | _REMOVE_FILE)
     try:
         _call(_ADD_RULE, rules, _PATH_BENEATH, struct.pack("=Qi", rights, file), 0)
