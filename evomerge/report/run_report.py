@@ -119,13 +119,15 @@ def _write(run: Path, events: Sequence[Event], folder: Path) -> None:
     summary = (
         f"{history.n_finished} trials finished, {history.n_failed} of them failed; scores are on "
         f"{history.picked_on} items, which the search picked by, so they are optimistic: "
-        f"'evomerge front' has hold-out scores. {_shrinkage(run)}"
+        f"'evomerge front' has hold-out scores. {_shrinkage(run, events)}"
     )
     (folder / "report.html").write_text(page_of(history.study, summary, sections), encoding="utf-8")
 
 
-def _shrinkage(run: Path) -> str:
+def _shrinkage(run: Path, events: Sequence[Event]) -> str:
     """Say what the best trials lost on hold-out items; nothing before they were scored there."""
+    if not any(one.kind == "scored" and one.payload["split"] == "holdout" for one in events):
+        return ""
     try:
         front = collect_front(run)
     except UserError as error:  # what else the run holds is shown all the same
