@@ -306,12 +306,13 @@ def test_a_group_of_processes_is_ended_as_a_whole():
     os.close(ours)
 
 
-def test_a_sandbox_ends_with_the_worker_that_started_it():
+def test_a_sandbox_ends_with_the_worker_that_started_it(tmp_path):
     code = (
         "from evomerge.fitness.sandbox import *\n"
         "run_program('while True: pass', '', Limits(timeout_s=600))"
     )
-    worker = subprocess.Popen([sys.executable, "-c", code])
+    environment = os.environ | {"TMPDIR": str(tmp_path)}  # it has no time to tidy up
+    worker = subprocess.Popen([sys.executable, "-c", code], env=environment)
     children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
     while not (found := children.read_text().split()):
         time.sleep(0.02)
