@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from evomerge import __version__
 from evomerge.cli import results, searches
+from evomerge.cli.compare import compare
 from evomerge.cli.merge import merge
 from evomerge.cli.migrate import migrate, table
 from evomerge.cli.report import report
@@ -58,6 +59,7 @@ app.command(context_settings=PASSES_OPTIONS)(searches.run)
 app.command()(searches.resume)
 app.command()(results.status)
 app.command()(results.front)
+app.command()(compare)
 app.command()(report)
 app.command()(results.export)
 app.command()(merge)

@@ -6,6 +6,7 @@ Importing this package loads no back end.
 """
 
 from evomerge.fitness.data import item_field, load_items, text_field
+from evomerge.fitness.language_model import LanguageModel
 from evomerge.fitness.load import (
     FITNESSES,
     BoundFitness,
@@ -25,6 +26,7 @@ __all__ = [
     "FitnessSpec",
     "Item",
     "Items",
+    "LanguageModel",
     "MergedModel",
     "Score",
     "build_fitness",

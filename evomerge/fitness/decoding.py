@@ -1,4 +1,4 @@
-"""Greedy decoding: transformers' result with one plain loop instead of its generation machinery.
+"""Decoding: transformers' result with one plain loop instead of its generation machinery.
 
 For the small models of a search the machinery around each step costs more than the step. The loop
 keeps what matters: KV cache, left padding with true positions, rows that end leave the batch.
@@ -7,15 +7,24 @@ keeps what matters: KV cache, left padding with true positions, rows that end le
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 from evomerge.errors import FitnessError
 from evomerge.fitness.batches import accepts, cache_keyword, check_length, left_pad, length_batches
 
+Choose: TypeAlias = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
+"""Picks the next token of each row: logits (n_rows, n_tokens), which prompt each row continues, and
+how many tokens it has been given already; returns (n_rows,) int64."""
 
-def greedy(
+
+def most_likely(logits: torch.Tensor, numbers: Sequence[int], step: int) -> torch.Tensor:  # noqa: ARG001
+    """Pick the token of the highest logit: greedy decoding."""
+    return logits.argmax(-1)
+
+
+def decode(
     module: Any,
     prompts: Sequence[Sequence[int]],
     *,
@@ -24,8 +33,9 @@ def greedy(
     eos: frozenset[int],
     device: torch.device,
     stops: Callable[[list[int]], bool] | None = None,
+    choose: Choose = most_likely,
 ) -> list[list[int]]:
-    """Continue each prompt with the most likely token until it ends.
+    """Continue each prompt token by token until it ends.
 
     Args:
         module: a causal language model of transformers, in eval mode.
@@ -35,6 +45,7 @@ def greedy(
         eos: tokens that end a row; they are not returned.
         device: where the module lives.
         stops: told a row's new tokens after each, says whether the row ends there.
+        choose: picks each next token.
 
     Returns:
         The new tokens of each prompt, in the order of the prompts.
@@ -50,19 +61,26 @@ def greedy(
     with torch.inference_mode():
         for batch in length_batches(lengths, batch_size):
             rows = [prompts[number] for number in batch]
-            new = _greedy_batch(module, rows, max_new_tokens, eos, device, stops)
+
+            def choose_in_batch(
+                logits: torch.Tensor, rows: Sequence[int], step: int, batch: list[int] = batch
+            ) -> torch.Tensor:
+                return choose(logits, [batch[row] for row in rows], step)
+
+            new = _decode_batch(module, rows, max_new_tokens, eos, device, stops, choose_in_batch)
             for number, tokens in zip(batch, new, strict=True):
                 results[number] = tokens
     return results
 
 
-def _greedy_batch(
+def _decode_batch(
     module: Any,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     eos: frozenset[int],
     device: torch.device,
     stops: Callable[[list[int]], bool] | None,
+    choose: Choose,
 ) -> list[list[int]]:
     ids, mask = left_pad(prompts, device)
     positions = None
@@ -92,7 +110,7 @@ def _greedy_batch(
                 f"{type(module).__name__} keeps no KV cache in {past}, which "
                 "model.generate needs; call model.module.generate in a fitness of your own"
             )
-        tokens = output.logits[:, -1].argmax(-1)  # (n_rows,)
+        tokens = choose(output.logits[:, -1], rows, step)  # (n_rows,)
         for row, token in zip(rows, tokens.tolist(), strict=True):
             if row in ended:
                 continue

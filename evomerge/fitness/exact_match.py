@@ -1,13 +1,14 @@
-"""Exact match: the model's greedy answer is the wanted one, or it is not."""
+"""Exact match: the model's answer is the wanted one, or it is not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import ClassVar
 
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from evomerge.errors import DataError
+from evomerge.fitness.asking import Asking
 from evomerge.fitness.data import item_field, text_field
 from evomerge.fitness.model import MergedModel
 from evomerge.fitness.protocol import Item
@@ -15,7 +16,7 @@ from evomerge.types import Bounds, FitnessResult, Goal
 
 
 class ExactMatch:
-    r"""Share of items whose greedy answer is exactly a wanted one.
+    r"""Share of items whose answer, greedy or sampled, is exactly a wanted one.
 
     Args:
         prompt_field: field with the prompt.
@@ -26,6 +27,11 @@ class ExactMatch:
         casefold: ignore case.
         stop: texts that end an answer, e.g. ["\n"].
         chat: put prompts into the tokenizer's chat template.
+        samples: answers to each prompt, drawn at random; an item's score is the share of them that
+            matches. One greedy answer where neither this nor `temperature` is given.
+        temperature: of sampling, 1 by default.
+        top_p: of sampling.
+        sample_seed: of sampling; every candidate gets the same draws.
         batch_size: prompts answered together.
     """
 
@@ -43,32 +49,35 @@ class ExactMatch:
         casefold: bool = False,
         stop: list[str] | None = None,
         chat: bool = False,
+        samples: PositiveInt | None = None,
+        temperature: PositiveFloat | None = None,
+        top_p: PositiveFloat = 1.0,
+        sample_seed: int = 0,
         batch_size: PositiveInt = 64,
     ) -> None:
         self.fields = (prompt_field, answer_field)
         self._max_new_tokens = max_new_tokens
         self._strip = strip
         self._casefold = casefold
-        self._stop = tuple(stop or ())
-        self._chat = chat
-        self._batch_size = batch_size
+        if samples is not None and temperature is None:
+            temperature = 1.0
+        self._asking = Asking(
+            chat, tuple(stop or ()), batch_size, samples or 1, temperature, top_p, sample_seed
+        )
 
     def __call__(self, model: MergedModel) -> FitnessResult:
-        """Score 1 for an item whose answer matches, 0 for any other."""
+        """Score 1 for an item whose answer matches, 0 for any other; the mean over its samples."""
         prompt_field, answer_field = self.fields
         prompts = [text_field(item, prompt_field) for item in model.items]
         wanted = [_answers(item, answer_field) for item in model.items]
-        answers = model.generate(
-            model.chat(prompts) if self._chat else prompts,
-            max_new_tokens=self._max_new_tokens or self._longest(model, wanted) + 1,
-            batch_size=self._batch_size,
-            stop=self._stop,
-            special_tokens=not self._chat,
-        )
-        examples = {
-            item["id"]: float(self._normal(answer) in {self._normal(text) for text in texts})
-            for item, answer, texts in zip(model.items, answers, wanted, strict=True)
-        }
+        longest = self._max_new_tokens or self._longest(model, wanted) + 1
+        examples = {}
+        for item, texts, answers in zip(
+            model.items, wanted, self._asking.answers(model, prompts, longest), strict=True
+        ):
+            right = {self._normal(text) for text in texts}
+            hits = sum(self._normal(answer) in right for answer in answers)
+            examples[item["id"]] = hits / len(answers)
         return FitnessResult({"exact_match": sum(examples.values()) / len(examples)}, examples)
 
     def _longest(self, model: MergedModel, wanted: Sequence[Sequence[str]]) -> int:

@@ -22,6 +22,7 @@ FITNESSES = Registry(
         "exact_match": "evomerge.fitness.exact_match:ExactMatch",
         "negative_log_likelihood": "evomerge.fitness.negative_log_likelihood:NegativeLogLikelihood",
         "multiple_choice": "evomerge.fitness.multiple_choice:MultipleChoice",
+        "program_test": "evomerge.fitness.program_test:ProgramTest",
         "l1_distance": "evomerge.fitness.distance:L1Distance",
         "l2_distance": "evomerge.fitness.distance:L2Distance",
         "delta_sparsity": "evomerge.fitness.distance:DeltaSparsity",

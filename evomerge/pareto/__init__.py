@@ -24,6 +24,8 @@ from evomerge.pareto.dominance import dominates, non_dominated, ranks
 from evomerge.pareto.epsilon import epsilon_subset
 from evomerge.pareto.hypervolume import contributions, hypervolume, running_hypervolume
 from evomerge.pareto.indicators import additive_epsilon, coverage, gd, igd, igd_plus, win_rate
+from evomerge.pareto.optimism import optimism_of_best
+from evomerge.pareto.paired_tests import McNemar, SignFlips, exact_mcnemar, holm, sign_flips
 from evomerge.pareto.picks import ThinningRule, knee, own_range, preferred, thin
 from evomerge.pareto.uncertainty import (
     DominanceProbabilities,
@@ -37,7 +39,9 @@ __all__ = [
     "Anchors",
     "DominanceProbabilities",
     "Interval",
+    "McNemar",
     "PairedDifference",
+    "SignFlips",
     "ThinningRule",
     "additive_epsilon",
     "anchored_hypervolume",
@@ -51,8 +55,10 @@ __all__ = [
     "epsilon_subset",
     "evaluations_to_attain",
     "evaluations_to_reach",
+    "exact_mcnemar",
     "expected_evaluations",
     "gd",
+    "holm",
     "hypervolume",
     "hypervolume_interval",
     "igd",
@@ -61,6 +67,7 @@ __all__ = [
     "knee",
     "mean_interval",
     "non_dominated",
+    "optimism_of_best",
     "own_range",
     "paired_difference",
     "preferred",
@@ -69,6 +76,7 @@ __all__ = [
     "resampled_means",
     "running_hypervolume",
     "share_reached",
+    "sign_flips",
     "stratified_difference",
     "stratified_interval",
     "thin",

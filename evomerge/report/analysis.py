@@ -17,6 +17,7 @@ from evomerge.pareto import knee, non_dominated
 from evomerge.report.certainty import Rival, certainty_notes, certainty_of
 from evomerge.report.estimates import Estimate, Gain, SplitEstimates
 from evomerge.report.front import Front, FrontRow
+from evomerge.report.shrinkage import Shrinkage, shrinkages
 from evomerge.report.volumes import Volumes, volumes_of
 from evomerge.types import Objective, Split
 
@@ -75,6 +76,8 @@ class Analysis:
         knee: name of the member that gives up least overall on the items of `Front.picked_on`, so
             that hold-out scores report a choice and do not make it; None with fewer than three
             members or a single objective.
+        shrinkage: what the winners of each objective, and of the mean, lost on hold-out items;
+            empty without hold-out scores.
         volumes: None without a base and a donor among the baselines.
         confidence: that intervals are to cover.
         notes: what a reader must know, one sentence each.
@@ -85,6 +88,7 @@ class Analysis:
     rows: tuple[RowAnalysis, ...]
     best: Mapping[str, tuple[str, ...]]
     knee: str | None
+    shrinkage: tuple[Shrinkage, ...]
     volumes: Volumes | None
     confidence: float
     notes: tuple[str, ...]
@@ -135,7 +139,7 @@ def analyse(front: Front, n_resamples: int = 2000, confidence: float = 0.95) -> 
     members = [row.name for row in front.members]
     split: Split = "holdout" if any(name in holdout.scores for name in members) else picked_on
     judged = holdout if split == "holdout" else search
-    mean_means = _share_a_unit(front)
+    mean_means = share_a_unit(front)
     baselines = [row.name for row in front.baselines if row.name in judged.scores]
     best_baseline = {
         objective.name: _best_of(judged, objective, baselines)[0]
@@ -182,6 +186,7 @@ def analyse(front: Front, n_resamples: int = 2000, confidence: float = 0.95) -> 
             if judged.scores
         },
         knee=_knee(front),
+        shrinkage=shrinkages(front, with_mean=mean_means),
         volumes=volumes,
         confidence=confidence,
         notes=(
@@ -199,7 +204,7 @@ def cost_rows(
     return np.array(costs, dtype=np.float64).reshape(-1, len(objectives))
 
 
-def _share_a_unit(front: Front) -> bool:
+def share_a_unit(front: Front) -> bool:
     """Say whether a mean over objectives means something.
 
     A unit is not declared, so the rule is strict: every objective is maximised and every score

@@ -7,6 +7,10 @@
     best         objective to the names of the rows with the best score
     knee         name of the member that gives up least on the items the front was picked on, or
                  null
+    shrinkage    {candidates, winners}: how many trials there were, and for each objective, and for
+                 the mean (objective null), {objective, winner, search, holdout, shrinkage, luck}:
+                 the best score when picked, the same model's on hold-out items, by how much that
+                 is worse, and how much worse it was expected to be (winner's curse)
     hypervolume  null, or {reference, degenerate, front, baselines, interval}, the two before the
                  last {search, holdout}, on the scale 0 = base, 1 = best donor; the interval is
                  null or {low, high}, of the front on `split`
@@ -35,6 +39,7 @@ from evomerge.report.analysis import Analysis, RowAnalysis, analyse
 from evomerge.report.certainty import Rival
 from evomerge.report.estimates import Estimate, Gain
 from evomerge.report.front import Front
+from evomerge.report.shrinkage import Shrinkage
 from evomerge.report.volumes import Volumes
 from evomerge.types import Split
 
@@ -61,6 +66,10 @@ def document_of(analysis: Analysis) -> dict[str, Any]:
         "baselines": [row_document(row, front) for row in analysis.baselines],
         "best": {name: list(rows) for name, rows in analysis.best.items()},
         "knee": analysis.knee,
+        "shrinkage": {
+            "candidates": front.luck.n_trials,
+            "winners": [_shrinkage(one, front.picked_on) for one in analysis.shrinkage],
+        },
         "hypervolume": _volumes(analysis.volumes, front.picked_on),
         "history": [[trial, volume] for trial, volume in front.hypervolume],
         "notes": list(analysis.notes),
@@ -121,6 +130,17 @@ def _gain(gain: Gain | None) -> dict[str, Any] | None:
 
 def _rival(rival: Rival | None) -> dict[str, Any] | None:
     return None if rival is None else {"name": rival.name, "probability": rival.probability}
+
+
+def _shrinkage(found: Shrinkage, picked_on: Split) -> dict[str, Any]:
+    return {
+        "objective": found.objective,
+        "winner": found.winner,
+        picked_on: found.picked,
+        "holdout": found.holdout,
+        "shrinkage": found.shrinkage,
+        "luck": found.luck,
+    }
 
 
 def _volumes(volumes: Volumes | None, picked_on: Split) -> dict[str, Any] | None:

@@ -105,7 +105,7 @@ class SplitEstimates:
                 groups.setdefault((name, ids), {})[row.name] = values
         for (name, ids), rows in groups.items():
             matrix = np.array(list(rows.values()))
-            resampled = resampled_means(matrix, _seed(front.seed, ids), n_resamples)
+            resampled = resampled_means(matrix, seed_of(front.seed, ids), n_resamples)
             for row_name, means in zip(rows, resampled, strict=True):
                 self._items[row_name, name] = ids
                 self._resampled[row_name, name] = means
@@ -206,7 +206,7 @@ def _of_split(
     return row.search, row.search_examples
 
 
-def _seed(seed: int, ids: tuple[str, ...]) -> int:
-    """Name the random draws of a set of items, whatever the order of objectives and rows."""
+def seed_of(seed: int, ids: tuple[str, ...]) -> int:
+    """Return the seed of the random draws of a set of items, whoever asks for them."""
     text = "\x00".join([str(seed), *ids])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

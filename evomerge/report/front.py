@@ -52,6 +52,22 @@ class FrontRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Luck:
+    """By how much the best of all trials is expected to exceed its true score.
+
+    Attributes:
+        n_trials: how many the best was picked from.
+        objectives: objective name to the luck of its best, in the objective's unit; objectives
+            that are not scored item by item are left out.
+        mean: the luck of the best mean over the objectives; None where one of them has none.
+    """
+
+    n_trials: int = 0
+    objectives: Mapping[str, float] = field(default_factory=dict)
+    mean: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Front:
     """What a study found, and what it is compared with.
 
@@ -66,6 +82,7 @@ class Front:
             on), by trial, on the scale of `evomerge.pareto.anchors`; empty if unknown.
         picked_on: the items of the rows' `search` scores, by which the members were picked: the
             search items, or in a study with batches of them the validation items.
+        luck: how much of the best scores among all trials is luck.
 
     Raises:
         ValueError: names or trials repeat, a member has no trial, or a row lacks the score of an
@@ -80,6 +97,7 @@ class Front:
     n_failed: int
     hypervolume: tuple[tuple[int, float], ...] = ()
     picked_on: Split = "search"
+    luck: Luck = Luck()
 
     def __post_init__(self) -> None:
         if not self.objectives:

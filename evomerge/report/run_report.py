@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evomerge.errors import RunDirectoryError
+from evomerge.errors import RunDirectoryError, UserError
 from evomerge.journal import Event, read_events
+from evomerge.report.analysis import share_a_unit
+from evomerge.report.collect import collect_front
 from evomerge.report.html_page import Section, page_of
 from evomerge.report.populations.lineage_page import lineage_figure
 from evomerge.report.populations.lineage_plot import draw_lineage
@@ -21,6 +23,7 @@ from evomerge.report.populations.population import Population, Stretch, populati
 from evomerge.report.run_history import RunHistory, run_history
 from evomerge.report.run_page import coverage_figure, progress_figure
 from evomerge.report.run_plots import draw_coverage, draw_progress
+from evomerge.report.shrinkage import shrinkage_line, shrinkages
 from evomerge.study.picks import front_trials
 from evomerge.types import Completed, Trial
 
@@ -116,9 +119,21 @@ def _write(run: Path, events: Sequence[Event], folder: Path) -> None:
     summary = (
         f"{history.n_finished} trials finished, {history.n_failed} of them failed; scores are on "
         f"{history.picked_on} items, which the search picked by, so they are optimistic: "
-        "'evomerge front' has hold-out scores."
+        f"'evomerge front' has hold-out scores. {_shrinkage(run, events)}"
     )
     (folder / "report.html").write_text(page_of(history.study, summary, sections), encoding="utf-8")
+
+
+def _shrinkage(run: Path, events: Sequence[Event]) -> str:
+    """Say what the best trials lost on hold-out items; nothing before they were scored there."""
+    if not any(one.kind == "scored" and one.payload["split"] == "holdout" for one in events):
+        return ""
+    try:
+        front = collect_front(run)
+    except UserError as error:  # what else the run holds is shown all the same
+        return f"What the best trials score on hold-out items is unknown: {error}"
+    found = shrinkages(front, with_mean=share_a_unit(front))
+    return f"Winner's curse, {shrinkage_line(front, found)}." if found else ""
 
 
 def _population(

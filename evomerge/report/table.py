@@ -15,6 +15,7 @@ from evomerge.pareto import Interval
 from evomerge.report.analysis import Analysis, RowAnalysis, analyse
 from evomerge.report.estimates import Estimate, Gain
 from evomerge.report.front import Front
+from evomerge.report.shrinkage import shrinkage_line
 from evomerge.types import Objective
 
 
@@ -116,6 +117,8 @@ def _summary(analysis: Analysis) -> Text:
         text.append(
             f"\nhypervolume (0 = base, 1 = best donor): {'; '.join(parts)}", style="not bold"
         )
+    if analysis.shrinkage and front.luck.n_trials:
+        text.append(f"\n{shrinkage_line(front, analysis.shrinkage)}", style="not bold")
     return text
 
 
@@ -242,5 +245,9 @@ def _legend(analysis: Analysis) -> str:
         lines.append(
             "The hypervolume's interval allows for the luck that a front of noisy scores collects, "
             "so it may lie below the value."
+        )
+    if any(one.luck is not None for one in analysis.shrinkage):
+        lines.append(
+            "luck: what the best score is expected to owe to having been picked (winner's curse)."
         )
     return "\n".join([*lines, *analysis.notes])

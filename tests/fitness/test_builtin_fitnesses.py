@@ -40,12 +40,39 @@ def test_every_builtin_loads_and_has_a_goal():
         "exact_match": "maximize",
         "negative_log_likelihood": "minimize",
         "multiple_choice": "maximize",
+        "program_test": "maximize",
         "l1_distance": "minimize",
         "l2_distance": "minimize",
         "delta_sparsity": "maximize",
     }
     needy = {name for name in FITNESSES.names() if fitness(name).needs_items}
-    assert needy == {"exact_match", "negative_log_likelihood", "multiple_choice"}
+    assert needy == {
+        "exact_match",
+        "negative_log_likelihood",
+        "multiple_choice",
+        "program_test",
+    }
+
+
+def test_exact_match_of_samples_is_the_share_of_them(llama, tokenizer):
+    options = {"temperature": 1.5, "top_p": 0.95}
+    samples = merged_model(llama, tokenizer).sample(
+        PROMPTS, n=6, seed=3, max_new_tokens=3, **options
+    )
+    wanted = [max(set(texts), key=texts.count) for texts in samples]
+    items = [
+        {"id": str(i), "prompt": p, "answer": a}
+        for i, (p, a) in enumerate(zip(PROMPTS, wanted, strict=True))
+    ]
+    model = merged_model(llama, tokenizer, items=items)
+    bound = fitness(
+        "exact_match", max_new_tokens=3, samples=6, sample_seed=3, strip=False, **options
+    )
+    value, examples, _ = bound.score(model)
+    shares = [texts.count(a) / 6 for texts, a in zip(samples, wanted, strict=True)]
+    assert list(examples.values()) == pytest.approx(shares)
+    assert value == pytest.approx(sum(shares) / len(shares))
+    assert 0 < value < 1
 
 
 def test_exact_match_scores_item_by_item(llama, tokenizer):

@@ -22,7 +22,7 @@ def test_keys_are_those_documented(front):
     document = to_json(front)
     assert list(document) == [
         "format", "study", "seed", "trials", "objectives", "confidence", "split", "front",
-        "baselines", "best", "knee", "hypervolume", "history", "notes",
+        "baselines", "best", "knee", "shrinkage", "hypervolume", "history", "notes",
     ]  # fmt: skip
     assert document["format"] == "evomerge-front/1"
     assert set(document["front"][0]) == {

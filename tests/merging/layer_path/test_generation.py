@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from evomerge.fitness.batches import cache_keyword
-from evomerge.fitness.decoding import greedy
+from evomerge.fitness.decoding import decode
 from evomerge.fitness.likelihood import log_likelihoods
 from evomerge.merging import MergeEngine, PathExecutor
 from tests.merging.layer_path.families import FAMILIES, WINDOW
@@ -43,11 +43,11 @@ def test_cache_padding_and_batch_change_no_token(family, scaling, recipe_of):
     module = plain.load(recipe).module
     expected = [recomputed(module, prompt) for prompt in PROMPTS]
     settings = {"max_new_tokens": N_NEW, "eos": frozenset(), "device": CPU}
-    assert greedy(module, PROMPTS, batch_size=4, **settings) == expected
-    assert greedy(module, PROMPTS, batch_size=1, **settings) == expected
+    assert decode(module, PROMPTS, batch_size=4, **settings) == expected
+    assert decode(module, PROMPTS, batch_size=1, **settings) == expected
     for _ in range(2):
         module = reusing.load(recipe).module
-        assert greedy(module, PROMPTS, batch_size=2, **settings) == expected
+        assert decode(module, PROMPTS, batch_size=2, **settings) == expected
     assert reusing.count.reused == len(HOPS) * (13 * 2 + 6 * 2)  # every prompt, once
     assert len({tuple(answer) for answer in expected}) > 1
 
@@ -60,7 +60,7 @@ def test_generate_of_transformers_gives_the_same_tokens(family, run):
     ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in PROMPTS])
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in PROMPTS])
     made = module.generate(ids, attention_mask=mask, max_new_tokens=N_NEW, do_sample=False)
-    assert made[:, width:].tolist() == greedy(
+    assert made[:, width:].tolist() == decode(
         module, PROMPTS, max_new_tokens=N_NEW, batch_size=2, eos=frozenset(), device=CPU
     )
 
