@@ -56,11 +56,14 @@ class Completed:
         metrics: objective name to score, in the user's sign; always finite.
         examples: objective name to {item id: score}, for fitnesses that score item by item.
         notes: secondary metrics under '<objective>/<metric>', kept but never optimised.
+        errors: objective name to the standard error of its metric, where that is an estimate from
+            a part of the items.
     """
 
     metrics: Mapping[str, float]
     examples: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     notes: Mapping[str, float] = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,11 @@ class Trial:
             raise ValueError(f"trial {self.number}: costs go with completed outcomes only")
         if self.costs is not None and not all(math.isfinite(cost) for cost in self.costs):
             raise ValueError(f"trial {self.number}: costs must be finite, got {self.costs}")
+
+    @property
+    def measured(self) -> bool:
+        """Whether it was scored on all items; what is not can guide a search but is no result."""
+        return isinstance(self.outcome, Completed) and not self.outcome.errors
 
 
 @dataclass(frozen=True, slots=True)

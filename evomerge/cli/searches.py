@@ -256,7 +256,8 @@ def run(
 def resume(
     run_folder: RunFolder = None,
     add: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=AMOUNT", help="More budget: trials=, hours=.")
+        list[str] | None,
+        typer.Option(metavar="KEY=AMOUNT", help="More budget: trials=, items=, hours=."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -80,7 +80,7 @@ def _final_trials(study: Outline, events: Sequence[Event], trials: Sequence[Tria
     In a study with batches these are the known points and the trials that were validated.
     """
     if study.config.picked_on == "search":
-        return [trial for trial in trials if trial.costs is not None]
+        return [trial for trial in trials if trial.measured]
     known = _known_points(events)
     final = [trial for trial in trials if trial.number in known and trial.costs is not None]
     searched = {trial.number: trial for trial in trials}

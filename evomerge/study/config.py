@@ -155,15 +155,54 @@ class BatchesConfig(Section):
         return self
 
 
+class RungsConfig(Section):
+    """Scores candidates on a few items first, and only the promising ones on all.
+
+    Attributes:
+        items: of each rung, increasing; the last rung, all search items, goes without saying.
+        promote: the share of candidates that goes on to the next rung; null lets all go on that
+            `race` does not drop.
+        rule: 'asynchronous' compares a candidate with all that were scored at its rung before, at
+            once (ASHA); 'halving' compares the members of a cohort once all are scored.
+        cohort: of so many candidates at least, 9 by default; those of one generation always stay
+            together.
+        race: drop who is proven to be worse than a member of the front in every objective; the
+            chance, at most, that this is wrong for a candidate. Scores need bounds.
+    """
+
+    items: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    promote: float | None = Field(default=1 / 3, gt=0, lt=1)
+    rule: Literal["asynchronous", "halving"] = "asynchronous"
+    cohort: int | None = Field(default=None, ge=2)
+    race: float | None = Field(default=None, gt=0, lt=1)
+
+    @field_validator("items")
+    @classmethod
+    def _increase(cls, items: tuple[int, ...]) -> tuple[int, ...]:
+        if list(items) != sorted(set(items)):
+            raise ValueError(f"each rung has more items than the one below, got {list(items)}")
+        return items
+
+    @model_validator(mode="after")
+    def _leaves_some_behind(self) -> Self:
+        if self.promote is None and self.race is None:
+            raise ValueError("give promote or race; without both every candidate climbs to the top")
+        if self.cohort is not None and self.rule != "halving":
+            raise ValueError("cohort goes with rule: halving; remove it")
+        return self
+
+
 class BudgetConfig(Section):
     """When the search stops, whichever comes first.
 
     Attributes:
         trials: candidates asked for; in a study of several stages each has its own.
+        items: scores of single items, over all objectives; what was in flight is finished.
         hours: wall-clock hours of searching, over all sessions of the run.
     """
 
     trials: int | None = Field(default=None, ge=1)
+    items: int | None = Field(default=None, ge=1)
     hours: float | None = Field(default=None, gt=0)
 
 
@@ -288,6 +327,7 @@ class StudyConfig(Section):
     objectives: dict[Name, ObjectiveConfig] = Field(min_length=1)
     search: SearchConfig = SearchConfig()
     batches: BatchesConfig | None = None
+    rungs: RungsConfig | None = None
     stages: tuple[StageConfig, ...] | None = None
     budget: BudgetConfig = BudgetConfig()
     workers: WorkersConfig = WorkersConfig()
@@ -320,7 +360,7 @@ class StudyConfig(Section):
         if self.stages is None:
             return self.budget
         trials = sum(stage.trials or 0 for stage in self.stages)
-        return BudgetConfig(trials=trials, hours=self.budget.hours)
+        return self.budget.model_copy(update={"trials": trials})
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:

@@ -52,6 +52,8 @@ class Outline:
             for part in (study, *(study.get("stages") or ()), *study["objectives"].values()):
                 part.pop("batches", None)
                 part.pop("validation", None)
+        if self.config.rungs is None:
+            del study["rungs"]
         opening: dict[str, Any] = {
             "study": study,
             "folder": str(self.folder.resolve()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -55,7 +55,7 @@ class Prepared(Outline):
     Attributes:
         evaluator: what workers build.
         inputs: digests of everything the results depend on, by its key in the study file.
-        items: objective name to how many search items it has, where it reads items.
+        items: objective name to the ids of its search items, in order, where it reads items.
         paths: the layer path each stage starts from, by its name, where it searches paths; for
             the dress rehearsal.
         needs_examples: an optimizer reads the scores of single examples.
@@ -64,7 +64,7 @@ class Prepared(Outline):
 
     evaluator: EvaluatorSpec
     inputs: Mapping[str, str]
-    items: Mapping[str, int] = field(default_factory=dict, kw_only=True)
+    items: Mapping[str, tuple[str, ...]] = field(default_factory=dict, kw_only=True)
     paths: Mapping[str, Recipe] = field(default_factory=dict, kw_only=True)
     needs_examples: bool = field(default=False, kw_only=True)
     nonnegative: bool = field(default=False, kw_only=True)
@@ -110,6 +110,8 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     found_items = read_items(config, folder, problems)
     parts, files = _objectives(config, folder, problems, found_items)
     objectives = tuple(part.objective for part in parts)
+    if config.rungs is not None and config.rungs.race is not None:
+        problems.lines += _unbounded(objectives, found_items)
     problems.attempt("workers.device", partial(resolve_device, config.workers.device))
     context: SpaceContext | None = None
     stages: list[Rehearsed] = []
@@ -161,7 +163,11 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         spec,
         inputs,
         later=tuple(later),
-        items={name: len(own["search"]) for name, own in found_items.items() if "search" in own},
+        items={
+            name: tuple(item["id"] for item in own["search"])
+            for name, own in found_items.items()
+            if "search" in own
+        },
         paths=paths,
         needs_examples=any(stage.needs.examples for stage in stages),
         nonnegative=any(stage.needs.nonnegative for stage in stages),
@@ -297,6 +303,16 @@ def _objectives(
             )
         )
     return parts, files
+
+
+def _unbounded(objectives: Sequence[Objective], items: Mapping[str, ItemsBySplit]) -> Iterator[str]:
+    """Yield which objectives cannot be raced by, since nobody knows how far scores may differ."""
+    for objective in objectives:
+        if objective.name in items and None in objective.bounds:
+            yield (
+                f"objectives.{objective.name}: race needs to know the least and the greatest score "
+                "of an item; give bounds: [0, 1], or remove race"
+            )
 
 
 def _n_items(config: StudyConfig, items: ItemsBySplit) -> int | None:

@@ -113,6 +113,11 @@ class Rehearsal:
         optimizer = attempt(f"{where}search", lambda: self._optimizer(stage, whole))
         if stage.batches is not None and optimizer is not None:
             self._check_batches(stage.search.optimizer, optimizer, where)
+        if self._config.rungs is not None and optimizer is not None and optimizer.needs.examples:
+            self._problems.lines.append(
+                f"rungs: optimizer '{stage.search.optimizer}' lets candidates compete for every "
+                "item, and a rung scores a part of them; remove rungs, or use another optimizer"
+            )
         if plan is None:
             return None
         shortest = _shortest(space, recipe) if path is None else _along(recipe, path.shortest)

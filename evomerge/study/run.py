@@ -21,9 +21,10 @@ from evomerge.study.interrupt import Interrupt
 from evomerge.study.outline import first_event, recorded_config
 from evomerge.study.preparation import Prepared, library_versions, prepare
 from evomerge.study.progress import Observer, silent
+from evomerge.study.rungs.climber import rung_scores
 from evomerge.study.scoring import Scoring
 from evomerge.study.search import Search
-from evomerge.types import Failed
+from evomerge.types import Completed, Failed, Outcome
 from evomerge.workers import Executor, Job, LocalExecutor
 
 REHEARSAL_ITEMS = 2
@@ -94,7 +95,7 @@ def resume_run(
 
     Args:
         out: the run directory.
-        add: budget to add to what was allowed so far, by key ('trials', 'hours').
+        add: budget to add to what was allowed so far, by key ('trials', 'items', 'hours').
         observe: told of every step.
         executor: builds the workers.
 
@@ -120,7 +121,8 @@ def rehearse(study: Prepared, workers: Executor) -> None:
 
     Scored are the base and, since some fitnesses have no meaning for them, the first layer path
     of each stage that searches paths. Where an optimizer reads the scores of single examples, the
-    base is scored twice: both times there must be some, of the same examples.
+    base is scored twice: both times there must be some, of the same examples. Where there are
+    rungs there must be some too, and the metric must be their mean.
 
     Raises:
         FitnessError: one of them cannot be scored; the message says why.
@@ -135,10 +137,23 @@ def rehearse(study: Prepared, workers: Executor) -> None:
     for name, recipe in recipes.items():
         workers.submit(Job("rehearsal", recipe, "search", limit=REHEARSAL_ITEMS))
         outcome = workers.wait()[0].outcome
-        if study.needs_examples and recipe == recipes["the base model"]:
-            outcome = by_example.checked(outcome)
+        if recipe == recipes["the base model"]:
+            outcome = by_example.checked(outcome) if study.needs_examples else outcome
+            outcome = _fits_rungs(study, outcome)
         if isinstance(outcome, Failed):
             raise FitnessError(f"{name} cannot be scored: {outcome.message}")
+
+
+def _fits_rungs(study: Prepared, outcome: Outcome) -> Outcome:
+    """Return an outcome on the first items, or a failed one where a rung could not use it."""
+    if study.config.rungs is None or not isinstance(outcome, Completed):
+        return outcome
+    try:
+        for name, items in study.items.items():
+            rung_scores(name, items[:REHEARSAL_ITEMS], outcome)
+    except ValueError as error:
+        return Failed("error", str(error))
+    return outcome
 
 
 def _carry_on(
@@ -191,9 +206,9 @@ def _budget(study: Prepared, journal: Journal, add: Mapping[str, float]) -> Budg
         if values.get(key) is None:
             limits = ", ".join(name for name, value in values.items() if value is not None)
             raise UserError(f"--add {key}: this run has no budget of that kind, only {limits}")
-        if key == "trials" and amount % 1:
-            raise UserError(f"--add trials={amount:g}: trials are whole")
-        values[key] += int(amount) if key == "trials" else amount
+        if key != "hours" and amount % 1:
+            raise UserError(f"--add {key}={amount:g}: {key} are whole")
+        values[key] += amount if key == "hours" else int(amount)
     budget = BudgetConfig.model_validate(values)
     journal.append("extended", {"budget": budget.model_dump()})
     return budget

@@ -78,6 +78,8 @@ class Evaluator:
             scores = _Scores()
             for part, fitness in zip(self._spec.objectives, self._fitness, strict=True):
                 where = f"objective '{part.objective.name}': "
+                if (job.batch or {}).get(part.objective.name) == ():
+                    continue
                 scores.add(part.objective.name, self._score(job, resident, part, fitness))
             outcome: Outcome = scores.outcome()
         except (InvalidGenotype, NonFiniteMerge, RecipeError) as error:

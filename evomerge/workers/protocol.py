@@ -20,8 +20,9 @@ class Job:
         split: which items to score.
         attempt: 0 for the first try.
         limit: score at most this many items of each objective (a rehearsal); None scores all.
-        batch: objective name to the positions of the items to score; an objective that is not
-            there is scored on all of them, and so are all when it is None.
+        batch: objective name to the positions of the items to score, none to leave an objective
+            out; one that is not there is scored on all of its items, and so are all when it is
+            None.
     """
 
     id: str

@@ -27,7 +27,7 @@ from evomerge.workers import EvaluatorSpec, Job, JobResult, ObjectiveSpec
 DONORS = {"a": ModelRef(path="/models/a"), "b": ModelRef(path="/models/b")}
 LAYOUT = Layout.of([f"model.layers.{layer}.mlp.weight" for layer in range(4)], "llama")
 SHAPE = TensorShapes(LAYOUT, dict.fromkeys(LAYOUT.tensors, (6, 5)))
-ITEMS = {"one": 50, "two": 45}
+ITEMS = {name: tuple(f"i{k}" for k in range(n)) for name, n in {"one": 50, "two": 45}.items()}
 OBJECTIVES = (Objective("one"), Objective("two", "minimize"))
 
 

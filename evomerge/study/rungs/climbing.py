@@ -1,0 +1,249 @@
+"""The books of a run with rungs: who was scored on what, who goes on, what the others are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evomerge.optimizers.known_points import is_known_point
+from evomerge.pareto import non_dominated
+from evomerge.study.batches import Windows
+from evomerge.study.config import RungsConfig
+from evomerge.study.rungs.climber import Climber
+from evomerge.study.rungs.estimates import difference_estimate
+from evomerge.study.rungs.ladder import Ladder, Positions
+from evomerge.study.rungs.promotion import best_of_cohort, goes_on
+from evomerge.study.rungs.racing import log_threshold, log_wealth
+from evomerge.types import Completed, Failed, Objective, Outcome
+
+Cohort: TypeAlias = tuple[int, int, int]
+"""Part, cohort and rung of trials that are compared with one another."""
+
+COHORT = 9
+"""Of 9, 3 and 1 go on where a third is promoted at each of two rungs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of trials that were scored at their rung.
+
+    Attributes:
+        climb: those that are scored at the next one.
+        stop: those that are not.
+    """
+
+    climb: Sequence[int] = ()
+    stop: Sequence[int] = ()
+
+
+class Climbing:
+    """Which rung each trial of a run is at, and what becomes of it there.
+
+    Known points (the base, donors, ...) are scored on all items at once. State and decisions
+    follow from the calls alone.
+
+    Args:
+        rungs: of the study.
+        objectives: in order.
+        items: objective name to the ids of its search items.
+        seed: of the study.
+    """
+
+    def __init__(
+        self,
+        rungs: RungsConfig,
+        objectives: Sequence[Objective],
+        items: Mapping[str, Sequence[str]],
+        seed: int,
+    ) -> None:
+        self._rungs = rungs
+        self._objectives = objectives
+        self._ladder = Ladder(rungs.items, items, seed)
+        self._climbers: dict[int, Climber] = {}
+        self._undecided: dict[int, Climber] = {}
+        self._stopping: list[int] = []
+        self._part = -1
+        self._cohorts: Windows | None = None
+        self._latest: int | None = None
+
+    def enter(self, *, whole_generations: bool) -> None:
+        """Begin the next part of the run, whose trials have no peers yet."""
+        self._part += 1
+        self._latest = None
+        if self._rungs.rule == "halving":
+            self._cohorts = Windows(
+                self._rungs.cohort or COHORT, whole_generations=whole_generations
+            )
+
+    def place(self, number: int, origin: str) -> None:
+        """Note a trial that is asked for."""
+        if is_known_point(origin):
+            self._climbers[number] = Climber(self._part, None, True, self._ladder.top)
+            return
+        if self._cohorts is not None:
+            self._latest = self._cohorts.place(origin)
+        self._climbers[number] = Climber(self._part, self._latest, False, 0)
+
+    def rung_of(self, number: int) -> int:
+        """Return the rung a trial is scored at next, or waits at."""
+        return self._climbers[number].rung
+
+    @property
+    def stopping(self) -> tuple[int, ...]:
+        """Trials that go no further and are not finished yet."""
+        return tuple(self._stopping)
+
+    def positions(self, number: int) -> Positions:
+        """Return the items a trial is scored on next."""
+        climber = self._climbers[number]
+        return self._ladder.new_items(climber.scored, climber.rung)
+
+    def add(self, number: int, outcome: Completed) -> Outcome:
+        """Note what a trial scored on the items of its rung.
+
+        Returns:
+            The outcome; a failed one where the scores of the items are not what a rung needs.
+        """
+        climber = self._climbers[number]
+        try:
+            climber.add(outcome, self._ladder)
+        except ValueError as error:
+            return Failed("error", str(error))
+        self._undecided[number] = climber
+        return outcome
+
+    def apply(self, decision: Decision) -> None:
+        """Send trials to the next rung, or let them go."""
+        for number in decision.climb:
+            self._undecided.pop(number).rung += 1
+        for number in decision.stop:
+            del self._undecided[number]
+        self._stopping += decision.stop
+
+    def finish(self, number: int) -> None:
+        """Note that a trial is finished, wherever it was."""
+        if number in self._stopping:
+            self._stopping.remove(number)
+
+    def decide(self, pending: Collection[int], *, ended: bool) -> Decision:
+        """Say what becomes of the trials that were scored at their rung, in trial order.
+
+        Args:
+            pending: the trials that are not finished.
+            ended: nothing more is coming: cohorts are compared as they are.
+        """
+        good: set[int] = set()
+        decided: set[int] = set()
+        cohorts: dict[Cohort, list[int]] = {}
+        for number, climber in sorted(self._undecided.items()):
+            if climber.rung >= self._ladder.top:
+                decided.add(number)
+            elif climber.cohort is not None:
+                key = (climber.part, climber.cohort, climber.rung)
+                cohorts.setdefault(key, []).append(number)
+            else:
+                decided.add(number)
+                good |= {number} if self._is_promising(number) else set()
+        for key, members in cohorts.items():
+            if ended or self._is_complete(key, pending):
+                decided |= set(members)
+                good |= self._best_of(members)
+        climb = [one for one in sorted(decided) if one in good and not self._is_beaten(one)]
+        return Decision(climb, [one for one in sorted(decided) if one not in climb])
+
+    def told(self, number: int) -> Completed:
+        """Return the outcome of a trial that goes no further, measured or estimated."""
+        climber = self._climbers[number]
+        metrics, errors = dict(climber.outcome.metrics), {}
+        for objective in self._objectives:
+            name = objective.name
+            scores = climber.scores.get(name)
+            n_items = len(self._ladder.order.get(name, ()))
+            if scores is None or len(scores) == n_items:
+                continue
+            measured = [one.scores[name] for one in self._measured(None)]
+            metrics[name], errors[name] = difference_estimate(
+                scores, measured, n_items, objective.bounds
+            )
+        return replace(climber.outcome, metrics=metrics, errors=errors)
+
+    def _measured(self, part: int | None) -> list[Climber]:
+        """Return who was scored on all items; in one part of the run, or in all of them."""
+        return [
+            one
+            for one in self._climbers.values()
+            if one.scored >= self._ladder.top and part in (None, one.part)
+        ]
+
+    def _is_promising(self, number: int) -> bool:
+        """Say whether a trial is among the best that were scored at its rung so far."""
+        climber = self._climbers[number]
+        if self._rungs.promote is None:
+            return True
+        peers = [
+            other
+            for other, one in self._climbers.items()
+            if other != number
+            and not one.known
+            and one.part == climber.part
+            and one.scored >= climber.rung
+        ]
+        costs = self._costs([number, *peers], climber.rung)
+        return goes_on(costs[0], costs[1:], self._rungs.promote)
+
+    def _is_complete(self, cohort: Cohort, pending: Collection[int]) -> bool:
+        """Say whether a cohort has all its members, and all that reach its rung were scored."""
+        part, name, rung = cohort
+        if part == self._part and name == self._latest:
+            return False
+        on_the_way = (
+            one
+            for number in pending
+            if number not in self._undecided and (one := self._climbers[number]).rung <= rung
+        )
+        return not any((one.part, one.cohort) == (part, name) for one in on_the_way)
+
+    def _best_of(self, members: Sequence[int]) -> set[int]:
+        share = self._rungs.promote
+        if share is None:
+            return set(members)
+        costs = self._costs(members, self._climbers[members[0]].rung)
+        return {members[row] for row in best_of_cohort(costs, share)}
+
+    def _costs(self, numbers: Sequence[int], rung: int) -> NDArray[np.float64]:
+        return np.array(
+            [self._climbers[one].costs(rung, self._objectives, self._ladder) for one in numbers]
+        )
+
+    def _is_beaten(self, number: int) -> bool:
+        """Say whether a member of the front is proven to be better in every objective."""
+        climber = self._climbers[number]
+        rivals = self._measured(climber.part)
+        if self._rungs.race is None or not rivals:
+            return False
+        costs = [one.costs(self._ladder.top, self._objectives, self._ladder) for one in rivals]
+        front = non_dominated(np.array(costs), dedupe=True)
+        needed = log_threshold(self._rungs.race, len(front) * self._ladder.top)
+        return any(self._is_worse(climber, rivals[row], needed) for row in front)
+
+    def _is_worse(self, climber: Climber, rival: Climber, needed: float) -> bool:
+        """Say whether a trial is proven to be worse in every objective."""
+        for objective in self._objectives:
+            name = objective.name
+            if name not in self._ladder.order:
+                own, other = (objective.cost(one.outcome.metrics[name]) for one in (climber, rival))
+                if own <= other:
+                    return False
+                continue
+            low, high = objective.bounds
+            if low is None or high is None:
+                raise RuntimeError(f"objective '{name}' has no bounds to race by")
+            own_scores = climber.scores[name]
+            worse = objective.cost(1.0) * (own_scores - rival.scores[name][: len(own_scores)])
+            if log_wealth(worse, len(self._ladder.order[name]), high - low) < needed:
+                return False
+        return True
