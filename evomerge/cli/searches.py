@@ -17,7 +17,7 @@ from evomerge.errors import RunDirectoryError, UserError
 if TYPE_CHECKING:
     from evomerge.spaces import Space
     from evomerge.study import Ended, StudyConfig
-    from evomerge.study.config import PickConfig, StageConfig
+    from evomerge.study.config import PickConfig, RungsConfig, StageConfig
 
 EXIT_INTERRUPTED = 130
 
@@ -150,6 +150,7 @@ def check(
             ]
         elif config.batches is not None:
             summary["batches"] = config.batches.model_dump()
+        summary |= config.model_dump(include={"rungs"}, exclude_none=True)
         summary["not_seen"] = list(stand_ins.used)
         if estimate:
             summary["estimate"] = options.estimate(prepared, stand_ins, as_json=True)
@@ -173,7 +174,7 @@ def check(
             f"  {'' if number else 'stages':<12}{stage.name}: {_what(space)}, "
             f"{stage.search.optimizer}, {stage.trials} trials{_sources(stage)}"
         )
-    for line in _batch_lines(config.plan):
+    for line in (*_batch_lines(config.plan), *_rung_lines(config.rungs)):
         typer.echo(f"  {line}")
     if config.stages is not None:
         typer.echo(f"  budget      {limits}")
@@ -222,6 +223,18 @@ def _batch_lines(plan: Sequence[StageConfig]) -> Iterator[str]:
                 f"{batches.trials} trials; of these the best {batches.keep} on validation items"
             )
             label = ""
+
+
+def _rung_lines(rungs: RungsConfig | None) -> Iterator[str]:
+    """Say how candidates climb."""
+    if rungs is None:
+        return
+    rules = []
+    if rungs.promote is not None:
+        rules.append(f"{rungs.promote:.0%} go on ({rungs.rule})")
+    if rungs.race is not None:
+        rules.append(f"whoever is proven worse than the front stops (error rate {rungs.race:g})")
+    yield f"rungs       {', '.join(map(str, rungs.items))} and all search items; {', '.join(rules)}"
 
 
 def _sources(stage: StageConfig) -> str:

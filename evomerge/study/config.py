@@ -64,6 +64,20 @@ class ModelsConfig(Section):
         return donors
 
 
+class ProxyConfig(OpenSection):
+    """A cheap fitness whose order of candidates foretells that of the real one.
+
+    Further keys are its arguments.
+
+    Attributes:
+        fitness: as in an objective; 'negative_log_likelihood' for answers that are generated.
+        metric: which metric counts when it returns several.
+    """
+
+    fitness: str
+    metric: str | None = None
+
+
 class ObjectiveConfig(OpenSection):
     """What a recipe is scored by; further keys are arguments of the fitness.
 
@@ -78,6 +92,7 @@ class ObjectiveConfig(OpenSection):
             their own; goes with `batches`.
         holdout: items the result is reported on; never the search items.
         limit: use at most this many items of each.
+        proxy: what candidates are scored by before the first rung; goes with `rungs`.
     """
 
     fitness: str
@@ -88,6 +103,7 @@ class ObjectiveConfig(OpenSection):
     validation: Annotated[int, Field(ge=1)] | str | dict[str, Any] | None = None
     holdout: str | dict[str, Any] | None = None
     limit: int | None = Field(default=None, ge=1)
+    proxy: ProxyConfig | None = None
 
     @field_validator("bounds")
     @classmethod
@@ -168,6 +184,9 @@ class RungsConfig(Section):
             together.
         race: drop who is proven to be worse than a member of the front in every objective; the
             chance, at most, that this is wrong for a candidate. Scores need bounds.
+        keep: the share of candidates that the objectives' proxies let through to the first rung.
+        least_correlation: rank correlation of proxy and first rung below which the proxies are
+            given up, measured on candidates that go on whatever the proxies say.
     """
 
     items: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
@@ -175,6 +194,8 @@ class RungsConfig(Section):
     rule: Literal["asynchronous", "halving"] = "asynchronous"
     cohort: int | None = Field(default=None, ge=2)
     race: float | None = Field(default=None, gt=0, lt=1)
+    keep: float = Field(default=0.5, gt=0, lt=1)
+    least_correlation: float = Field(default=0.3, ge=-1, le=1)
 
     @field_validator("items")
     @classmethod

@@ -54,6 +54,8 @@ class Outline:
                 part.pop("validation", None)
         if self.config.rungs is None:
             del study["rungs"]
+            for part in study["objectives"].values():
+                del part["proxy"]
         opening: dict[str, Any] = {
             "study": study,
             "folder": str(self.folder.resolve()),

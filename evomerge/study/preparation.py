@@ -20,15 +20,15 @@ from evomerge.merging import MergeEngine, parameter_counts, resolve_device, tens
 from evomerge.optimizers import OPTIMIZERS, Needs, Optimizer, Scalarised, build_optimizer
 from evomerge.recipe.model import ModelRef, Recipe, Source
 from evomerge.spaces import Space, SpaceContext, known_recipes
-from evomerge.study.config import StageConfig, StudyConfig
+from evomerge.study.config import ObjectiveConfig, StageConfig, StudyConfig
 from evomerge.study.course import Part
 from evomerge.study.items import ItemsBySplit, read_items
 from evomerge.study.outline import Outline
 from evomerge.study.problems import Problems
 from evomerge.study.rehearsal import Rehearsal, Rehearsed
 from evomerge.study.unseen import StandIns
-from evomerge.types import Objective
-from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, items_digest
+from evomerge.types import Goal, Objective
+from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, ProxySpec, items_digest
 
 VERSIONED = (
     "evomerge",
@@ -68,6 +68,15 @@ class Prepared(Outline):
     paths: Mapping[str, Recipe] = field(default_factory=dict, kw_only=True)
     needs_examples: bool = field(default=False, kw_only=True)
     nonnegative: bool = field(default=False, kw_only=True)
+
+    @property
+    def proxies(self) -> dict[str, Goal]:
+        """Objective name to the direction in which its proxy improves, where it has one."""
+        return {
+            part.objective.name: part.proxy.goal
+            for part in self.evaluator.objectives
+            if part.proxy is not None
+        }
 
     def optimizer(self, part: Part, position: int = 0) -> Optimizer:
         """Build a fresh optimizer: same study, same part, same proposals.
@@ -289,6 +298,8 @@ def _objectives(
         digests = {split: items_digest(found) for split, found in items.get(name, {}).items()}
         files |= {f"{where}.{split}": digest for split, digest in digests.items()}
         files |= _python_file(f"{where}.fitness", part.fitness, folder)
+        if part.proxy is not None:
+            files |= _python_file(f"{where}.proxy", part.proxy.fitness, folder)
         parts.append(
             ObjectiveSpec(
                 Objective(name, goal, bounds, _n_items(config, items.get(name, {}))),
@@ -300,9 +311,22 @@ def _objectives(
                 part.limit,
                 digests,
                 part.validation,
+                _proxy(part, where, folder, problems),
             )
         )
     return parts, files
+
+
+def _proxy(part: ObjectiveConfig, where: str, folder: Path, problems: Problems) -> ProxySpec | None:
+    proxy = part.proxy
+    if proxy is None:
+        return None
+    found = problems.attempt(
+        f"{where}.proxy",
+        partial(check_fitness, proxy.fitness, proxy.arguments, metric=proxy.metric, folder=folder),
+    )
+    goal = "maximize" if found is None else found.goal
+    return ProxySpec(proxy.fitness, proxy.arguments, proxy.metric, goal)
 
 
 def _unbounded(objectives: Sequence[Objective], items: Mapping[str, ItemsBySplit]) -> Iterator[str]:

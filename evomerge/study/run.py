@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,10 +119,10 @@ def resume_run(
 def rehearse(study: Prepared, workers: Executor) -> None:
     """Score a few items, so that a broken fitness is found now and not at night.
 
-    Scored are the base and, since some fitnesses have no meaning for them, the first layer path
-    of each stage that searches paths. Where an optimizer reads the scores of single examples, the
-    base is scored twice: both times there must be some, of the same examples. Where there are
-    rungs there must be some too, and the metric must be their mean.
+    Scored are the base, also by the objectives' proxies, and, since some fitnesses have no meaning
+    for them, the first layer path of each stage that searches paths. Where an optimizer reads the
+    scores of single examples, the base is scored twice: both times there must be some, of the same
+    examples. Where there are rungs there must be some too, and the metric must be their mean.
 
     Raises:
         FitnessError: one of them cannot be scored; the message says why.
@@ -134,10 +134,17 @@ def rehearse(study: Prepared, workers: Executor) -> None:
         recipes[f"the first layer path{f' of stage {stage!r}' if stage else ''}"] = path
     if study.needs_examples:
         recipes["the base model, a second time,"] = recipes["the base model"]
-    for name, recipe in recipes.items():
-        workers.submit(Job("rehearsal", recipe, "search", limit=REHEARSAL_ITEMS))
+    jobs = [
+        (name, Job("rehearsal", recipe, "search", limit=REHEARSAL_ITEMS))
+        for name, recipe in recipes.items()
+    ]
+    if study.proxies:
+        name = "the base model, by the proxies,"
+        jobs.append((name, replace(jobs[0][1], proxy=True)))
+    for name, job in jobs:
+        workers.submit(job)
         outcome = workers.wait()[0].outcome
-        if recipe == recipes["the base model"]:
+        if job.recipe == recipes["the base model"] and not job.proxy:
             outcome = by_example.checked(outcome) if study.needs_examples else outcome
             outcome = _fits_rungs(study, outcome)
         if isinstance(outcome, Failed):

@@ -22,6 +22,7 @@ from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer, Progress, silent
 from evomerge.study.records import asked, number_of, recorded, shared, trial_id
 from evomerge.study.rungs.climbing import Climbing, Decision
+from evomerge.study.rungs.ladder import PROXY
 from evomerge.study.stages import MEANINGLESS
 from evomerge.study.standing import Standing
 from evomerge.study.stopping import Stopping
@@ -82,7 +83,11 @@ class Search:
         self._climbing: Climbing | None = None
         if study.config.rungs is not None:
             self._climbing = Climbing(
-                study.config.rungs, study.objectives, study.items, study.config.seed
+                study.config.rungs,
+                study.objectives,
+                study.items,
+                study.config.seed,
+                study.proxies,
             )
         self._origins: dict[int, str] = {}
         self._examples: ExampleIds | None = None
@@ -245,7 +250,8 @@ class Search:
         if self._climbing is None:
             return self.validation.job(trial_id(number), number, recipe, attempt)
         positions = self._climbing.positions(number)
-        return Job(trial_id(number), recipe, "search", attempt, batch=positions)
+        proxy = self._climbing.rung_of(number) == PROXY
+        return Job(trial_id(number), recipe, "search", attempt, batch=positions, proxy=proxy)
 
     def _validate(self, workers: Executor, room: int, *, ended: bool) -> int:
         """Submit what is due for validation, at most `room` jobs; returns how many."""
@@ -353,7 +359,8 @@ class Search:
         rung, n_items = climbing.rung_of(number), _count(climbing.positions(number))
         noted = climbing.add(number, outcome)
         if isinstance(noted, Completed):
-            found = recorded(self._journal, f"{trial_id(number)}.rung-{rung}", "search", outcome)
+            name = "proxy" if rung == PROXY else f"rung-{rung}"
+            found = recorded(self._journal, f"{trial_id(number)}.{name}", "search", outcome)
             payload = {"rung": rung, **found}
             self._journal.append("measured", payload, trial=number, timing=timing)
             self._stopping.spend(n_items)
@@ -503,7 +510,8 @@ class Search:
     def _replay_measured(self, climbing: Climbing, number: int, payload: Mapping[str, Any]) -> None:
         self._ready.remove(number)
         self._stopping.spend(_count(climbing.positions(number)))
-        outcome = outcome_from_json(payload, self._journal.read_examples(payload["examples"]))
+        file = payload.get("examples")
+        outcome = outcome_from_json(payload, self._journal.read_examples(file) if file else None)
         if isinstance(outcome, Completed):
             climbing.add(number, outcome)
 

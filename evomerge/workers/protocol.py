@@ -23,6 +23,7 @@ class Job:
         batch: objective name to the positions of the items to score, none to leave an objective
             out; one that is not there is scored on all of its items, and so are all when it is
             None.
+        proxy: score by the proxies of objectives that have one, and by the others as ever.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Job:
     attempt: int = 0
     limit: int | None = None
     batch: Mapping[str, tuple[int, ...]] | None = None
+    proxy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

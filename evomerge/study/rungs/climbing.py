@@ -15,10 +15,11 @@ from evomerge.study.batches import Windows
 from evomerge.study.config import RungsConfig
 from evomerge.study.rungs.climber import Climber
 from evomerge.study.rungs.estimates import difference_estimate
-from evomerge.study.rungs.ladder import Ladder, Positions
+from evomerge.study.rungs.ladder import PROXY, Ladder, Positions
 from evomerge.study.rungs.promotion import best_of_cohort, goes_on
+from evomerge.study.rungs.proxies import Proxies
 from evomerge.study.rungs.racing import log_threshold, log_wealth
-from evomerge.types import Completed, Failed, Objective, Outcome
+from evomerge.types import Completed, Failed, Goal, Objective, Outcome
 
 Cohort: TypeAlias = tuple[int, int, int]
 """Part, cohort and rung of trials that are compared with one another."""
@@ -51,6 +52,7 @@ class Climbing:
         objectives: in order.
         items: objective name to the ids of its search items.
         seed: of the study.
+        proxies: objective name to the direction in which its proxy improves, where it has one.
     """
 
     def __init__(
@@ -59,10 +61,13 @@ class Climbing:
         objectives: Sequence[Objective],
         items: Mapping[str, Sequence[str]],
         seed: int,
+        proxies: Mapping[str, Goal],
     ) -> None:
         self._rungs = rungs
         self._objectives = objectives
         self._ladder = Ladder(rungs.items, items, seed)
+        self._proxy_goals = proxies
+        self._proxies: Proxies | None = None
         self._climbers: dict[int, Climber] = {}
         self._undecided: dict[int, Climber] = {}
         self._stopping: list[int] = []
@@ -74,6 +79,10 @@ class Climbing:
         """Begin the next part of the run, whose trials have no peers yet."""
         self._part += 1
         self._latest = None
+        self._proxies = None
+        if self._proxy_goals:
+            keep, least = self._rungs.keep, self._rungs.least_correlation
+            self._proxies = Proxies(self._proxy_goals, self._objectives, keep, least)
         if self._rungs.rule == "halving":
             self._cohorts = Windows(
                 self._rungs.cohort or COHORT, whole_generations=whole_generations
@@ -86,10 +95,14 @@ class Climbing:
             return
         if self._cohorts is not None:
             self._latest = self._cohorts.place(origin)
-        self._climbers[number] = Climber(self._part, self._latest, False, 0)
+        rung = 0
+        if self._proxies is not None and self._proxies.of_use:
+            self._proxies.place(number)
+            rung = PROXY
+        self._climbers[number] = Climber(self._part, self._latest, False, rung)
 
     def rung_of(self, number: int) -> int:
-        """Return the rung a trial is scored at next, or waits at."""
+        """Return the rung a trial is scored at next, or waits at; `PROXY` before the first."""
         return self._climbers[number].rung
 
     @property
@@ -100,6 +113,9 @@ class Climbing:
     def positions(self, number: int) -> Positions:
         """Return the items a trial is scored on next."""
         climber = self._climbers[number]
+        if climber.rung == PROXY:
+            first = self._ladder.new_items(-1, 0)
+            return {name: items for name, items in first.items() if name in self._proxy_goals}
         return self._ladder.new_items(climber.scored, climber.rung)
 
     def add(self, number: int, outcome: Completed) -> Outcome:
@@ -109,10 +125,17 @@ class Climbing:
             The outcome; a failed one where the scores of the items are not what a rung needs.
         """
         climber = self._climbers[number]
+        if climber.rung == PROXY and self._proxies is not None:
+            self._proxies.add(number, outcome)
+            climber.outcome = outcome
+            self._undecided[number] = climber
+            return outcome
         try:
             climber.add(outcome, self._ladder)
         except ValueError as error:
             return Failed("error", str(error))
+        if climber.rung == 0 and self._proxies is not None:
+            self._proxies.add_real(number, outcome)
         self._undecided[number] = climber
         return outcome
 
@@ -142,7 +165,7 @@ class Climbing:
         for number, climber in sorted(self._undecided.items()):
             if climber.rung >= self._ladder.top:
                 decided.add(number)
-            elif climber.cohort is not None:
+            elif climber.cohort is not None and climber.rung != PROXY:
                 key = (climber.part, climber.cohort, climber.rung)
                 cohorts.setdefault(key, []).append(number)
             else:
@@ -159,6 +182,9 @@ class Climbing:
         """Return the outcome of a trial that goes no further, measured or estimated."""
         climber = self._climbers[number]
         metrics, errors = dict(climber.outcome.metrics), {}
+        if climber.rung == PROXY and self._proxies is not None:
+            for name, (value, error) in self._proxies.predictions(number).items():
+                metrics[name], errors[name] = value, error
         for objective in self._objectives:
             name = objective.name
             scores = climber.scores.get(name)
@@ -182,6 +208,8 @@ class Climbing:
     def _is_promising(self, number: int) -> bool:
         """Say whether a trial is among the best that were scored at its rung so far."""
         climber = self._climbers[number]
+        if climber.rung == PROXY:
+            return self._proxies is None or self._proxies.lets_through(number)
         if self._rungs.promote is None:
             return True
         peers = [
@@ -223,7 +251,7 @@ class Climbing:
         """Say whether a member of the front is proven to be better in every objective."""
         climber = self._climbers[number]
         rivals = self._measured(climber.part)
-        if self._rungs.race is None or not rivals:
+        if self._rungs.race is None or not rivals or climber.rung == PROXY:
             return False
         costs = [one.costs(self._ladder.top, self._objectives, self._ladder) for one in rivals]
         front = non_dominated(np.array(costs), dedupe=True)

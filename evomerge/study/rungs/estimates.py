@@ -34,10 +34,15 @@ def difference_estimate(
     """
     others = np.mean(measured, axis=0) if measured else np.zeros(n_items)
     difference = scores - others[: len(scores)]
-    low, high = (-math.inf if bounds[0] is None else bounds[0]), bounds[1]
-    value = max(low, float(difference.mean() + others.mean()))
-    value = value if high is None else min(high, value)
+    value = within(float(difference.mean() + others.mean()), bounds)
     return value, _standard_error(difference, n_items)
+
+
+def within(value: float, bounds: Bounds) -> float:
+    """Return a metric, or the bound it is beyond."""
+    low, high = bounds
+    value = value if low is None else max(low, value)
+    return value if high is None else min(high, value)
 
 
 def _standard_error(differences: Floats, n_items: int) -> float:

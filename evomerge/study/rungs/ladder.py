@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+PROXY = -1
+"""The rung below the first, where the objectives' proxies are asked."""
+
 Positions = Mapping[str, tuple[int, ...]]
 """Objective name to positions of its search items."""
 
