@@ -87,12 +87,15 @@ class Trial:
         genotype: as proposed.
         outcome: completed or failed.
         costs: one per objective, minimised and finite; None exactly when the outcome is failed.
+        errors: standard errors of the costs where any of them is an estimate, 0 of those that are
+            not; empty where all are measured.
     """
 
     number: int
     genotype: Genotype
     outcome: Outcome
     costs: tuple[float, ...] | None
+    errors: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.costs is None) != isinstance(self.outcome, Failed):
@@ -103,7 +106,7 @@ class Trial:
     @property
     def measured(self) -> bool:
         """Whether it was scored on all items; what is not can guide a search but is no result."""
-        return isinstance(self.outcome, Completed) and not self.outcome.errors
+        return self.costs is not None and not self.errors
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from evomerge.recipe import Recipe, fingerprint
 from evomerge.report.front import Front, FrontRow
 from evomerge.study import Outline, open_study
 from evomerge.study.course import Course
-from evomerge.study.picks import costs_of, front_trials
+from evomerge.study.picks import costs_of, front_trials, trial_of
 from evomerge.study.records import trial_id
 from evomerge.study.scoring import LAMBDA, baseline_recipes, best_lambda
 from evomerge.study.standing import Standing
@@ -67,9 +67,9 @@ def read_trials(study: Outline, events: Sequence[Event]) -> tuple[list[Trial], d
     for event in events:
         if event.kind != "finished" or event.trial is None:
             continue
+        genotype = tuple(asked[event.trial]["genotype"])
         outcome = outcome_from_json(event.payload)
-        costs = costs_of(outcome, study.objectives)
-        trials.append(Trial(event.trial, tuple(asked[event.trial]["genotype"]), outcome, costs))
+        trials.append(trial_of(event.trial, genotype, outcome, study.objectives))
     origins = {number: payload["origin"] for number, payload in asked.items() if number is not None}
     return trials, origins
 

@@ -17,7 +17,7 @@ from evomerge.study.course import Course, Part
 from evomerge.study.example_ids import ExampleIds
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.mismatch import other_choice, other_proposal
-from evomerge.study.picks import Combine, costs_of
+from evomerge.study.picks import Combine, trial_of
 from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer, Progress, silent
 from evomerge.study.records import asked, number_of, recorded, shared, trial_id
@@ -425,14 +425,13 @@ class Search:
         proposal = self._pending.pop(number).proposal
         if self._climbing is None and isinstance(outcome, Completed) and not repeated:
             self._stopping.spend(self.validation.n_items(number))
-        costs = costs_of(outcome, self._study.objectives)
-        trial = Trial(number, proposal.genotype, outcome, costs)
+        trial = trial_of(number, proposal.genotype, outcome, self._study.objectives)
         self._optimizers[-1].tell(trial)
         self.trials.append(trial)
         if self._climbing is not None:
             self._climbing.finish(number)
         comparable = self.validation.tell(trial)
-        if (comparable and trial.measured) or costs is None:
+        if trial.costs is None or (comparable and trial.measured):
             self._standing.add(trial, proposal.origin)
         self._report(replayed)
 
