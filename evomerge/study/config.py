@@ -338,7 +338,10 @@ class FrontConfig(Section):
 
 
 class StudyConfig(Section):
-    """A whole study file: one search (`space`, `search`, `budget`), or `stages` of several."""
+    """A whole study file: one search (`space`, `search`, `budget`), or `stages` of several.
+
+    `cache` names a file of scores that studies share: what one has scored, the others do not.
+    """
 
     name: Name
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -353,6 +356,7 @@ class StudyConfig(Section):
     budget: BudgetConfig = BudgetConfig()
     workers: WorkersConfig = WorkersConfig()
     front: FrontConfig = FrontConfig()
+    cache: str | None = None
 
     @property
     def plan(self) -> tuple[StageConfig, ...]:

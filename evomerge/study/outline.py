@@ -52,6 +52,8 @@ class Outline:
             for part in (study, *(study.get("stages") or ()), *study["objectives"].values()):
                 part.pop("batches", None)
                 part.pop("validation", None)
+        if self.config.cache is None:
+            del study["cache"]
         if self.config.rungs is None:
             del study["rungs"]
             for part in study["objectives"].values():

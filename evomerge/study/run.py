@@ -25,7 +25,7 @@ from evomerge.study.rungs.climber import rung_scores
 from evomerge.study.scoring import Scoring
 from evomerge.study.search import Search
 from evomerge.types import Completed, Failed, Outcome
-from evomerge.workers import Executor, Job, LocalExecutor
+from evomerge.workers import CachedExecutor, Executor, Job, LocalExecutor, OutcomeStore
 
 REHEARSAL_ITEMS = 2
 ExecutorFactory = Callable[[Prepared], Executor]
@@ -42,11 +42,17 @@ class Ended:
 def make_executor(study: Prepared) -> Executor:
     """Build the executor the study file asks for."""
     workers = study.config.workers
+    executor: Executor
     if workers.backend == "inline":
         from evomerge.workers.inline import InlineExecutor  # noqa: PLC0415 torch in the driver
 
-        return InlineExecutor(study.evaluator)
-    return LocalExecutor(study.evaluator, count=workers.count, timeout_s=workers.timeout_s)
+        executor = InlineExecutor(study.evaluator)
+    else:
+        executor = LocalExecutor(study.evaluator, count=workers.count, timeout_s=workers.timeout_s)
+    if study.config.cache is None:
+        return executor
+    store = OutcomeStore(study.folder / Path(study.config.cache).expanduser())
+    return CachedExecutor(executor, store, study.evaluator, library_versions())
 
 
 def start_run(
