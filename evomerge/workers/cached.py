@@ -1,4 +1,4 @@
-"""Scores shared between studies: the same recipe on the same items by the same fitness is one score.
+"""Scores shared between studies: one recipe on the same items by the same fitness has one score.
 
 Whatever may change a score is in its key: the recipe, the base, the items and their content, the
 fitness with its arguments and the file it is defined in, the libraries' versions, the device.
