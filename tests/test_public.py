@@ -34,6 +34,7 @@ def test_every_public_name_is_there():
         "import evomerge",
         "import evomerge.cli.app",
         "import evomerge.recipe, evomerge.spaces, evomerge.journal, evomerge.pareto",
+        "import evomerge.estimators",
         "import evomerge.fitness, evomerge.optimizers, evomerge.workers",
     ],
 )

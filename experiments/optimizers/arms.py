@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from evomerge.optimizers import Scalarised, build_optimizer
@@ -21,12 +22,15 @@ class Arm:
         options: as in a study file.
         scalarize: how several objectives become the one that it takes.
         most: the largest budget it is run with; what it costs forbids more.
+        decided: all that depends on the budget in an optimizer that is told of it: where it is
+            equal for two budgets, one search is the beginning of the other. None: anything.
     """
 
     optimizer: str
     options: Mapping[str, Any] = field(default_factory=dict)
     scalarize: str | None = None
     most: int = 1000
+    decided: Callable[[Any], int] | None = None
 
     def takes_budget(self) -> bool:
         """Say whether it behaves differently when it is told of another budget."""
@@ -56,12 +60,11 @@ GP = 100
 """Largest budget of methods whose cost grows with the cube of the number of points."""
 
 ARMS: Mapping[str, Arm] = {
-    "auto": Arm("auto"),
     "map": Arm("map"),
     "nested_map": Arm("nested_map"),
     "bayesian_map": Arm("bayesian_map", most=GP),
     "mm_mo": Arm("mm_mo", most=GP),
-    "mobo": Arm("mobo", most=GP),
+    "mobo": Arm("mobo", most=GP, decided=attrgetter("n_start")),
     "smac": Arm("smac", most=300),
     "dirichlet": Arm("dirichlet"),
     "nsga2": Arm("nsga2"),
@@ -79,4 +82,5 @@ ARMS: Mapping[str, Arm] = {
     "sobol": Arm("sobol"),
     "random": Arm("random"),
 }
-"""By the names that tables use. M2N2 and CycleQD breed models and search no genes: not here."""
+"""By the names that tables use. `auto` is not run, since it searches as what it chooses; M2N2 and
+CycleQD breed models and search no genes."""

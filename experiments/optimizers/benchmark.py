@@ -9,7 +9,8 @@ writes the tables and the picture into the README.
 
 A search is told noisy accuracies of 64 items. Its result is the non-dominated set of what it was
 told; that set is worth the hypervolume of its expected accuracies, over that of the reference
-front. An optimizer that is told its budget is run for every budget, any other once for all.
+front. An optimizer that is told its budget is run for every budget, any other once for all; so are
+budgets of which it can be said that one search is the beginning of the other.
 """
 
 from __future__ import annotations
@@ -72,8 +73,9 @@ def run_arm(
     file.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     with file.open("a", encoding="utf-8") as stream:
-        for seed, budget in todo:
-            row = search(ARMS[name], merge_problem(problem, noise=True, seed=seed), seed, budget)
+        for seed, together in todo:
+            noisy = merge_problem(problem, noise=True, seed=seed)
+            row = {**search(ARMS[name], noisy, seed, max(together)), "budgets": together}
             stream.write(json.dumps(row) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
@@ -83,8 +85,8 @@ def run_arm(
 
 def missing(
     arm: Arm, problem: str, seeds: Sequence[int], budgets: Sequence[int], file: Path
-) -> list[tuple[int, int]]:
-    """Return (seed, budget) of every search that is still to be carried out.
+) -> list[tuple[int, list[int]]]:
+    """Return seed and budgets of every search that is still to be carried out.
 
     Raises:
         UserError: the arm cannot search the problem, with any of the budgets.
@@ -92,21 +94,24 @@ def missing(
     within = [budget for budget in budgets if budget <= arm.most]
     told = within if arm.takes_budget() else within[-1:]
     refusals = {}
+    alike: dict[int, list[int]] = {}
     for budget in told:
         try:
-            arm.build(merge_problem(problem), 0, budget)
+            optimizer = arm.build(merge_problem(problem), 0, budget)
         except UserError as error:
             refusals[budget] = error
+            continue
+        alike.setdefault(arm.decided(optimizer) if arm.decided else budget, []).append(budget)
     if refusals and len(refusals) == len(told):
         raise refusals[told[-1]]
     for budget, error in refusals.items():
         print(f"{clock()} {problem}: budget {budget} left out: {error}", flush=True)
-    known = {(row["seed"], row["budget"]) for row in read_rows(file)}
+    known = {(row["seed"], budget) for row in read_rows(file) for budget in row["budgets"]}
     return [
-        (seed, budget)
-        for budget in told
+        (seed, together)
+        for together in alike.values()
         for seed in seeds
-        if budget not in refusals and (seed, budget) not in known
+        if not {(seed, budget) for budget in together} <= known
     ]
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from evomerge.errors import UserError
+from evomerge.optimizers.auto import choose
 from evomerge.testing.problems import MERGE_PROBLEMS, merge_problem
 
 FOLDER = Path(__file__).resolve().parent
@@ -46,8 +47,24 @@ def publish_all(out: Path, budgets: Sequence[int], checkpoints: Sequence[int]) -
         for arm in ARMS
         if (rows := rows_of(out / problem / f"{arm}.jsonl"))
     }
-    publish("benchmark", benchmark_lines(searches, budgets))
+    publish("benchmark", benchmark_lines(with_chooser(searches, budgets), budgets))
     draw(searches, budgets, checkpoints)
+
+
+def with_chooser(searches: Searches, budgets: Sequence[int]) -> Searches:
+    """Add what `auto` finds: what the optimizer it chooses for a problem and a budget found."""
+    chosen: dict[tuple[str, str], list[Row]] = {}
+    for problem in MERGE_PROBLEMS:
+        known = merge_problem(problem)
+        for budget in budgets:
+            name = choose(known.domain, known.n_objectives, budget, has_botorch=True).name
+            rows = searches.get((problem, name), ())
+            found = values_at(rows, name, budget)
+            chosen.setdefault((problem, CHOOSER), []).extend(
+                {"seed": seed, "budgets": [budget], "curve": {str(budget): value}}
+                for seed, value in found.items()
+            )
+    return {**searches, **{key: rows for key, rows in chosen.items() if rows}}
 
 
 def rows_of(file: Path) -> list[Row]:
@@ -60,15 +77,17 @@ def rows_of(file: Path) -> list[Row]:
 def values_at(rows: Sequence[Row], arm: str, budget: int) -> dict[int, float]:
     """Return what each seed's search was worth at a budget: of the search that was told of it."""
     told = takes_budget(arm)
-    found: dict[int, float] = {}
-    for row in rows:
-        if row["budget"] == budget or (not told and row["budget"] > budget):
-            found[row["seed"]] = row["curve"][str(budget)]
-    return found
+    return {
+        row["seed"]: row["curve"][str(budget)]
+        for row in rows
+        if budget in row["budgets"] or (not told and row["budget"] > budget)
+    }
 
 
 def takes_budget(arm: str) -> bool:
     """Say whether an arm's searches are read at their own budget only."""
+    if arm == CHOOSER:
+        return True
     try:
         return ARMS[arm].takes_budget()
     except UserError:
@@ -154,7 +173,7 @@ def worth_lines(searches: Searches, budget: int) -> Iterator[str]:
     yield from (f"### Normalised hypervolume after {budget} evaluations", "")
     yield f"| arm | {' | '.join(problems)} |"
     yield "|---" + "|---:" * len(problems) + "|"
-    for arm in ARMS:
+    for arm in (CHOOSER, *ARMS):
         row = [cells.get((problem, arm), "") for problem in problems]
         if any(row):
             yield f"| {arm} | {' | '.join(row)} |"

@@ -95,6 +95,9 @@ class Mobo:
         restarts: how many are climbed.
         max_points: evaluated points in the model; of more, the front and the latest.
 
+    Attributes:
+        n_start: trials before the first that the model proposes; nothing else depends on `budget`.
+
     Raises:
         MissingExtra: BoTorch is not installed.
         ConfigError: an option is out of range.
@@ -154,7 +157,7 @@ class Mobo:
             initial = 2 * len(domain) + 2
             if budget is not None:
                 initial = min(initial, max(0, budget // 2 - len(known)))
-        self._n_start = len(known) + integer("initial", initial, 0)
+        self.n_start = len(known) + integer("initial", initial, 0)
         self._known = known
         self._random = np.random.default_rng([self._seed, _START])
         self._sobol = qmc.Sobol(len(domain), scramble=True, seed=self._random)
@@ -167,7 +170,7 @@ class Mobo:
         self._pending.check_new(trial_number)
         if self._asked < len(self._known):
             proposal = self._known[self._asked]
-        elif self._asked < self._n_start or len(self._evaluations) < _FEWEST:
+        elif self._asked < self.n_start or len(self._evaluations) < _FEWEST:
             proposal = Proposal(self._encoding.genotype(self._start()), "mobo:start")
         else:
             proposal = Proposal(self._encoding.genotype(self._next()), "mobo")
