@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +26,7 @@ from evomerge.study.items import ItemsBySplit, read_items
 from evomerge.study.outline import Outline
 from evomerge.study.problems import Problems
 from evomerge.study.rehearsal import Rehearsal, Rehearsed
+from evomerge.study.rungs.checks import check_rungs
 from evomerge.study.unseen import StandIns
 from evomerge.types import Goal, Objective
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, ProxySpec, items_digest
@@ -119,8 +120,8 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     found_items = read_items(config, folder, problems)
     parts, files = _objectives(config, folder, problems, found_items)
     objectives = tuple(part.objective for part in parts)
-    if config.rungs is not None and config.rungs.race is not None:
-        problems.lines += _unbounded(objectives, found_items)
+    if config.rungs is not None:
+        check_rungs(config.rungs, objectives, found_items, folder, problems)
     problems.attempt("workers.device", partial(resolve_device, config.workers.device))
     context: SpaceContext | None = None
     stages: list[Rehearsed] = []
@@ -327,16 +328,6 @@ def _proxy(part: ObjectiveConfig, where: str, folder: Path, problems: Problems) 
     )
     goal = "maximize" if found is None else found.goal
     return ProxySpec(proxy.fitness, proxy.arguments, proxy.metric, goal)
-
-
-def _unbounded(objectives: Sequence[Objective], items: Mapping[str, ItemsBySplit]) -> Iterator[str]:
-    """Yield which objectives cannot be raced by, since nobody knows how far scores may differ."""
-    for objective in objectives:
-        if objective.name in items and None in objective.bounds:
-            yield (
-                f"objectives.{objective.name}: race needs to know the least and the greatest score "
-                "of an item; give bounds: [0, 1], or remove race"
-            )
 
 
 def _n_items(config: StudyConfig, items: ItemsBySplit) -> int | None:

@@ -88,6 +88,7 @@ class Search:
                 study.items,
                 study.config.seed,
                 study.proxies,
+                study.folder,
             )
         self._origins: dict[int, str] = {}
         self._examples: ExampleIds | None = None
@@ -150,7 +151,7 @@ class Search:
     def _continue(self, workers: Executor, room: int) -> int:
         """Submit trials that climb, or that an earlier session left; returns how many jobs."""
         submitted = 0
-        while self._ready and submitted < room:
+        while self._ready and submitted < room and not self._must_wait(self._ready[0]):
             number = self._ready.pop(0)
             submitted += self._submit(workers, number, self._pending[number])
         return submitted
@@ -207,13 +208,21 @@ class Search:
 
     def _ask(self, workers: Executor) -> int | None:
         """Ask for one trial; None when the optimizer waits, else the number of jobs submitted."""
+        if self._ready:  # the one before waits for base and donors
+            return None
         number = self._asked
         proposal = self._optimizers[-1].ask(number)
         if proposal is None:
             return None
         self._journal.append("asked", self._place(number, proposal), trial=number)
         self._note()
+        if self._must_wait(number):
+            self._ready.append(number)
+            return 0
         return self._submit(workers, number, self._pending[number])
+
+    def _must_wait(self, number: int) -> bool:
+        return self._climbing is not None and self._climbing.must_wait(number, self._pending)
 
     def _place(self, number: int, proposal: Proposal) -> dict[str, Any]:
         """Make a proposal a trial; returns what its event says."""

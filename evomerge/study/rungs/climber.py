@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from evomerge.study.example_ids import HOW_TO_RETURN
 from evomerge.study.rungs.ladder import Ladder
-from evomerge.types import Completed, Objective
+from evomerge.types import Completed
 
 Floats = NDArray[np.float64]
 
@@ -26,20 +26,22 @@ class Climber:
     Attributes:
         part: of the run.
         cohort: with whom it is compared, under successive halving.
-        known: a known point, scored on all items at once.
+        origin: which known point it is, scored on all items at once; '' for all others.
         rung: the one it is scored at, or waits at.
         scored: the highest rung it was scored at; -1 before.
         outcome: of all its items so far.
         scores: objective name to these items' scores, in the ladder's order.
+        costs: what it is compared by at each rung it was scored at.
     """
 
     part: int
     cohort: int | None
-    known: bool
+    origin: str
     rung: int
     scored: int = -1
     outcome: Completed = field(default_factory=lambda: Completed({}))
     scores: dict[str, Floats] = field(default_factory=dict)
+    costs: dict[int, list[float]] = field(default_factory=dict)
 
     def add(self, outcome: Completed, ladder: Ladder) -> None:
         """Note the scores of the new items of its rung.
@@ -62,16 +64,11 @@ class Climber:
         self.outcome = Completed(metrics, examples, outcome.notes)
         self.scored = self.rung
 
-    def costs(self, rung: int, objectives: Sequence[Objective], ladder: Ladder) -> list[float]:
-        """Return its costs on the items of a rung it was scored at or passed."""
-        return [
-            one.cost(
-                float(self.scores[one.name][: ladder.n_items(one.name, rung)].mean())
-                if one.name in ladder.order
-                else self.outcome.metrics[one.name]
-            )
-            for one in objectives
-        ]
+    def reorder(self, ladder: Ladder) -> None:
+        """Put the scores of all items into a new order."""
+        for name, order in ladder.order.items():
+            examples = self.outcome.examples[name]
+            self.scores[name] = np.array([examples[item] for item in order])
 
 
 def rung_scores(name: str, wanted: Sequence[str], outcome: Completed) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -14,7 +15,7 @@ from evomerge.pareto import non_dominated
 from evomerge.study.batches import Windows
 from evomerge.study.config import RungsConfig
 from evomerge.study.rungs.climber import Climber
-from evomerge.study.rungs.estimates import difference_estimate
+from evomerge.study.rungs.judging import Judging
 from evomerge.study.rungs.ladder import PROXY, Ladder, Positions
 from evomerge.study.rungs.promotion import best_of_cohort, goes_on
 from evomerge.study.rungs.proxies import Proxies
@@ -53,6 +54,7 @@ class Climbing:
         items: objective name to the ids of its search items.
         seed: of the study.
         proxies: objective name to the direction in which its proxy improves, where it has one.
+        folder: where relative paths of the study start.
     """
 
     def __init__(
@@ -62,10 +64,13 @@ class Climbing:
         items: Mapping[str, Sequence[str]],
         seed: int,
         proxies: Mapping[str, Goal],
+        folder: Path,
     ) -> None:
         self._rungs = rungs
         self._objectives = objectives
         self._ladder = Ladder(rungs.items, items, seed)
+        self._judging = Judging(rungs, objectives, self._ladder, seed, folder)
+        self._has_learnt = not rungs.needs_endpoints
         self._proxy_goals = proxies
         self._proxies: Proxies | None = None
         self._climbers: dict[int, Climber] = {}
@@ -91,7 +96,7 @@ class Climbing:
     def place(self, number: int, origin: str) -> None:
         """Note a trial that is asked for."""
         if is_known_point(origin):
-            self._climbers[number] = Climber(self._part, None, True, self._ladder.top)
+            self._climbers[number] = Climber(self._part, None, origin, self._ladder.top)
             return
         if self._cohorts is not None:
             self._latest = self._cohorts.place(origin)
@@ -99,7 +104,18 @@ class Climbing:
         if self._proxies is not None and self._proxies.of_use:
             self._proxies.place(number)
             rung = PROXY
-        self._climbers[number] = Climber(self._part, self._latest, False, rung)
+        self._climbers[number] = Climber(self._part, self._latest, "", rung)
+
+    def must_wait(self, number: int, pending: Collection[int]) -> bool:
+        """Say whether a trial cannot be scored yet, since base and donors come first.
+
+        Args:
+            number: of the trial.
+            pending: the trials that are not finished.
+        """
+        if self._has_learnt or self._climbers[number].origin:
+            return False
+        return any(self._climbers[other].origin for other in pending)
 
     def rung_of(self, number: int) -> int:
         """Return the rung a trial is scored at next, or waits at; `PROXY` before the first."""
@@ -111,8 +127,16 @@ class Climbing:
         return tuple(self._stopping)
 
     def positions(self, number: int) -> Positions:
-        """Return the items a trial is scored on next."""
+        """Return the items a trial is scored on next.
+
+        Raises:
+            EvomergeError: they depend on base and donors, none of which could be scored.
+        """
         climber = self._climbers[number]
+        if not self._has_learnt and not climber.origin:
+            known = {one.origin: one for one in self._climbers.values() if one.origin and one.costs}
+            self._judging.learn(known)
+            self._has_learnt = True
         if climber.rung == PROXY:
             first = self._ladder.new_items(-1, 0)
             return {name: items for name, items in first.items() if name in self._proxy_goals}
@@ -134,6 +158,7 @@ class Climbing:
             climber.add(outcome, self._ladder)
         except ValueError as error:
             return Failed("error", str(error))
+        climber.costs[climber.rung] = self._judging.costs(climber)
         if climber.rung == 0 and self._proxies is not None:
             self._proxies.add_real(number, outcome)
         self._undecided[number] = climber
@@ -181,21 +206,13 @@ class Climbing:
     def told(self, number: int) -> Completed:
         """Return the outcome of a trial that goes no further, measured or estimated."""
         climber = self._climbers[number]
-        metrics, errors = dict(climber.outcome.metrics), {}
         if climber.rung == PROXY and self._proxies is not None:
-            for name, (value, error) in self._proxies.predictions(number).items():
-                metrics[name], errors[name] = value, error
-        for objective in self._objectives:
-            name = objective.name
-            scores = climber.scores.get(name)
-            n_items = len(self._ladder.order.get(name, ()))
-            if scores is None or len(scores) == n_items:
-                continue
-            measured = [one.scores[name] for one in self._measured(None)]
-            metrics[name], errors[name] = difference_estimate(
-                scores, measured, n_items, objective.bounds
-            )
-        return replace(climber.outcome, metrics=metrics, errors=errors)
+            found = self._proxies.predictions(number)
+            values = {name: value for name, (value, _) in found.items()}
+            errors = {name: error for name, (_, error) in found.items()}
+            metrics = {**climber.outcome.metrics, **values}
+            return replace(climber.outcome, metrics=metrics, errors=errors)
+        return self._judging.told(climber, self._measured(None))
 
     def _measured(self, part: int | None) -> list[Climber]:
         """Return who was scored on all items; in one part of the run, or in all of them."""
@@ -216,9 +233,9 @@ class Climbing:
             other
             for other, one in self._climbers.items()
             if other != number
-            and not one.known
+            and not one.origin
             and one.part == climber.part
-            and one.scored >= climber.rung
+            and climber.rung in one.costs
         ]
         costs = self._costs([number, *peers], climber.rung)
         return goes_on(costs[0], costs[1:], self._rungs.promote)
@@ -243,9 +260,7 @@ class Climbing:
         return {members[row] for row in best_of_cohort(costs, share)}
 
     def _costs(self, numbers: Sequence[int], rung: int) -> NDArray[np.float64]:
-        return np.array(
-            [self._climbers[one].costs(rung, self._objectives, self._ladder) for one in numbers]
-        )
+        return np.array([self._climbers[number].costs[rung] for number in numbers])
 
     def _is_beaten(self, number: int) -> bool:
         """Say whether a member of the front is proven to be better in every objective."""
@@ -253,8 +268,8 @@ class Climbing:
         rivals = self._measured(climber.part)
         if self._rungs.race is None or not rivals or climber.rung == PROXY:
             return False
-        costs = [one.costs(self._ladder.top, self._objectives, self._ladder) for one in rivals]
-        front = non_dominated(np.array(costs), dedupe=True)
+        costs = np.array([one.costs[self._ladder.top] for one in rivals])
+        front = non_dominated(costs, dedupe=True)
         needed = log_threshold(self._rungs.race, len(front) * self._ladder.top)
         return any(self._is_worse(climber, rivals[row], needed) for row in front)
 
