@@ -56,11 +56,14 @@ class Completed:
         metrics: objective name to score, in the user's sign; always finite.
         examples: objective name to {item id: score}, for fitnesses that score item by item.
         notes: secondary metrics under '<objective>/<metric>', kept but never optimised.
+        errors: objective name to the standard error of its metric, where that is an estimate from
+            a part of the items.
     """
 
     metrics: Mapping[str, float]
     examples: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     notes: Mapping[str, float] = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +87,26 @@ class Trial:
         genotype: as proposed.
         outcome: completed or failed.
         costs: one per objective, minimised and finite; None exactly when the outcome is failed.
+        errors: standard errors of the costs where any of them is an estimate, 0 of those that are
+            not; empty where all are measured.
     """
 
     number: int
     genotype: Genotype
     outcome: Outcome
     costs: tuple[float, ...] | None
+    errors: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.costs is None) != isinstance(self.outcome, Failed):
             raise ValueError(f"trial {self.number}: costs go with completed outcomes only")
         if self.costs is not None and not all(math.isfinite(cost) for cost in self.costs):
             raise ValueError(f"trial {self.number}: costs must be finite, got {self.costs}")
+
+    @property
+    def measured(self) -> bool:
+        """Whether it was scored on all items; what is not can guide a search but is no result."""
+        return self.costs is not None and not self.errors
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,16 @@ RunFolder = Annotated[
 LAST_NOTES = 6
 """How many of an optimizer's latest notes `status` prints; --json has all."""
 
+SCORING = frozenset({"measured", "finished"})
+"""Events that hold what an evaluation of the search took."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
     """Say how a run stands: trials, failures, budget, whether it can be resumed."""
     from evomerge.journal import is_open, read_events, read_sessions  # noqa: PLC0415
+    from evomerge.study.rungs.counts import rung_counts, rung_lines  # noqa: PLC0415
 
     folder = find_run(run_folder)
     events = read_events(folder)
@@ -47,7 +51,7 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
     stopped = [event.payload["reason"] for event in events if event.kind == "stopped"]
     last = sessions[-1].ended_because if sessions else None
     state = "running" if is_open(folder) else last or "killed"
-    merged = [event.timing for event in events if event.kind == "finished" and event.timing]
+    merged = [event.timing for event in events if event.kind in SCORING and event.timing]
     archives = _archives(folder, events)
     report: dict[str, Any] = {
         "run": str(folder),
@@ -61,6 +65,7 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         "notes": [event.payload["text"] for event in events if event.kind == "noted"],
         "scored": kinds["scored"],
         "batches": _batches(events),
+        "rungs": rung_counts(events),
         "validated": kinds["validated"],
         "state": state,
         "stopped": stopped[-1] if stopped and state == "done" else None,
@@ -103,10 +108,11 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         f"{one['trials']} trials"
         for name, one in report["batches"].items()
     ]
-    for line in _listed("batches", batches):
+    if batches:
+        batches.append(f"{report['validated']} of their best scored on validation items")
+    rungs = rung_lines(report["rungs"])
+    for line in (*_listed("batches", batches), *_listed("rungs", rungs)):
         typer.echo(line)
-    if report["batches"]:
-        typer.echo(f"            {report['validated']} of their best scored on validation items")
     typer.echo(f"  scored    {report['scored']} (baselines, and the front on hold-out items)")
     typer.echo(f"  time      {report['merge_s']:.0f} s merging, {report['score_s']:.0f} s scoring")
     if report["hops"]:

@@ -19,7 +19,7 @@ from evomerge.errors import RunDirectoryError, UserError
 if TYPE_CHECKING:
     from evomerge.spaces import Space
     from evomerge.study import Ended, StudyConfig
-    from evomerge.study.config import PickConfig, StageConfig
+    from evomerge.study.config import PickConfig, RungsConfig, StageConfig
 
 EXIT_INTERRUPTED = 130
 
@@ -154,6 +154,7 @@ def check(
             ]
         elif config.batches is not None:
             summary["batches"] = config.batches.model_dump()
+        summary |= config.model_dump(include={"rungs"}, exclude_none=True)
         summary["not_seen"] = list(stand_ins.used)
         if estimate:
             summary["estimate"] = options.estimate(prepared, stand_ins, as_json=True)
@@ -178,7 +179,7 @@ def check(
             f"  {'' if number else 'stages':<12}{stage.name}: {_what(space)}, "
             f"{stage.search.optimizer}, {stage.trials} trials{_sources(stage)}"
         )
-    for line in _batch_lines(config.plan):
+    for line in (*_batch_lines(config.plan), *_rung_lines(config.rungs)):
         typer.echo(f"  {line}")
     if config.stages is not None:
         typer.echo(f"  budget      {limits}")
@@ -229,6 +230,18 @@ def _batch_lines(plan: Sequence[StageConfig]) -> Iterator[str]:
             label = ""
 
 
+def _rung_lines(rungs: RungsConfig | None) -> Iterator[str]:
+    """Say how candidates climb."""
+    if rungs is None:
+        return
+    rules = []
+    if rungs.promote is not None:
+        rules.append(f"{rungs.promote:.0%} go on ({rungs.rule})")
+    if rungs.race is not None:
+        rules.append(f"whoever is proven worse than the front stops (error rate {rungs.race:g})")
+    yield f"rungs       {', '.join(map(str, rungs.items))} and all search items; {', '.join(rules)}"
+
+
 def _sources(stage: StageConfig) -> str:
     """Say what a stage takes from earlier ones."""
     sources = [f"{name} = {_picked(pick)}" for name, pick in stage.take.items()]
@@ -263,7 +276,8 @@ def run(
 def resume(
     run_folder: RunFolder = None,
     add: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=AMOUNT", help="More budget: trials=, hours=.")
+        list[str] | None,
+        typer.Option(metavar="KEY=AMOUNT", help="More budget: trials=, items=, hours=."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -263,12 +263,14 @@ def _pool(recipe: Recipe, space: Space, context: SpaceContext) -> list[Node]:
 
 
 def _batch(
-    stage: StageConfig, workloads: Sequence[Workload], items: Mapping[str, int]
+    stage: StageConfig, workloads: Sequence[Workload], items: Mapping[str, Sequence[str]]
 ) -> list[Workload]:
     """Return what one candidate of a stage is scored on."""
     size = None if stage.batches is None else stage.batches.items
     return [
-        work if size is None or work.name not in items else work.portion(size / items[work.name])
+        work
+        if size is None or work.name not in items
+        else work.portion(size / len(items[work.name]))
         for work in workloads
     ]
 

@@ -6,6 +6,9 @@
                                                       the batch of search items it is scored on,
                                                       null scores the validation items
     retried   trial, the failed attempt               before the next attempt is submitted
+    measured  trial, rung, outcome on its new items   before it is decided whether the trial climbs
+    decided   the trials that climb to the next rung  before jobs for it are submitted, and before
+              and those that stop at theirs           the latter are finished
     noted     what the optimizer says of its search, when it says it
     finished  trial, outcome                          before the optimizer is told; `same_as` names
                                                       the trial whose recipe and outcome these are
@@ -33,6 +36,8 @@ EventKind: TypeAlias = Literal[
     "staged",
     "asked",
     "retried",
+    "measured",
+    "decided",
     "noted",
     "finished",
     "validated",
@@ -90,6 +95,8 @@ def outcome_to_json(outcome: Outcome, examples_file: str | None) -> dict[str, An
     payload: dict[str, Any] = {"metrics": dict(outcome.metrics)}
     if outcome.notes:
         payload["notes"] = dict(outcome.notes)
+    if outcome.errors:
+        payload["errors"] = dict(outcome.errors)
     if examples_file:
         payload["examples"] = examples_file
     return payload
@@ -101,4 +108,6 @@ def outcome_from_json(
     """Read an outcome back; `examples` is the content of its side file."""
     if "failed" in payload:
         return Failed(payload["failed"], payload["message"], payload.get("traceback", ""))
-    return Completed(payload["metrics"], examples or {}, payload.get("notes", {}))
+    return Completed(
+        payload["metrics"], examples or {}, payload.get("notes", {}), payload.get("errors", {})
+    )

@@ -13,7 +13,7 @@ from evomerge.report.luck import luck_of_best
 from evomerge.report.scored import ScoredModels, known_points
 from evomerge.study import Outline, open_study
 from evomerge.study.course import Course
-from evomerge.study.picks import costs_of, front_trials
+from evomerge.study.picks import costs_of, front_trials, trial_of
 from evomerge.study.standing import Standing
 from evomerge.types import Failed, Trial
 
@@ -66,9 +66,9 @@ def read_trials(study: Outline, events: Sequence[Event]) -> tuple[list[Trial], d
     for event in events:
         if event.kind != "finished" or event.trial is None:
             continue
+        genotype = tuple(asked[event.trial]["genotype"])
         outcome = outcome_from_json(event.payload)
-        costs = costs_of(outcome, study.objectives)
-        trials.append(Trial(event.trial, tuple(asked[event.trial]["genotype"]), outcome, costs))
+        trials.append(trial_of(event.trial, genotype, outcome, study.objectives))
     origins = {number: payload["origin"] for number, payload in asked.items() if number is not None}
     return trials, origins
 
@@ -79,7 +79,7 @@ def final_trials(study: Outline, events: Sequence[Event], trials: Sequence[Trial
     In a study with batches these are the known points and the trials that were validated.
     """
     if study.config.picked_on == "search":
-        return [trial for trial in trials if trial.costs is not None]
+        return [trial for trial in trials if trial.measured]
     known = known_points(events)
     final = [trial for trial in trials if trial.number in known and trial.costs is not None]
     searched = {trial.number: trial for trial in trials}

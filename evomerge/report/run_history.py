@@ -105,8 +105,8 @@ def _final_metrics(events: Sequence[Event]) -> dict[int, Mapping[str, float]]:
     }
     found: dict[int, Mapping[str, float]] = {}
     for event in events:
-        if event.trial is None or "metrics" not in event.payload:
-            continue
+        if event.trial is None or "metrics" not in event.payload or "errors" in event.payload:
+            continue  # failed, or estimated from a part of the items
         if event.kind == "validated" or (event.kind == "finished" and event.trial in known):
             found[event.trial] = event.payload["metrics"]
     return found

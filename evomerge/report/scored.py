@@ -46,6 +46,8 @@ class ScoredModels:
         self._files: dict[tuple[str, Split], str] = {}
         known = known_points(events)
         for event in events:
+            if "errors" in event.payload:
+                continue  # an estimate from a part of the items
             key: tuple[str, Split]
             if event.kind == "scored":
                 key = (event.payload["name"], event.payload["split"])

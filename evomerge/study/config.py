@@ -64,6 +64,20 @@ class ModelsConfig(Section):
         return donors
 
 
+class ProxyConfig(OpenSection):
+    """A cheap fitness whose order of candidates foretells that of the real one.
+
+    Further keys are its arguments.
+
+    Attributes:
+        fitness: as in an objective; 'negative_log_likelihood' for answers that are generated.
+        metric: which metric counts when it returns several.
+    """
+
+    fitness: str
+    metric: str | None = None
+
+
 class ObjectiveConfig(OpenSection):
     """What a recipe is scored by; further keys are arguments of the fitness.
 
@@ -78,6 +92,7 @@ class ObjectiveConfig(OpenSection):
             their own; goes with `batches`.
         holdout: items the result is reported on; never the search items.
         limit: use at most this many items of each.
+        proxy: what candidates are scored by before the first rung; goes with `rungs`.
     """
 
     fitness: str
@@ -88,6 +103,7 @@ class ObjectiveConfig(OpenSection):
     validation: Annotated[int, Field(ge=1)] | str | dict[str, Any] | None = None
     holdout: str | dict[str, Any] | None = None
     limit: int | None = Field(default=None, ge=1)
+    proxy: ProxyConfig | None = None
 
     @field_validator("bounds")
     @classmethod
@@ -155,15 +171,94 @@ class BatchesConfig(Section):
         return self
 
 
+class EstimatorConfig(OpenSection):
+    """How a candidate that was scored on a part of the items is judged; further keys are options.
+
+    Attributes:
+        name: 'difference' corrects its mean by what others have on all items; 'random',
+            'weighted', 'p_irt', 'gp_irt', 'mp_irt', 'gmp_irt' are those of `evomerge.estimators`,
+            built from the answers of base and donors.
+        items: a file of item parameters (`ItemParameters.save`); by default they are fitted on the
+            answers of base and donors.
+        rank: abilities of a fitted item model.
+    """
+
+    name: str = "difference"
+    items: str | None = None
+    rank: Literal[1, 2] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class RungsConfig(Section):
+    """Scores candidates on a few items first, and only the promising ones on all.
+
+    Attributes:
+        items: of each rung, increasing; the last rung, all search items, goes without saying.
+        promote: the share of candidates that goes on to the next rung; null lets all go on that
+            `race` does not drop.
+        rule: 'asynchronous' compares a candidate with all that were scored at its rung before, at
+            once (ASHA); 'halving' compares the members of a cohort once all are scored.
+        cohort: of so many candidates at least, 9 by default; those of one generation always stay
+            together.
+        order: in which items are scored: 'random', 'stratified' (by how many of base and donors
+            solve an item), 'entropy' (those that these disagree on first), 'half_entropy' (half of
+            each rung by entropy). Where a part is not a random one, its means are biased.
+        estimator: how candidates that were scored on a part of the items are judged.
+        race: drop who is proven to be worse than a member of the front in every objective; the
+            chance, at most, that this is wrong for a candidate. Scores need bounds.
+        keep: the share of candidates that the objectives' proxies let through to the first rung.
+        least_correlation: rank correlation of proxy and first rung below which the proxies are
+            given up, measured on candidates that go on whatever the proxies say.
+    """
+
+    items: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    promote: float | None = Field(default=1 / 3, gt=0, lt=1)
+    rule: Literal["asynchronous", "halving"] = "asynchronous"
+    cohort: int | None = Field(default=None, ge=2)
+    order: Literal["random", "stratified", "entropy", "half_entropy"] = "random"
+    estimator: EstimatorConfig = EstimatorConfig()
+    race: float | None = Field(default=None, gt=0, lt=1)
+    keep: float = Field(default=0.5, gt=0, lt=1)
+    least_correlation: float = Field(default=0.3, ge=-1, le=1)
+
+    @field_validator("items")
+    @classmethod
+    def _increase(cls, items: tuple[int, ...]) -> tuple[int, ...]:
+        if list(items) != sorted(set(items)):
+            raise ValueError(f"each rung has more items than the one below, got {list(items)}")
+        return items
+
+    @property
+    def needs_endpoints(self) -> bool:
+        """Whether base and donors must be scored on all items before anybody else is judged."""
+        return self.order != "random" or self.estimator.name != "difference"
+
+    @model_validator(mode="after")
+    def _leaves_some_behind(self) -> Self:
+        if self.promote is None and self.race is None:
+            raise ValueError("give promote or race; without both every candidate climbs to the top")
+        if self.race is not None and self.order != "random":
+            raise ValueError("race holds its promise for items in random order only; remove order")
+        if self.cohort is not None and self.rule != "halving":
+            raise ValueError("cohort goes with rule: halving; remove it")
+        return self
+
+
 class BudgetConfig(Section):
     """When the search stops, whichever comes first.
 
     Attributes:
         trials: candidates asked for; in a study of several stages each has its own.
+        items: scores of single items, over all objectives; what was in flight is finished.
         hours: wall-clock hours of searching, over all sessions of the run.
     """
 
     trials: int | None = Field(default=None, ge=1)
+    items: int | None = Field(default=None, ge=1)
     hours: float | None = Field(default=None, gt=0)
 
 
@@ -278,7 +373,10 @@ class FrontConfig(Section):
 
 
 class StudyConfig(Section):
-    """A whole study file: one search (`space`, `search`, `budget`), or `stages` of several."""
+    """A whole study file: one search (`space`, `search`, `budget`), or `stages` of several.
+
+    `cache` names a file of scores that studies share: what one has scored, the others do not.
+    """
 
     name: Name
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -288,10 +386,12 @@ class StudyConfig(Section):
     objectives: dict[Name, ObjectiveConfig] = Field(min_length=1)
     search: SearchConfig = SearchConfig()
     batches: BatchesConfig | None = None
+    rungs: RungsConfig | None = None
     stages: tuple[StageConfig, ...] | None = None
     budget: BudgetConfig = BudgetConfig()
     workers: WorkersConfig = WorkersConfig()
     front: FrontConfig = FrontConfig()
+    cache: str | None = None
 
     @property
     def plan(self) -> tuple[StageConfig, ...]:
@@ -320,7 +420,7 @@ class StudyConfig(Section):
         if self.stages is None:
             return self.budget
         trials = sum(stage.trials or 0 for stage in self.stages)
-        return BudgetConfig(trials=trials, hours=self.budget.hours)
+        return self.budget.model_copy(update={"trials": trials})
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:

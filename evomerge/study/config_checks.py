@@ -18,7 +18,7 @@ RESERVED = ("base", "uniform")
 
 def study_problems(study: StudyConfig) -> list[Problem]:
     """List what does not fit together."""
-    problems = [*_limits(study), *_batches(study)]
+    problems = [*_limits(study), *_batches(study), *_rungs(study)]
     for position, stage in enumerate(study.stages or ()):
         here = ("stages", position)
         problems += [((*here, *path), message) for path, message in _stage(study, position)]
@@ -30,11 +30,11 @@ def _limits(study: StudyConfig) -> Iterator[Problem]:
     if study.stages is None:
         if study.space is None:
             yield (), "give 'space', what is searched, or 'stages' of several searches"
-        if study.budget.trials is None and study.budget.hours is None:
+        if not study.budget.model_dump(exclude_none=True):
             if "budget" in study.model_fields_set:
-                yield ("budget",), "give trials or hours, or both"
+                yield ("budget",), "give trials, items or hours"
             else:
-                yield (), "give 'budget', with trials or hours, or both"
+                yield (), "give 'budget', with trials, items or hours"
         return
     if not study.stages:
         yield ("stages",), "give at least one stage, or 'space' and 'budget' instead"
@@ -72,6 +72,30 @@ def _batches(study: StudyConfig) -> Iterator[Problem]:
                 ("objectives", name, "validation"),
                 "validation items compare the best of several batches; add 'batches', or remove it",
             )
+
+
+def _rungs(study: StudyConfig) -> Iterator[Problem]:
+    proxied = [name for name, part in study.objectives.items() if part.proxy is not None]
+    if study.rungs is None:
+        for name in proxied:
+            yield (
+                ("objectives", name, "proxy"),
+                "a proxy comes before the first of 'rungs'; add rungs",
+            )
+        return
+    for name, part in study.objectives.items():
+        if part.search is None and part.proxy is not None:
+            yield ("objectives", name, "proxy"), "there are no 'search' items to score; remove it"
+        if part.search is not None and part.proxy is None and proxied:
+            yield (
+                ("objectives", name),
+                f"'{proxied[0]}' has a proxy, and whom it stops must be judged in every objective; "
+                "give this one a proxy too",
+            )
+    if any(stage.batches is not None for stage in study.plan):
+        yield ("rungs",), "batches score candidates on parts of the items too; remove one of both"
+    if not any(part.search is not None for part in study.objectives.values()):
+        yield ("rungs",), "no objective has 'search' items to score a part of; remove it"
 
 
 def _stage(study: StudyConfig, position: int) -> Iterator[Problem]:

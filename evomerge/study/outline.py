@@ -52,6 +52,12 @@ class Outline:
             for part in (study, *(study.get("stages") or ()), *study["objectives"].values()):
                 part.pop("batches", None)
                 part.pop("validation", None)
+        if self.config.cache is None:
+            del study["cache"]
+        if self.config.rungs is None:
+            del study["rungs"]
+            for part in study["objectives"].values():
+                del part["proxy"]
         opening: dict[str, Any] = {
             "study": study,
             "folder": str(self.folder.resolve()),

@@ -88,6 +88,21 @@ def costs_of(outcome: Outcome, objectives: Sequence[Objective]) -> tuple[float, 
     return tuple(objective.cost(outcome.metrics[objective.name]) for objective in objectives)
 
 
+def trial_of(
+    number: int, genotype: Genotype, outcome: Outcome, objectives: Sequence[Objective]
+) -> Trial:
+    """Return a trial with its costs and, where they are estimates, their standard errors."""
+    estimated = isinstance(outcome, Completed) and bool(outcome.errors)
+    errors = outcome.errors if isinstance(outcome, Completed) else {}
+    return Trial(
+        number,
+        genotype,
+        outcome,
+        costs_of(outcome, objectives),
+        tuple(errors.get(one.name, 0.0) for one in objectives) if estimated else (),
+    )
+
+
 def lowest_mean(costs: NDArray[np.float64]) -> int:
     """Return the row of the lowest mean cost, each objective scaled to its range."""
     spread = np.ptp(costs, axis=0)

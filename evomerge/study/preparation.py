@@ -20,15 +20,16 @@ from evomerge.merging import MergeEngine, parameter_counts, resolve_device, tens
 from evomerge.optimizers import OPTIMIZERS, Needs, Optimizer, Scalarised, build_optimizer
 from evomerge.recipe.model import ModelRef, Recipe, Source
 from evomerge.spaces import Space, SpaceContext, known_recipes
-from evomerge.study.config import StageConfig, StudyConfig
+from evomerge.study.config import ObjectiveConfig, StageConfig, StudyConfig
 from evomerge.study.course import Part
 from evomerge.study.items import ItemsBySplit, read_items
 from evomerge.study.outline import Outline
 from evomerge.study.problems import Problems
 from evomerge.study.rehearsal import Rehearsal, Rehearsed
+from evomerge.study.rungs.checks import check_rungs
 from evomerge.study.unseen import StandIns
-from evomerge.types import Objective
-from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, items_digest
+from evomerge.types import Goal, Objective
+from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, ProxySpec, items_digest
 
 VERSIONED = (
     "evomerge",
@@ -55,7 +56,7 @@ class Prepared(Outline):
     Attributes:
         evaluator: what workers build.
         inputs: digests of everything the results depend on, by its key in the study file.
-        items: objective name to how many search items it has, where it reads items.
+        items: objective name to the ids of its search items, in order, where it reads items.
         paths: the layer path each stage starts from, by its name, where it searches paths; for
             the dress rehearsal.
         needs_examples: an optimizer reads the scores of single examples.
@@ -64,10 +65,19 @@ class Prepared(Outline):
 
     evaluator: EvaluatorSpec
     inputs: Mapping[str, str]
-    items: Mapping[str, int] = field(default_factory=dict, kw_only=True)
+    items: Mapping[str, tuple[str, ...]] = field(default_factory=dict, kw_only=True)
     paths: Mapping[str, Recipe] = field(default_factory=dict, kw_only=True)
     needs_examples: bool = field(default=False, kw_only=True)
     nonnegative: bool = field(default=False, kw_only=True)
+
+    @property
+    def proxies(self) -> dict[str, Goal]:
+        """Objective name to the direction in which its proxy improves, where it has one."""
+        return {
+            part.objective.name: part.proxy.goal
+            for part in self.evaluator.objectives
+            if part.proxy is not None
+        }
 
     def optimizer(self, part: Part, position: int = 0) -> Optimizer:
         """Build a fresh optimizer: same study, same part, same proposals.
@@ -110,6 +120,8 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     found_items = read_items(config, folder, problems)
     parts, files = _objectives(config, folder, problems, found_items)
     objectives = tuple(part.objective for part in parts)
+    if config.rungs is not None:
+        check_rungs(config.rungs, objectives, found_items, folder, problems)
     problems.attempt("workers.device", partial(resolve_device, config.workers.device))
     context: SpaceContext | None = None
     stages: list[Rehearsed] = []
@@ -161,7 +173,11 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         spec,
         inputs,
         later=tuple(later),
-        items={name: len(own["search"]) for name, own in found_items.items() if "search" in own},
+        items={
+            name: tuple(item["id"] for item in own["search"])
+            for name, own in found_items.items()
+            if "search" in own
+        },
         paths=paths,
         needs_examples=any(stage.needs.examples for stage in stages),
         nonnegative=any(stage.needs.nonnegative for stage in stages),
@@ -283,6 +299,8 @@ def _objectives(
         digests = {split: items_digest(found) for split, found in items.get(name, {}).items()}
         files |= {f"{where}.{split}": digest for split, digest in digests.items()}
         files |= _python_file(f"{where}.fitness", part.fitness, folder)
+        if part.proxy is not None:
+            files |= _python_file(f"{where}.proxy", part.proxy.fitness, folder)
         parts.append(
             ObjectiveSpec(
                 Objective(name, goal, bounds, _n_items(config, items.get(name, {}))),
@@ -294,9 +312,22 @@ def _objectives(
                 part.limit,
                 digests,
                 part.validation,
+                _proxy(part, where, folder, problems),
             )
         )
     return parts, files
+
+
+def _proxy(part: ObjectiveConfig, where: str, folder: Path, problems: Problems) -> ProxySpec | None:
+    proxy = part.proxy
+    if proxy is None:
+        return None
+    found = problems.attempt(
+        f"{where}.proxy",
+        partial(check_fitness, proxy.fitness, proxy.arguments, metric=proxy.metric, folder=folder),
+    )
+    goal = "maximize" if found is None else found.goal
+    return ProxySpec(proxy.fitness, proxy.arguments, proxy.metric, goal)
 
 
 def _n_items(config: StudyConfig, items: ItemsBySplit) -> int | None:

@@ -10,7 +10,7 @@ from evomerge.optimizers import Proposal
 from evomerge.study.twins import Paid
 from evomerge.types import Completed, Outcome, Split
 
-RESULT_KEYS = ("metrics", "notes", "examples")
+RESULT_KEYS = ("metrics", "notes", "errors", "examples")
 
 
 def trial_id(number: int) -> str:

@@ -17,10 +17,11 @@ from evomerge.errors import SpaceError, UserError
 from evomerge.merging import MergeEngine
 from evomerge.merging.plan import Plan
 from evomerge.optimizers import Needs, Optimizer
+from evomerge.optimizers.known_points import is_known_point
 from evomerge.recipe import ModelRef, Node, Recipe
 from evomerge.spaces import JointSpace, OperatorsSpace, PathSpace, Space, SpaceContext
 from evomerge.spaces.paths.spec import DepthwiseSpec, JointSpec, SequenceSpec, SlotsSpec
-from evomerge.study.config import StageConfig, StudyConfig
+from evomerge.study.config import RungsConfig, StageConfig, StudyConfig
 from evomerge.study.problems import Problems
 from evomerge.study.stages import FOUND, MEANINGLESS, stage_donors, stage_space, through_path
 
@@ -113,6 +114,8 @@ class Rehearsal:
         optimizer = attempt(f"{where}search", lambda: self._optimizer(stage, whole))
         if stage.batches is not None and optimizer is not None:
             self._check_batches(stage.search.optimizer, optimizer, where)
+        if self._config.rungs is not None and optimizer is not None:
+            self._check_rungs(self._config.rungs, stage.search.optimizer, optimizer)
         if plan is None:
             return None
         shortest = _shortest(space, recipe) if path is None else _along(recipe, path.shortest)
@@ -157,6 +160,23 @@ class Rehearsal:
                 f"{where}batches: optimizer '{name}' compares candidates of different batches, "
                 "whose scores are on different items; use cat_cma, cma_wm or cma_es, which compare "
                 "within a generation (or random), or remove batches"
+            )
+
+    def _check_rungs(self, rungs: RungsConfig, name: str, optimizer: Optimizer) -> None:
+        """Refuse an optimizer that needs more than rungs tell, or tells less than rungs need."""
+        if optimizer.needs.examples:
+            self._problems.lines.append(
+                f"rungs: optimizer '{name}' lets candidates compete for every item, and a rung "
+                "scores a part of them; remove rungs, or use another optimizer"
+            )
+        if self._done or not rungs.needs_endpoints:
+            return
+        first = optimizer.ask(0)
+        if first is None or not is_known_point(first.origin):
+            self._problems.lines.append(
+                "rungs: order and estimator follow from the answers of base and donors, and the "
+                "search does not begin with these; remove 'seeds: false', or use 'order: random' "
+                "and 'estimator: difference'"
             )
 
     def _fits(

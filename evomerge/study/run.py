@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,10 +21,11 @@ from evomerge.study.interrupt import Interrupt
 from evomerge.study.outline import first_event, recorded_config
 from evomerge.study.preparation import Prepared, library_versions, prepare
 from evomerge.study.progress import Observer, silent
+from evomerge.study.rungs.climber import rung_scores
 from evomerge.study.scoring import Scoring
 from evomerge.study.search import Search
-from evomerge.types import Failed
-from evomerge.workers import Executor, Job, LocalExecutor
+from evomerge.types import Completed, Failed, Outcome
+from evomerge.workers import CachedExecutor, Executor, Job, LocalExecutor, OutcomeStore
 
 REHEARSAL_ITEMS = 2
 ExecutorFactory = Callable[[Prepared], Executor]
@@ -41,11 +42,17 @@ class Ended:
 def make_executor(study: Prepared) -> Executor:
     """Build the executor the study file asks for."""
     workers = study.config.workers
+    executor: Executor
     if workers.backend == "inline":
         from evomerge.workers.inline import InlineExecutor  # noqa: PLC0415 torch in the driver
 
-        return InlineExecutor(study.evaluator)
-    return LocalExecutor(study.evaluator, count=workers.count, timeout_s=workers.timeout_s)
+        executor = InlineExecutor(study.evaluator)
+    else:
+        executor = LocalExecutor(study.evaluator, count=workers.count, timeout_s=workers.timeout_s)
+    if study.config.cache is None:
+        return executor
+    store = OutcomeStore(study.folder / Path(study.config.cache).expanduser())
+    return CachedExecutor(executor, store, study.evaluator, library_versions())
 
 
 def start_run(
@@ -98,7 +105,7 @@ def resume_run(
 
     Args:
         out: the run directory.
-        add: budget to add to what was allowed so far, by key ('trials', 'hours').
+        add: budget to add to what was allowed so far, by key ('trials', 'items', 'hours').
         observe: told of every step.
         executor: builds the workers.
 
@@ -122,9 +129,10 @@ def resume_run(
 def rehearse(study: Prepared, workers: Executor) -> None:
     """Score a few items, so that a broken fitness is found now and not at night.
 
-    Scored are the base and, since some fitnesses have no meaning for them, the first layer path
-    of each stage that searches paths. Where an optimizer reads the scores of single examples, the
-    base is scored twice: both times there must be some, of the same examples.
+    Scored are the base, also by the objectives' proxies, and, since some fitnesses have no meaning
+    for them, the first layer path of each stage that searches paths. Where an optimizer reads the
+    scores of single examples, the base is scored twice: both times there must be some, of the same
+    examples. Where there are rungs there must be some too, and the metric must be their mean.
 
     Raises:
         FitnessError: one of them cannot be scored; the message says why.
@@ -136,13 +144,33 @@ def rehearse(study: Prepared, workers: Executor) -> None:
         recipes[f"the first layer path{f' of stage {stage!r}' if stage else ''}"] = path
     if study.needs_examples:
         recipes["the base model, a second time,"] = recipes["the base model"]
-    for name, recipe in recipes.items():
-        workers.submit(Job("rehearsal", recipe, "search", limit=REHEARSAL_ITEMS))
+    jobs = [
+        (name, Job("rehearsal", recipe, "search", limit=REHEARSAL_ITEMS))
+        for name, recipe in recipes.items()
+    ]
+    if study.proxies:
+        name = "the base model, by the proxies,"
+        jobs.append((name, replace(jobs[0][1], proxy=True)))
+    for name, job in jobs:
+        workers.submit(job)
         outcome = workers.wait()[0].outcome
-        if study.needs_examples and recipe == recipes["the base model"]:
-            outcome = by_example.checked(outcome)
+        if job.recipe == recipes["the base model"] and not job.proxy:
+            outcome = by_example.checked(outcome) if study.needs_examples else outcome
+            outcome = _fits_rungs(study, outcome)
         if isinstance(outcome, Failed):
             raise FitnessError(f"{name} cannot be scored: {outcome.message}")
+
+
+def _fits_rungs(study: Prepared, outcome: Outcome) -> Outcome:
+    """Return an outcome on the first items, or a failed one where a rung could not use it."""
+    if study.config.rungs is None or not isinstance(outcome, Completed):
+        return outcome
+    try:
+        for name, items in study.items.items():
+            rung_scores(name, items[:REHEARSAL_ITEMS], outcome)
+    except ValueError as error:
+        return Failed("error", str(error))
+    return outcome
 
 
 def _carry_on(
@@ -195,9 +223,9 @@ def _budget(study: Prepared, journal: Journal, add: Mapping[str, float]) -> Budg
         if values.get(key) is None:
             limits = ", ".join(name for name, value in values.items() if value is not None)
             raise UserError(f"--add {key}: this run has no budget of that kind, only {limits}")
-        if key == "trials" and amount % 1:
-            raise UserError(f"--add trials={amount:g}: trials are whole")
-        values[key] += int(amount) if key == "trials" else amount
+        if key != "hours" and amount % 1:
+            raise UserError(f"--add {key}={amount:g}: {key} are whole")
+        values[key] += amount if key == "hours" else int(amount)
     budget = BudgetConfig.model_validate(values)
     journal.append("extended", {"budget": budget.model_dump()})
     return budget

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,10 +17,12 @@ from evomerge.study.course import Course, Part
 from evomerge.study.example_ids import ExampleIds
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.mismatch import other_choice, other_proposal
-from evomerge.study.picks import Combine, costs_of
+from evomerge.study.picks import Combine, trial_of
 from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer, Progress, silent
 from evomerge.study.records import asked, number_of, recorded, shared, trial_id
+from evomerge.study.rungs.climbing import Climbing, Decision
+from evomerge.study.rungs.ladder import PROXY
 from evomerge.study.stages import MEANINGLESS
 from evomerge.study.standing import Standing
 from evomerge.study.stopping import Stopping
@@ -31,7 +33,7 @@ from evomerge.workers import Executor, Job, JobResult
 
 POLL_S = 0.2
 NOTHING_LEFT = "nothing left to ask"
-TRIAL_EVENTS = frozenset({"asked", "retried", "finished", "validated"})
+TRIAL_EVENTS = frozenset({"asked", "retried", "measured", "finished", "validated"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,22 @@ class Search:
         self._combine: dict[int, Combine] = {}
         self.validation = Validation(study, self.course, self._combine)
         self._validating: set[int] = set()
+        self._climbing: Climbing | None = None
+        if study.config.rungs is not None:
+            self._climbing = Climbing(
+                study.config.rungs,
+                study.objectives,
+                study.items,
+                study.config.seed,
+                study.proxies,
+                study.folder,
+            )
         self._origins: dict[int, str] = {}
         self._examples: ExampleIds | None = None
         self._asked = 0
         self._stopping = Stopping(journal, budget, study.config.limits.trials, self.course)
         self._pending: dict[int, _Pending] = {}
+        self._ready: list[int] = []
         self._standing = Standing(study.objectives, study.context.donors)
         self._n_noted = 0
         if self.course.parts:
@@ -94,7 +107,7 @@ class Search:
         if (
             self._pending
             or self.validation.due(ended=over)
-            or not (over or self._stopping.out_of_time(0.0))
+            or not (over or self._stopping.used_up(0.0))
         ):
             self.stopped = None
 
@@ -104,10 +117,10 @@ class Search:
             return self.stopped
         started = time.monotonic()
         in_flight = 0
-        for number, pending in sorted(self._pending.items()):
-            in_flight += self._submit(workers, number, pending)
+        self._settle(ended=False)
         while True:
             if not interrupt.requested:
+                in_flight += self._continue(workers, workers.capacity - in_flight)
                 in_flight += self._validate(workers, workers.capacity - in_flight, ended=False)
             reason = self._exhausted(time.monotonic() - started)
             while reason is None and not interrupt.requested and in_flight < workers.capacity:
@@ -117,13 +130,15 @@ class Search:
                 in_flight += submitted
                 reason = self._exhausted(time.monotonic() - started)
             if in_flight == 0 and not interrupt.requested:
-                in_flight += self._validate(workers, workers.capacity, ended=True)
+                self._settle(ended=True)
+                in_flight += self._continue(workers, workers.capacity)
+                in_flight += self._validate(workers, workers.capacity - in_flight, ended=True)
             if in_flight == 0:
                 due = self.validation.due(ended=True)
                 more = reason is None or self._pending or due or not self.course.is_last
                 if interrupt.requested and more:
                     return None
-                late = self._stopping.out_of_time(time.monotonic() - started)
+                late = self._stopping.used_up(time.monotonic() - started)
                 if self.course.is_last:
                     return self._stop(reason or NOTHING_LEFT)
                 if late is not None:
@@ -133,10 +148,19 @@ class Search:
             for result in workers.wait(POLL_S):
                 in_flight += self._receive(workers, result, interrupt) - 1
 
+    def _continue(self, workers: Executor, room: int) -> int:
+        """Submit trials that climb, or that an earlier session left; returns how many jobs."""
+        submitted = 0
+        while self._ready and submitted < room and not self._must_wait(self._ready[0]):
+            number = self._ready.pop(0)
+            submitted += self._submit(workers, number, self._pending[number])
+        return submitted
+
     def paid(self, recipe: Recipe, split: Split) -> Paid | None:
         """Return the trial that scored a recipe on all items of a split; None without one."""
         items = {"search": "", "validation": VALIDATED}.get(split)
-        return None if items is None else self._twins.find(self._key(recipe, items))
+        found = None if items is None else self._twins.find(self._key(recipe, items))
+        return None if found is None or "errors" in found[1] else found
 
     def _key(self, recipe: Recipe, items: str) -> str:
         return key_of(recipe, self._study.context) + items
@@ -148,7 +172,9 @@ class Search:
         genotypes = {trial.number: trial.genotype for trial in self.trials}
         for event in self._journal.events:
             number = event.trial
-            if number is None or "metrics" not in event.payload:
+            if number is None or event.kind not in ("finished", "validated"):
+                continue
+            if "metrics" not in event.payload:
                 continue
             items = VALIDATED if event.kind == "validated" else self.validation.items_of(number)
             recipe = self.course.decode(number, genotypes[number])
@@ -175,17 +201,28 @@ class Search:
             self._examples = ExampleIds(names, nonnegative=needs.nonnegative)
         if isinstance(optimizer, Scalarised):
             self._combine[part.index] = optimizer.cost
-        self.validation.enter(part, whole_generations=optimizer.needs.compares == "generation")
+        whole_generations = optimizer.needs.compares == "generation"
+        self.validation.enter(part, whole_generations=whole_generations)
+        if self._climbing is not None:
+            self._climbing.enter(whole_generations=whole_generations)
 
     def _ask(self, workers: Executor) -> int | None:
         """Ask for one trial; None when the optimizer waits, else the number of jobs submitted."""
+        if self._ready:  # the one before waits for base and donors
+            return None
         number = self._asked
         proposal = self._optimizers[-1].ask(number)
         if proposal is None:
             return None
         self._journal.append("asked", self._place(number, proposal), trial=number)
         self._note()
+        if self._must_wait(number):
+            self._ready.append(number)
+            return 0
         return self._submit(workers, number, self._pending[number])
+
+    def _must_wait(self, number: int) -> bool:
+        return self._climbing is not None and self._climbing.must_wait(number, self._pending)
 
     def _place(self, number: int, proposal: Proposal) -> dict[str, Any]:
         """Make a proposal a trial; returns what its event says."""
@@ -193,6 +230,8 @@ class Search:
         self._pending[number] = _Pending(proposal, 0)
         self._origins[number] = proposal.origin
         self.course.note(number, proposal.genotype)
+        if self._climbing is not None:
+            self._climbing.place(number, proposal.origin)
         return asked(proposal, self.validation.place(number, proposal.origin))
 
     def _submit(self, workers: Executor, number: int, pending: _Pending) -> int:
@@ -213,8 +252,15 @@ class Search:
             return 0
         if not self._twins.claim(key, number):
             return 0
-        workers.submit(self.validation.job(trial_id(number), number, recipe, pending.attempt))
+        workers.submit(self._job(number, recipe, pending.attempt))
         return 1
+
+    def _job(self, number: int, recipe: Recipe, attempt: int) -> Job:
+        if self._climbing is None:
+            return self.validation.job(trial_id(number), number, recipe, attempt)
+        positions = self._climbing.positions(number)
+        proxy = self._climbing.rung_of(number) == PROXY
+        return Job(trial_id(number), recipe, "search", attempt, batch=positions, proxy=proxy)
 
     def _validate(self, workers: Executor, room: int, *, ended: bool) -> int:
         """Submit what is due for validation, at most `room` jobs; returns how many."""
@@ -289,17 +335,66 @@ class Search:
                 return 0  # the next session repeats it
             return self._submit(workers, number, self._pending[number])
         outcome = self._comparable(result.outcome)
-        payload = self._finish(number, outcome, attempt, timing)
+        if self._climbing is not None and isinstance(outcome, Completed):
+            outcome = self._measure(self._climbing, number, outcome, timing)
         self._stopping.note(outcome)
-        key = self._key(result.job.recipe, self.validation.items_of(number))
-        if isinstance(outcome, Completed):
-            for twin in self._twins.complete(key, number, payload):
-                self._repeat(twin, (number, payload))
+        if self._climbing is not None and isinstance(outcome, Completed):
+            self._settle(ended=False)
             return 0
+        payload = self._finish(number, outcome, attempt, timing)
+        if isinstance(outcome, Completed):
+            self._share(number, result.job.recipe, payload)
+            return 0
+        key = self._key(result.job.recipe, self.validation.items_of(number))
         following = None if interrupt.requested else self._twins.fail(key)
         return (
             0 if following is None else self._submit(workers, following, self._pending[following])
         )
+
+    def _share(self, number: int, recipe: Recipe, payload: Mapping[str, Any]) -> None:
+        """Finish the trials that waited for the outcome of this one."""
+        key = self._key(recipe, self.validation.items_of(number))
+        for twin in self._twins.complete(key, number, payload):
+            self._repeat(twin, (number, payload))
+
+    def _measure(
+        self,
+        climbing: Climbing,
+        number: int,
+        outcome: Completed,
+        timing: Mapping[str, float],
+    ) -> Outcome:
+        """Record what a trial scored on the items of its rung; a failure where they do not fit."""
+        rung, n_items = climbing.rung_of(number), _count(climbing.positions(number))
+        noted = climbing.add(number, outcome)
+        if isinstance(noted, Completed):
+            name = "proxy" if rung == PROXY else f"rung-{rung}"
+            found = recorded(self._journal, f"{trial_id(number)}.{name}", "search", outcome)
+            payload = {"rung": rung, **found}
+            self._journal.append("measured", payload, trial=number, timing=timing)
+            self._stopping.spend(n_items)
+        return noted
+
+    def _settle(self, *, ended: bool) -> None:
+        """Decide what becomes of trials that wait at a rung."""
+        climbing = self._climbing
+        if climbing is None:
+            return
+        decision = climbing.decide(self._pending.keys(), ended=ended)
+        if decision.climb or decision.stop:
+            self._journal.append("decided", asdict(decision))
+            self._apply(climbing, decision)
+        for number in climbing.stopping:
+            pending = self._pending[number]
+            payload = self._finish(number, climbing.told(number), pending.attempt, {})
+            recipe = self.course.decode(number, pending.proposal.genotype)
+            self._share(number, recipe, payload)
+
+    def _apply(self, climbing: Climbing, decision: Decision) -> None:
+        climbing.apply(decision)
+        for number in decision.climb:
+            self._pending[number] = _Pending(self._pending[number].proposal, 0)
+        self._ready += decision.climb
 
     def _comparable(self, outcome: Outcome) -> Outcome:
         """Fail an outcome whose examples the optimizer cannot compare with those before."""
@@ -323,7 +418,7 @@ class Search:
         """Finish a trial with the outcome of the one that had its recipe before."""
         payload = {"attempt": self._pending[number].attempt, **shared(known)}
         self._journal.append("finished", payload, trial=number)
-        self._tell(number, self._read(payload))
+        self._tell(number, self._read(payload), repeated=True)
         self._note()
 
     def _read(self, payload: Mapping[str, Any]) -> Outcome:
@@ -333,14 +428,19 @@ class Search:
             return self._comparable(outcome_from_json(payload, self._journal.read_examples(file)))
         return outcome_from_json(payload)
 
-    def _tell(self, number: int, outcome: Outcome, *, replayed: bool = False) -> None:
+    def _tell(
+        self, number: int, outcome: Outcome, *, repeated: bool = False, replayed: bool = False
+    ) -> None:
         proposal = self._pending.pop(number).proposal
-        costs = costs_of(outcome, self._study.objectives)
-        trial = Trial(number, proposal.genotype, outcome, costs)
+        if self._climbing is None and isinstance(outcome, Completed) and not repeated:
+            self._stopping.spend(self.validation.n_items(number))
+        trial = trial_of(number, proposal.genotype, outcome, self._study.objectives)
         self._optimizers[-1].tell(trial)
         self.trials.append(trial)
+        if self._climbing is not None:
+            self._climbing.finish(number)
         comparable = self.validation.tell(trial)
-        if comparable or costs is None:
+        if trial.costs is None or (comparable and trial.measured):
             self._standing.add(trial, proposal.origin)
         self._report(replayed)
 
@@ -372,7 +472,7 @@ class Search:
 
     def _exhausted(self, session_s: float) -> str | None:
         """Say why the present stage may not ask any more."""
-        return self._part_over() or self._stopping.out_of_time(session_s)
+        return self._part_over() or self._stopping.used_up(session_s)
 
     def _part_over(self) -> str | None:
         """Say why the present stage is over, whatever time is left."""
@@ -393,19 +493,35 @@ class Search:
             self._replay_stage(event)
         elif event.kind == "noted":
             self._n_noted += 1
+        elif event.kind == "decided" and self._climbing is not None:
+            self._apply(self._climbing, Decision(**event.payload))
         if number is None or event.kind not in TRIAL_EVENTS:
             return
         if event.kind == "asked":
             proposal = self._optimizers[-1].ask(number)
             if proposal is None or self._place(number, proposal) != dict(event.payload):
                 raise other_proposal(self._journal, event, proposal)
+            self._ready.append(number)
         elif event.kind == "retried":
             attempt = event.payload["attempt"] + 1
             self._pending[number] = _Pending(self._pending[number].proposal, attempt)
+        elif event.kind == "measured" and self._climbing is not None:
+            self._replay_measured(self._climbing, number, event.payload)
         elif event.kind == "validated":
             self._note_validated(number, event.payload, replayed=True)
         else:
-            self._tell(number, self._read(event.payload), replayed=True)
+            if number in self._ready:
+                self._ready.remove(number)
+            repeated = "same_as" in event.payload
+            self._tell(number, self._read(event.payload), repeated=repeated, replayed=True)
+
+    def _replay_measured(self, climbing: Climbing, number: int, payload: Mapping[str, Any]) -> None:
+        self._ready.remove(number)
+        self._stopping.spend(_count(climbing.positions(number)))
+        file = payload.get("examples")
+        outcome = outcome_from_json(payload, self._journal.read_examples(file) if file else None)
+        if isinstance(outcome, Completed):
+            climbing.add(number, outcome)
 
     def _replay_stage(self, event: Event) -> None:
         """Choose again what a stage starts from, and compare."""
@@ -413,3 +529,7 @@ class Search:
         if content is None or canonical(content) != canonical(event.payload):
             raise other_choice(self._journal, event, content)
         self._enter(self.course.begin(event.payload, self._asked))
+
+
+def _count(positions: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(map(len, positions.values()))

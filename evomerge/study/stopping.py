@@ -1,4 +1,4 @@
-"""What ends a search: its budget, its hours, or a night in which nothing works any more."""
+"""What ends a search: its budget, or a night in which nothing works any more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from evomerge.study.course import Course, Part
 from evomerge.types import Completed, Outcome
 
 MAX_FAILURES_IN_A_ROW = 25
-SEARCHING = frozenset({"staged", "asked", "retried", "finished", "validated", "stopped"})
+SEARCHING = frozenset(
+    {"staged", "asked", "retried", "measured", "decided", "finished", "validated", "stopped"}
+)
 
 
 class Stopping:
@@ -31,6 +33,7 @@ class Stopping:
         self._course = course
         self._spent_s = seconds_spent(journal)
         self._failures = 0
+        self._items = 0
 
     def allowed(self, part: Part) -> int | None:
         """Return how many trials a part may ask for; None where only time limits it."""
@@ -50,9 +53,19 @@ class Stopping:
             return f"budget: {self._budget.trials} trials"
         return None
 
-    def out_of_time(self, session_s: float) -> str | None:
-        """Say why no more time is left after so many seconds of this session."""
-        hours = self._budget.hours
+    def spend(self, items: int) -> None:
+        """Note how many single items were scored."""
+        self._items += items
+
+    def used_up(self, session_s: float) -> str | None:
+        """Say why nothing may be asked for any more, in any part of the run.
+
+        Args:
+            session_s: seconds this session has searched.
+        """
+        items, hours = self._budget.items, self._budget.hours
+        if items is not None and self._items >= items:
+            return f"budget: {items} items"
         if hours is not None and self._spent_s + session_s >= hours * 3600:
             return f"budget: {hours:g} hours"
         return None

@@ -104,10 +104,18 @@ class Validation:
             return Job(name, recipe, self.split_of(number), attempt)
         seed = self._study.config.seed
         batch = {
-            objective: batch_positions(n_items, batches.items, window, (seed, part, position))
-            for position, (objective, n_items) in enumerate(self._study.items.items())
+            objective: batch_positions(len(items), batches.items, window, (seed, part, position))
+            for position, (objective, items) in enumerate(self._study.items.items())
         }
         return Job(name, recipe, "search", attempt, batch=batch)
+
+    def n_items(self, number: int) -> int:
+        """Return how many search items a trial is scored on, over all objectives."""
+        batches = self._batches(number)
+        if self.items_of(number) == VALIDATED:
+            return 0
+        counts = map(len, self._study.items.values())
+        return sum(counts if batches is None else (min(batches.items, one) for one in counts))
 
     def tell(self, trial: Trial) -> bool:
         """Note a finished trial; says whether its scores compare with those of all others."""
@@ -150,17 +158,17 @@ class Validation:
         return trial
 
     def by_stage(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Return the trials among which a later stage chooses, each stage's on equal items.
+        """Return the measured trials that a later stage chooses from, each stage's on equal items.
 
         Args:
             trials: all finished trials.
         """
-        plain = [trial for trial in trials if self._batches(trial.number) is None]
+        plain = [one for one in trials if one.measured and self._batches(one.number) is None]
         return plain + [trial for trial in self.trials if self._batches(trial.number) is not None]
 
     def final(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Return the trials that make up the front, all on equal items."""
-        return self.trials if self._on else list(trials)
+        """Return the measured trials that make up the front, all on equal items."""
+        return self.trials if self._on else [trial for trial in trials if trial.measured]
 
     def _best(self, window: _Window) -> list[Trial]:
         trials = [trial for trial in window.finished if trial.number not in self._failed]

@@ -1,14 +1,17 @@
 """Where candidates are merged and scored."""
 
+from evomerge.workers.cached import CachedExecutor, OutcomeStore
 from evomerge.workers.local import LocalExecutor
 from evomerge.workers.protocol import Executor, Job, JobResult
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec
 
 __all__ = [
+    "CachedExecutor",
     "EvaluatorSpec",
     "Executor",
     "Job",
     "JobResult",
     "LocalExecutor",
     "ObjectiveSpec",
+    "OutcomeStore",
 ]

@@ -21,9 +21,17 @@ from evomerge.errors import (
 )
 from evomerge.fitness import BoundFitness, Item, MergedModel, build_fitness, load_items
 from evomerge.merging import MergeEngine, PathExecutor, Resident, load_resident, resolve_device
+from evomerge.recipe import Recipe
 from evomerge.types import Completed, DeltaStatistics, Failed, Outcome, Split
 from evomerge.workers.protocol import Job, JobResult
-from evomerge.workers.spec import SPLITS, EvaluatorSpec, ObjectiveSpec, items_digest, part_of
+from evomerge.workers.spec import (
+    SPLITS,
+    EvaluatorSpec,
+    ObjectiveSpec,
+    ProxySpec,
+    items_digest,
+    part_of,
+)
 
 _Score: TypeAlias = tuple[float, dict[str, float], dict[str, float]]
 
@@ -31,10 +39,10 @@ _Score: TypeAlias = tuple[float, dict[str, float], dict[str, float]]
 class Evaluator:
     """Donors, resident model, fitnesses and items, built once and used for every candidate.
 
-    Candidates that mix weights are merged into one resident model. Candidates with a path run on
-    resident donors (see `PathExecutor`), which stay for the next path. A worker holds the one or
-    the other: the model for mixing is given up when a path comes, donors and common prefixes when
-    a merge comes.
+    Candidates that mix weights are merged into one resident model, and not again for the next rung.
+    Candidates with a path run on resident donors (see `PathExecutor`), which stay for the next
+    path. A worker holds the one or the other: the model for mixing is given up when a path comes,
+    donors and common prefixes when a merge comes.
 
     On hold-out items a path is scored by its folded weights, as they are exported. Scaling
     activations and scaling weights is the same computation, but in 16 bits not the same rounding,
@@ -57,13 +65,16 @@ class Evaluator:
         self._paths = self._path_executor()
         self._runs_paths = False
         self._resident: Resident | None = None
+        self._merged: Recipe | None = None
         self._config = self._engine.config(spec.template)
         self._fitness: list[BoundFitness] = []
+        self._proxies: list[BoundFitness] = []
         self._items: dict[tuple[str, Split], tuple[Item, ...]] = {}
         for part in spec.objectives:
             name = part.objective.name
             fitness = _build(part, spec)
             self._fitness.append(fitness)
+            self._proxies.append(fitness if part.proxy is None else _build(part, spec, part.proxy))
             for split in SPLITS:
                 self._items[name, split] = self._load(part, split, fitness.fields)
 
@@ -76,8 +87,11 @@ class Evaluator:
             resident = self._merge(job)
             merged = time.perf_counter()
             scores = _Scores()
-            for part, fitness in zip(self._spec.objectives, self._fitness, strict=True):
+            fitnesses = self._proxies if job.proxy else self._fitness
+            for part, fitness in zip(self._spec.objectives, fitnesses, strict=True):
                 where = f"objective '{part.objective.name}': "
+                if (job.batch or {}).get(part.objective.name) == ():
+                    continue
                 scores.add(part.objective.name, self._score(job, resident, part, fitness))
             outcome: Outcome = scores.outcome()
         except (InvalidGenotype, NonFiniteMerge, RecipeError) as error:
@@ -87,6 +101,8 @@ class Evaluator:
         except Exception as error:  # noqa: BLE001 the one place where a candidate may do anything
             message = f"{where}{type(error).__name__}: {error}".strip()
             outcome = Failed("error", message, traceback.format_exc())
+        if isinstance(outcome, Failed):
+            self._merged = None  # what stopped half-way may have left the model in any state
         finished = time.perf_counter()
         return JobResult(
             job,
@@ -117,10 +133,13 @@ class Evaluator:
 
     def _merge(self, job: Job) -> Resident:
         if job.recipe.path is not None and job.split != "holdout":
-            self._resident = None  # its memory is for donors, hidden states and longer caches
+            self._resident = self._merged = None  # memory for donors, hidden states, caches
             self._runs_paths = True
             return self._paths.load(job.recipe)
         self._release_paths()
+        if self._resident is not None and job.recipe == self._merged:
+            return self._resident  # whoever climbs to the next rung is still there
+        self._merged = None
         config = self._engine.config(job.recipe)
         if self._resident is None or config != self._config:
             self._resident = None  # give the memory back before the next one is built
@@ -128,6 +147,7 @@ class Evaluator:
             self._config = config
         else:
             self._engine.apply(job.recipe, self._resident.module)
+        self._merged = job.recipe
         return self._resident
 
     def _release_paths(self) -> None:
@@ -169,14 +189,17 @@ class Evaluator:
         return self._engine.delta_statistics(resident.module, self._spec.base)
 
 
-def _build(part: ObjectiveSpec, spec: EvaluatorSpec) -> BoundFitness:
+def _build(
+    part: ObjectiveSpec, spec: EvaluatorSpec, proxy: ProxySpec | None = None
+) -> BoundFitness:
+    what = proxy or part
     try:
-        return build_fitness(part.fitness, part.args, metric=part.metric, folder=spec.folder)
+        return build_fitness(what.fitness, what.args, metric=what.metric, folder=spec.folder)
     except UserError:
         raise
     except Exception as error:  # a constructor of the user's may raise anything
         raise FitnessError(
-            f"objective '{part.objective.name}': fitness '{part.fitness}' cannot be built: "
+            f"objective '{part.objective.name}': fitness '{what.fitness}' cannot be built: "
             f"{type(error).__name__}: {error}"
         ) from error
 

@@ -20,8 +20,10 @@ class Job:
         split: which items to score.
         attempt: 0 for the first try.
         limit: score at most this many items of each objective (a rehearsal); None scores all.
-        batch: objective name to the positions of the items to score; an objective that is not
-            there is scored on all of them, and so are all when it is None.
+        batch: objective name to the positions of the items to score, none to leave an objective
+            out; one that is not there is scored on all of its items, and so are all when it is
+            None.
+        proxy: score by the proxies of objectives that have one, and by the others as ever.
     """
 
     id: str
@@ -30,6 +32,7 @@ class Job:
     attempt: int = 0
     limit: int | None = None
     batch: Mapping[str, tuple[int, ...]] | None = None
+    proxy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,28 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evomerge.recipe.model import ModelRef, Recipe
-from evomerge.types import Objective, Split
+from evomerge.types import Goal, Objective, Split
 
 SPLITS: tuple[Split, ...] = ("search", "validation", "holdout")
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySpec:
+    """A cheap fitness as a worker computes it.
+
+    Attributes:
+        fitness: name of the fitness plug-in.
+        args: its arguments, by name.
+        metric: which of several returned metrics counts; None when there is only one.
+        goal: the direction in which it improves.
+    """
+
+    fitness: str
+    args: dict[str, Any]
+    metric: str | None
+    goal: Goal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +46,7 @@ class ObjectiveSpec:
         search: where the items of the search come from; None for a fitness without items.
         validation: how many of the last search items are for validation, or where the validation
             items come from; None when there are none.
+        proxy: what foretells its order of candidates; None when nothing does.
         holdout: where the hold-out items come from; None when there are none.
         limit: use at most this many items of each.
         digests: `items_digest` of each split's items, which every worker must see too.
@@ -43,6 +61,7 @@ class ObjectiveSpec:
     limit: int | None = None
     digests: dict[Split, str] = field(default_factory=dict)
     validation: Any = None
+    proxy: ProxySpec | None = None
 
     def source(self, split: Split) -> Any:
         """Return where the items of a split come from; `part_of` says which of them are its own."""

@@ -23,11 +23,12 @@ from evomerge.study.problems import Problems
 from evomerge.study.rehearsal import Rehearsal
 from evomerge.types import Completed, Failed, Objective
 from evomerge.workers import EvaluatorSpec, Job, JobResult, ObjectiveSpec
+from evomerge.workers.spec import ProxySpec
 
 DONORS = {"a": ModelRef(path="/models/a"), "b": ModelRef(path="/models/b")}
 LAYOUT = Layout.of([f"model.layers.{layer}.mlp.weight" for layer in range(4)], "llama")
 SHAPE = TensorShapes(LAYOUT, dict.fromkeys(LAYOUT.tensors, (6, 5)))
-ITEMS = {"one": 50, "two": 45}
+ITEMS = {name: tuple(f"i{k}" for k in range(n)) for name, n in {"one": 50, "two": 45}.items()}
 OBJECTIVES = (Objective("one"), Objective("two", "minimize"))
 
 
@@ -241,8 +242,16 @@ def prepared(study: StudyConfig | None = None, folder: Path = Path("/study")) ->
         first, *others = rehearsed(study, folder, context, problems)
         assert problems.lines == []
         space, later = first.space, tuple(stage.space for stage in others)
+    proxy = ProxySpec("fake", {}, None, "minimize")
     parts = tuple(
-        ObjectiveSpec(objective, "fake", search="s", holdout="h") for objective in OBJECTIVES
+        ObjectiveSpec(
+            objective,
+            "fake",
+            search="s",
+            holdout="h",
+            proxy=proxy if study.objectives[objective.name].proxy else None,
+        )
+        for objective in OBJECTIVES
     )
     spec = EvaluatorSpec(space.decode(space.domain.initial), context.base, parts, folder)
     inputs = {"models.base": "0" * 64}

@@ -24,6 +24,7 @@ class Evaluations:
         self._n_objectives = n_objectives
         self._points: list[Floats] = []
         self._costs: list[tuple[float, ...]] = []
+        self._errors: list[tuple[float, ...]] = []
         self._failed: list[Floats] = []
         self._in_flight: dict[int, Floats] = {}
 
@@ -43,6 +44,7 @@ class Evaluations:
         else:
             self._points.append(point)
             self._costs.append(trial.costs)
+            self._errors.append(trial.errors or (0.0,) * self._n_objectives)
 
     @property
     def points(self) -> Floats:
@@ -53,6 +55,11 @@ class Evaluations:
     def costs(self) -> Floats:
         """Their costs, (n_points, n_objectives)."""
         return np.array(self._costs).reshape(-1, self._n_objectives)
+
+    @property
+    def errors(self) -> Floats:
+        """Standard errors of costs that are estimates, 0 of others, (n_points, n_objectives)."""
+        return np.array(self._errors).reshape(-1, self._n_objectives)
 
     @property
     def avoided(self) -> Floats:

@@ -202,8 +202,10 @@ class MmMo(Generational):
 
     def _fitted(self) -> Fit:
         rows = self._evaluations.modelled(self._max_points)
-        costs = self._evaluations.costs[rows]
-        targets = published_targets(costs) if self._published else targets_of(costs, self._links)
+        costs, errors = self._evaluations.costs[rows], self._evaluations.errors[rows]
+        targets = (
+            published_targets(costs) if self._published else targets_of(costs, self._links, errors)
+        )
         return self._proposer.fit(self._evaluations.points[rows], targets)
 
     def _candidates(self, fit: Fit) -> Floats:

@@ -209,7 +209,7 @@ class Mobo:
         known, avoided = self._evaluations, self._evaluations.avoided
         if self._fit is None:
             rows = known.modelled(self._max_points)
-            targets = targets_of(known.costs[rows], self._links)
+            targets = targets_of(known.costs[rows], self._links, known.errors[rows])
             self._fit = self._proposer.fit(known.points[rows], targets)
         prospect = self._proposer.prospect(self._fit, avoided, self._asked)
         best, raw = prospect.climb()

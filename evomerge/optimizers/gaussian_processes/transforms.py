@@ -73,7 +73,7 @@ class Targets:
         return non_dominated(-self.values)
 
 
-def targets_of(costs: ArrayLike, links: Sequence[Link]) -> Targets:
+def targets_of(costs: ArrayLike, links: Sequence[Link], errors: ArrayLike | None = None) -> Targets:
     """Return the targets of costs; the reference point lies a tenth of the front's range beyond it.
 
     Where the front has no range in an objective, the range of all points counts, and 1 where all of
@@ -82,6 +82,7 @@ def targets_of(costs: ArrayLike, links: Sequence[Link]) -> Targets:
     Args:
         costs: minimised and finite, (n_points, n_objectives), at least one point.
         links: of the objectives.
+        errors: standard errors of costs that are estimates, 0 of others, as many.
     """
     matrix = _bounded(costs)
     fitted = tuple(link.fitted(matrix[:, k]) for k, link in enumerate(links))
@@ -93,6 +94,10 @@ def targets_of(costs: ArrayLike, links: Sequence[Link]) -> Targets:
         variance = link.noise_variance(matrix[:, k])
         if variance is not None:
             noise[:, k] = variance / scale[k] ** 2
+        if errors is not None:
+            error = np.asarray(errors, dtype=np.float64)[:, k]
+            estimated = (error / link.slope(matrix[:, k]) / scale[k]) ** 2
+            noise[:, k] = np.where(error > 0, estimated, noise[:, k])
     front = values[non_dominated(-values)]
     span, every = np.ptp(front, axis=0), np.ptp(values, axis=0)
     span = np.where(span > _TIED, span, np.where(every > _TIED, every, 1.0))

@@ -90,3 +90,16 @@ def test_ties_are_zeros():
     targets = targets_of(np.full((5, 2), 3.7), PLAIN)
     np.testing.assert_array_equal(targets.values, 0)
     np.testing.assert_allclose(targets.reference, -0.1)
+
+
+def test_an_estimate_has_the_noise_of_its_standard_error():
+    """By the delta method: an accuracy of 100 items whose error is the binomial one."""
+    link = LogitLink(-1.0, 0.0, 100)
+    costs = np.array([[-0.3], [-0.5], [-0.9]])
+    measured = targets_of(costs, (link,)).noise
+    p = (-costs[:, 0] * 100 + 0.5) / 101
+    errors = (np.sqrt(p * (1 - p) / 100) * 101 / 100)[:, None]
+    np.testing.assert_allclose(targets_of(costs, (link,), errors).noise, measured)
+    some = np.where([[True], [False], [True]], 2 * errors, 0.0)
+    noise = targets_of(costs, (link,), some).noise
+    np.testing.assert_allclose(noise, measured * np.array([[4.0], [1.0], [4.0]]))

@@ -1,0 +1,292 @@
+"""The books of a run with rungs: who was scored on what, who goes on, what the others are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evomerge.optimizers.known_points import is_known_point
+from evomerge.pareto import non_dominated
+from evomerge.study.batches import Windows
+from evomerge.study.config import RungsConfig
+from evomerge.study.rungs.climber import Climber
+from evomerge.study.rungs.judging import Judging
+from evomerge.study.rungs.ladder import PROXY, Ladder, Positions
+from evomerge.study.rungs.promotion import best_of_cohort, goes_on
+from evomerge.study.rungs.proxies import Proxies
+from evomerge.study.rungs.racing import log_threshold, log_wealth
+from evomerge.types import Completed, Failed, Goal, Objective, Outcome
+
+Cohort: TypeAlias = tuple[int, int, int]
+"""Part, cohort and rung of trials that are compared with one another."""
+
+COHORT = 9
+"""Of 9, 3 and 1 go on where a third is promoted at each of two rungs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of trials that were scored at their rung.
+
+    Attributes:
+        climb: those that are scored at the next one.
+        stop: those that are not.
+    """
+
+    climb: Sequence[int] = ()
+    stop: Sequence[int] = ()
+
+
+class Climbing:
+    """Which rung each trial of a run is at, and what becomes of it there.
+
+    Known points (the base, donors, ...) are scored on all items at once. State and decisions
+    follow from the calls alone.
+
+    Args:
+        rungs: of the study.
+        objectives: in order.
+        items: objective name to the ids of its search items.
+        seed: of the study.
+        proxies: objective name to the direction in which its proxy improves, where it has one.
+        folder: where relative paths of the study start.
+    """
+
+    def __init__(
+        self,
+        rungs: RungsConfig,
+        objectives: Sequence[Objective],
+        items: Mapping[str, Sequence[str]],
+        seed: int,
+        proxies: Mapping[str, Goal],
+        folder: Path,
+    ) -> None:
+        self._rungs = rungs
+        self._objectives = objectives
+        self._ladder = Ladder(rungs.items, items, seed)
+        self._judging = Judging(rungs, objectives, self._ladder, seed, folder)
+        self._has_learnt = not rungs.needs_endpoints
+        self._proxy_goals = proxies
+        self._proxies: Proxies | None = None
+        self._climbers: dict[int, Climber] = {}
+        self._undecided: dict[int, Climber] = {}
+        self._stopping: list[int] = []
+        self._part = -1
+        self._cohorts: Windows | None = None
+        self._latest: int | None = None
+
+    def enter(self, *, whole_generations: bool) -> None:
+        """Begin the next part of the run, whose trials have no peers yet."""
+        self._part += 1
+        self._latest = None
+        self._proxies = None
+        if self._proxy_goals:
+            keep, least = self._rungs.keep, self._rungs.least_correlation
+            self._proxies = Proxies(self._proxy_goals, self._objectives, keep, least)
+        if self._rungs.rule == "halving":
+            self._cohorts = Windows(
+                self._rungs.cohort or COHORT, whole_generations=whole_generations
+            )
+
+    def place(self, number: int, origin: str) -> None:
+        """Note a trial that is asked for."""
+        if is_known_point(origin):
+            self._climbers[number] = Climber(self._part, None, origin, self._ladder.top)
+            return
+        if self._cohorts is not None:
+            self._latest = self._cohorts.place(origin)
+        rung = 0
+        if self._proxies is not None and self._proxies.of_use:
+            self._proxies.place(number)
+            rung = PROXY
+        self._climbers[number] = Climber(self._part, self._latest, "", rung)
+
+    def must_wait(self, number: int, pending: Collection[int]) -> bool:
+        """Say whether a trial cannot be scored yet, since base and donors come first.
+
+        Args:
+            number: of the trial.
+            pending: the trials that are not finished.
+        """
+        if self._has_learnt or self._climbers[number].origin:
+            return False
+        return any(self._climbers[other].origin for other in pending)
+
+    def rung_of(self, number: int) -> int:
+        """Return the rung a trial is scored at next, or waits at; `PROXY` before the first."""
+        return self._climbers[number].rung
+
+    @property
+    def stopping(self) -> tuple[int, ...]:
+        """Trials that go no further and are not finished yet."""
+        return tuple(self._stopping)
+
+    def positions(self, number: int) -> Positions:
+        """Return the items a trial is scored on next.
+
+        Raises:
+            EvomergeError: they depend on base and donors, none of which could be scored.
+        """
+        climber = self._climbers[number]
+        if not self._has_learnt and not climber.origin:
+            known = {one.origin: one for one in self._climbers.values() if one.origin and one.costs}
+            self._judging.learn(known)
+            self._has_learnt = True
+        if climber.rung == PROXY:
+            first = self._ladder.new_items(-1, 0)
+            return {name: items for name, items in first.items() if name in self._proxy_goals}
+        return self._ladder.new_items(climber.scored, climber.rung)
+
+    def add(self, number: int, outcome: Completed) -> Outcome:
+        """Note what a trial scored on the items of its rung.
+
+        Returns:
+            The outcome; a failed one where the scores of the items are not what a rung needs.
+        """
+        climber = self._climbers[number]
+        if climber.rung == PROXY and self._proxies is not None:
+            self._proxies.add(number, outcome)
+            climber.outcome = outcome
+            self._undecided[number] = climber
+            return outcome
+        try:
+            climber.add(outcome, self._ladder)
+        except ValueError as error:
+            return Failed("error", str(error))
+        climber.costs[climber.rung] = self._judging.costs(climber)
+        if climber.rung == 0 and self._proxies is not None:
+            self._proxies.add_real(number, outcome)
+        self._undecided[number] = climber
+        return outcome
+
+    def apply(self, decision: Decision) -> None:
+        """Send trials to the next rung, or let them go."""
+        for number in decision.climb:
+            self._undecided.pop(number).rung += 1
+        for number in decision.stop:
+            del self._undecided[number]
+        self._stopping += decision.stop
+
+    def finish(self, number: int) -> None:
+        """Note that a trial is finished, wherever it was."""
+        if number in self._stopping:
+            self._stopping.remove(number)
+
+    def decide(self, pending: Collection[int], *, ended: bool) -> Decision:
+        """Say what becomes of the trials that were scored at their rung, in trial order.
+
+        Args:
+            pending: the trials that are not finished.
+            ended: nothing more is coming: cohorts are compared as they are.
+        """
+        good: set[int] = set()
+        decided: set[int] = set()
+        cohorts: dict[Cohort, list[int]] = {}
+        for number, climber in sorted(self._undecided.items()):
+            if climber.rung >= self._ladder.top:
+                decided.add(number)
+            elif climber.cohort is not None and climber.rung != PROXY:
+                key = (climber.part, climber.cohort, climber.rung)
+                cohorts.setdefault(key, []).append(number)
+            else:
+                decided.add(number)
+                good |= {number} if self._is_promising(number) else set()
+        for key, members in cohorts.items():
+            if ended or self._is_complete(key, pending):
+                decided |= set(members)
+                good |= self._best_of(members)
+        climb = [one for one in sorted(decided) if one in good and not self._is_beaten(one)]
+        return Decision(climb, [one for one in sorted(decided) if one not in climb])
+
+    def told(self, number: int) -> Completed:
+        """Return the outcome of a trial that goes no further, measured or estimated."""
+        climber = self._climbers[number]
+        if climber.rung == PROXY and self._proxies is not None:
+            found = self._proxies.predictions(number)
+            values = {name: value for name, (value, _) in found.items()}
+            errors = {name: error for name, (_, error) in found.items()}
+            metrics = {**climber.outcome.metrics, **values}
+            return replace(climber.outcome, metrics=metrics, errors=errors)
+        return self._judging.told(climber, self._measured(None))
+
+    def _measured(self, part: int | None) -> list[Climber]:
+        """Return who was scored on all items; in one part of the run, or in all of them."""
+        return [
+            one
+            for one in self._climbers.values()
+            if one.scored >= self._ladder.top and part in (None, one.part)
+        ]
+
+    def _is_promising(self, number: int) -> bool:
+        """Say whether a trial is among the best that were scored at its rung so far."""
+        climber = self._climbers[number]
+        if climber.rung == PROXY:
+            return self._proxies is None or self._proxies.lets_through(number)
+        if self._rungs.promote is None:
+            return True
+        peers = [
+            other
+            for other, one in self._climbers.items()
+            if other != number
+            and not one.origin
+            and one.part == climber.part
+            and climber.rung in one.costs
+        ]
+        costs = self._costs([number, *peers], climber.rung)
+        return goes_on(costs[0], costs[1:], self._rungs.promote)
+
+    def _is_complete(self, cohort: Cohort, pending: Collection[int]) -> bool:
+        """Say whether a cohort has all its members, and all that reach its rung were scored."""
+        part, name, rung = cohort
+        if part == self._part and name == self._latest:
+            return False
+        on_the_way = (
+            one
+            for number in pending
+            if number not in self._undecided and (one := self._climbers[number]).rung <= rung
+        )
+        return not any((one.part, one.cohort) == (part, name) for one in on_the_way)
+
+    def _best_of(self, members: Sequence[int]) -> set[int]:
+        share = self._rungs.promote
+        if share is None:
+            return set(members)
+        costs = self._costs(members, self._climbers[members[0]].rung)
+        return {members[row] for row in best_of_cohort(costs, share)}
+
+    def _costs(self, numbers: Sequence[int], rung: int) -> NDArray[np.float64]:
+        return np.array([self._climbers[number].costs[rung] for number in numbers])
+
+    def _is_beaten(self, number: int) -> bool:
+        """Say whether a member of the front is proven to be better in every objective."""
+        climber = self._climbers[number]
+        rivals = self._measured(climber.part)
+        if self._rungs.race is None or not rivals or climber.rung == PROXY:
+            return False
+        costs = np.array([one.costs[self._ladder.top] for one in rivals])
+        front = non_dominated(costs, dedupe=True)
+        needed = log_threshold(self._rungs.race, len(front) * self._ladder.top)
+        return any(self._is_worse(climber, rivals[row], needed) for row in front)
+
+    def _is_worse(self, climber: Climber, rival: Climber, needed: float) -> bool:
+        """Say whether a trial is proven to be worse in every objective."""
+        for objective in self._objectives:
+            name = objective.name
+            if name not in self._ladder.order:
+                own, other = (objective.cost(one.outcome.metrics[name]) for one in (climber, rival))
+                if own <= other:
+                    return False
+                continue
+            low, high = objective.bounds
+            if low is None or high is None:
+                raise RuntimeError(f"objective '{name}' has no bounds to race by")
+            own_scores = climber.scores[name]
+            worse = objective.cost(1.0) * (own_scores - rival.scores[name][: len(own_scores)])
+            if log_wealth(worse, len(self._ladder.order[name]), high - low) < needed:
+                return False
+        return True

@@ -1,0 +1,128 @@
+"""Cheap fitnesses before the first rung, for as long as they foretell what the first rung finds.
+
+A likelihood needs one pass through the model where an answer needs one a token. Whether it orders
+candidates as the real fitness does is measured while the search runs, on candidates that go on
+whatever their proxies say: the first ones, then one in so many. Of the others only those that the
+proxies like are scored at all, which would bias the correlation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from evomerge.study.rungs.estimates import within
+from evomerge.study.rungs.promotion import goes_on
+from evomerge.types import Completed, Goal, Objective
+
+FIRST = 16
+"""So many candidates go on whatever their proxies say, before anything is known of the proxies."""
+EVERY = 8
+"""One in so many goes on whatever its proxies say, ever after."""
+
+Floats = NDArray[np.float64]
+
+
+class Proxies:
+    """Who goes on to the first rung.
+
+    Args:
+        goals: objective name to the direction in which its proxy improves.
+        objectives: of the study.
+        share: of candidates that goes on.
+        least_correlation: below which the proxies are given up.
+    """
+
+    def __init__(
+        self,
+        goals: Mapping[str, Goal],
+        objectives: Sequence[Objective],
+        share: float,
+        least_correlation: float,
+    ) -> None:
+        self._foretold = [one for one in objectives if one.name in goals]
+        self._proxies = [Objective(one.name, goals[one.name]) for one in self._foretold]
+        self._share = share
+        self._least = least_correlation
+        self._n_placed = 0
+        self._in_any_case: set[int] = set()
+        self._costs: dict[int, Floats] = {}
+        self._real: dict[int, Floats] = {}
+
+    @property
+    def of_use(self) -> bool:
+        """Whether every proxy still foretells its objective, or too little is known to say."""
+        correlations = self.correlations()
+        return correlations is None or all(one >= self._least for one in correlations.values())
+
+    def place(self, number: int) -> None:
+        """Note a candidate that is going to be scored by the proxies."""
+        if self._n_placed < FIRST or self._n_placed % EVERY == 0:
+            self._in_any_case.add(number)
+        self._n_placed += 1
+
+    def add(self, number: int, outcome: Completed) -> None:
+        """Note what the proxies said of a candidate."""
+        self._costs[number] = _costs(outcome, self._proxies)
+
+    def add_real(self, number: int, outcome: Completed) -> None:
+        """Note what a candidate scored at the first rung."""
+        self._real[number] = _costs(outcome, self._foretold)
+
+    def lets_through(self, number: int) -> bool:
+        """Say whether a candidate goes on to the first rung."""
+        if number in self._in_any_case:
+            return True
+        others = [costs for other, costs in self._costs.items() if other != number]
+        return goes_on(self._costs[number], np.array(others), self._share)
+
+    def correlations(self) -> dict[str, float] | None:
+        """Return Spearman's correlation of proxy and first rung, by objective.
+
+        None before `FIRST` candidates have both. Where all scores tie it is 0.
+        """
+        known = [number for number in self._real if number in self._in_any_case]
+        if len(known) < FIRST:
+            return None
+        foretold = np.array([self._costs[number] for number in known])
+        real = np.array([self._real[number] for number in known])
+        return {
+            objective.name: _spearman(foretold[:, k], real[:, k])
+            for k, objective in enumerate(self._foretold)
+        }
+
+    def predictions(self, number: int) -> dict[str, tuple[float, float]]:
+        """Return what a candidate would score, by a straight line through those that have both.
+
+        Returns:
+            Objective name to the metric, within its bounds, and the standard deviation of what the
+            line leaves over.
+        """
+        foretold = np.array([self._costs[other] for other in self._real])
+        real = np.array([*self._real.values()])
+        found = {}
+        for k, objective in enumerate(self._foretold):
+            slope, left = _line(foretold[:, k], real[:, k])
+            cost = real[:, k].mean() + slope * (self._costs[number][k] - foretold[:, k].mean())
+            found[objective.name] = (within(objective.cost(float(cost)), objective.bounds), left)
+        return found
+
+
+def _costs(outcome: Completed, objectives: Sequence[Objective]) -> Floats:
+    return np.array([one.cost(outcome.metrics[one.name]) for one in objectives])
+
+
+def _line(x: Floats, y: Floats) -> tuple[float, float]:
+    """Return the slope of least squares and the standard deviation of the residuals."""
+    a, b = x - x.mean(), y - y.mean()
+    slope = float(a @ b / (a @ a)) if a.any() else 0.0
+    return slope, float(np.sqrt(((b - slope * a) ** 2).sum() / max(1, len(x) - 2)))
+
+
+def _spearman(a: Floats, b: Floats) -> float:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(stats.spearmanr(a, b).statistic)

@@ -1,0 +1,209 @@
+"""Scores shared between studies: one recipe on the same items by the same fitness has one score.
+
+Whatever may change a score is in its key: the recipe, the base, the items and their content, the
+fitness with its arguments and the file it is defined in, the libraries' versions, the device.
+What a fitness imports from files of its own, or asks of a server, is not: name another cache, or
+none, when that changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from evomerge.errors import UserError
+from evomerge.fitness import FITNESSES
+from evomerge.recipe.fingerprint import fingerprint
+from evomerge.types import Completed, Outcome
+from evomerge.workers.protocol import Executor, Job, JobResult
+from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec
+
+Score: TypeAlias = dict[str, Any]
+"""'metric', 'examples' and 'notes' of one objective."""
+
+_BUSY_S = 60.0
+
+
+class OutcomeStore:
+    """A file of scores by key, which several studies may use at the same time.
+
+    Args:
+        path: of the SQLite file; created with its folders when it is not there.
+
+    Raises:
+        UserError: the file cannot be used, or is something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cache: {path}: {error.strerror}; name a file that can be") from error
+        with self._open() as database:
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS score"
+                " (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT"
+            )
+
+    def get(self, key: str) -> Score | None:
+        """Return what is stored under a key."""
+        with self._open() as database:
+            row = database.execute("SELECT value FROM score WHERE key = ?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def put(self, key: str, score: Score) -> None:
+        """Store a score; one that is there already stays."""
+        text = json.dumps(score, allow_nan=False)
+        with self._open() as database:
+            database.execute("INSERT OR IGNORE INTO score VALUES (?, ?)", (key, text))
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=_BUSY_S)) as database, database:
+                yield database
+        except sqlite3.Error as error:
+            raise UserError(
+                f"cache: {self._path} cannot be used ({error}); name another file, or remove "
+                "'cache'"
+            ) from error
+
+
+class CachedExecutor:
+    """Answers jobs from a store where it can, and lets another executor do the rest.
+
+    An objective that is known is left out of the job, so that studies with some objectives in
+    common share these. Failures are not kept.
+
+    Args:
+        workers: what scores the rest.
+        store: of scores.
+        spec: what the workers were built from.
+        versions: of the libraries that scores depend on.
+    """
+
+    def __init__(
+        self,
+        workers: Executor,
+        store: OutcomeStore,
+        spec: EvaluatorSpec,
+        versions: Mapping[str, str],
+    ) -> None:
+        self._workers = workers
+        self._store = store
+        self._spec = spec
+        self._versions = versions
+        self._answered: list[JobResult] = []
+        self._asked: dict[tuple[str, str], tuple[Job, dict[str, Score]]] = {}
+
+    @property
+    def capacity(self) -> int:
+        """That of the workers."""
+        return self._workers.capacity
+
+    def submit(self, job: Job) -> None:
+        """Answer the job, or hand over what of it is not known."""
+        known: dict[str, Score] = {}
+        wanted = [part for part in self._spec.objectives if _is_scored(part, job)]
+        for part in wanted:
+            score = self._store.get(self._key(part, job))
+            if score is not None:
+                known[part.objective.name] = score
+        if len(known) == len(wanted):
+            self._answered.append(JobResult(job, _outcome(known), worker="cache"))
+            return
+        self._asked[job.id, job.split] = (job, known)
+        left_out = dict.fromkeys(known, ())
+        asked = replace(job, batch={**(job.batch or {}), **left_out}) if left_out else job
+        self._workers.submit(asked)
+
+    def wait(self, timeout_s: float | None = None) -> Sequence[JobResult]:
+        """Return what was answered, else wait for the workers."""
+        if self._answered:
+            answered, self._answered = self._answered, []
+            return answered
+        return [self._completed(result) for result in self._workers.wait(timeout_s)]
+
+    def close(self) -> None:
+        """Close the workers."""
+        self._workers.close()
+
+    def _completed(self, result: JobResult) -> JobResult:
+        job, known = self._asked.pop((result.job.id, result.job.split))
+        outcome = result.outcome
+        if not isinstance(outcome, Completed):
+            return replace(result, job=job)
+        scores: dict[str, Score] = {}
+        for part in self._spec.objectives:
+            name = part.objective.name
+            if name in known:
+                scores[name] = known[name]
+            elif name in outcome.metrics:
+                scores[name] = _score_of(name, outcome)
+                self._store.put(self._key(part, job), scores[name])
+        return replace(result, job=job, outcome=_outcome(scores))
+
+    def _key(self, part: ObjectiveSpec, job: Job) -> str:
+        proxy = part.proxy if job.proxy else None
+        what = proxy or part
+        described = {
+            "recipe": fingerprint(job.recipe),
+            "base": str(self._spec.base.sha256 or self._spec.base),
+            "split": job.split if job.recipe.path is not None else "",  # paths differ on hold-out
+            "items": part.digests.get(job.split, ""),
+            "part": None if job.batch is None else job.batch.get(part.objective.name),
+            "limit": job.limit,
+            "fitness": what.fitness,
+            "args": what.args,
+            "metric": what.metric,
+            "source": _source_digest(what.fitness, str(self._spec.folder)),
+            "device": self._spec.device,
+            "versions": dict(self._versions),
+        }
+        text = json.dumps(described, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_scored(part: ObjectiveSpec, job: Job) -> bool:
+    return (job.batch or {}).get(part.objective.name) != ()
+
+
+def _score_of(name: str, outcome: Completed) -> Score:
+    prefix = f"{name}/"
+    return {
+        "metric": outcome.metrics[name],
+        "examples": dict(outcome.examples.get(name, {})),
+        "notes": {
+            key.removeprefix(prefix): value
+            for key, value in outcome.notes.items()
+            if key.startswith(prefix)
+        },
+    }
+
+
+def _outcome(scores: Mapping[str, Score]) -> Outcome:
+    return Completed(
+        {name: score["metric"] for name, score in scores.items()},
+        {name: score["examples"] for name, score in scores.items() if score["examples"]},
+        {f"{name}/{key}": one for name, s in scores.items() for key, one in s["notes"].items()},
+    )
+
+
+@cache
+def _source_digest(fitness: str, folder: str) -> str:
+    """Identify the file in which a fitness is defined; '' where it has none."""
+    target = FITNESSES.load(fitness, Path(folder))
+    try:
+        file = inspect.getsourcefile(target)
+    except TypeError:  # an object whose class is built in
+        file = None
+    return "" if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
