@@ -6,7 +6,8 @@
                                                       the batch of search items it is scored on,
                                                       null scores the validation items
     retried   trial, the failed attempt               before the next attempt is submitted
-    measured  trial, rung, outcome on its new items   before it is decided whether the trial climbs
+    measured  trial, rung, how many items are new     before it is decided whether the trial climbs
+              there, outcome on these
     decided   the trials that climb to the next rung  before jobs for it are submitted, and before
               and those that stop at theirs           the latter are finished
     noted     what the optimizer says of its search, when it says it

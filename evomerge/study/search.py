@@ -370,7 +370,7 @@ class Search:
         if isinstance(noted, Completed):
             name = "proxy" if rung == PROXY else f"rung-{rung}"
             found = recorded(self._journal, f"{trial_id(number)}.{name}", "search", outcome)
-            payload = {"rung": rung, **found}
+            payload = {"rung": rung, "n_items": n_items, **found}
             self._journal.append("measured", payload, trial=number, timing=timing)
             self._stopping.spend(n_items)
         return noted

@@ -20,7 +20,7 @@ def rung_counts(events: Sequence[Event]) -> list[dict[str, Any]]:
 
     Returns:
         'items' of an objective ('all' at the last rung, 'proxy' before the first), 'scored' and
-        'climbed' trials.
+        'climbed' trials, 'n_items' that were scored there over all objectives.
     """
     rungs = events[0].payload["study"].get("rungs") if events else None
     if rungs is None:
@@ -37,8 +37,12 @@ def rung_counts(events: Sequence[Event]) -> list[dict[str, Any]]:
     items = dict(enumerate([*rungs["items"][: n_rungs - 1], "all"] if scored else []))
     if scored[PROXY]:
         items = {PROXY: "proxy", **items}
+    paid: Counter[int] = Counter()
+    for event in events:
+        if event.kind == "measured":
+            paid[event.payload["rung"]] += event.payload["n_items"]
     return [
-        {"items": size, "scored": scored[rung], "climbed": climbed[rung]}
+        {"items": size, "scored": scored[rung], "climbed": climbed[rung], "n_items": paid[rung]}
         for rung, size in items.items()
     ]
 
@@ -50,4 +54,6 @@ def rung_lines(counts: Sequence[Mapping[str, Any]]) -> list[str]:
         what = _NAMES.get(rung["items"], f"{rung['items']} items")
         more = "" if rung["items"] == "all" else f", {rung['climbed']} of them went on"
         lines.append(f"{what}: {rung['scored']} candidates{more}")
+    if counts:
+        lines.append(f"{sum(rung['n_items'] for rung in counts)} items scored in all")
     return lines

@@ -1,0 +1,141 @@
+"""How many scores of single items reach what CMA-ES reaches when it scores everything.
+
+    pip install -e '.[zoo]'                                      # reasoning-gym draws the items
+    python experiments/evaluation_economy/economy.py run --out runs/economy
+    python experiments/evaluation_economy/economy.py report --out runs/economy
+
+`run` carries every arm (`economy_arms.py`) through every seed; an interrupted run is resumed. Then
+it scores on other items whatever was the best so far by the search items at any time. `report`
+writes the tables into the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from economy_arms import ARMS, SEEDS, study, write_items
+from economy_tables import publish
+
+from evomerge.journal import Event, outcome_from_json
+from evomerge.recipe import fingerprint
+from evomerge.study import open_study, prepare, resume_run, start_run
+from evomerge.study.course import Course
+from evomerge.types import Completed
+from evomerge.workers import Job
+from evomerge.workers.inline import InlineExecutor
+
+
+@dataclass(frozen=True)
+class Best:
+    """Who was the best so far, from some number of scored items on.
+
+    Attributes:
+        items: scores of single search items that were paid for by then.
+        trial: its number.
+        search: its mean over the tasks on all search items.
+    """
+
+    items: int
+    trial: int
+    search: float
+
+
+def main() -> None:
+    """Run the command line of the script."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    steps = parser.add_subparsers(dest="step", required=True)
+    run = steps.add_parser("run", help="carry out the searches")
+    run.add_argument("--arms", nargs="*", choices=ARMS, default=list(ARMS))
+    run.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
+    report = steps.add_parser("report", help="write the tables into the README")
+    for step in (run, report):
+        step.add_argument("--out", type=Path, required=True, help="where runs are kept")
+    options = parser.parse_args()
+    if options.step == "report":
+        publish(options.out)
+        return
+    items = write_items(options.out.resolve() / "items")
+    for seed in options.seeds:
+        for name in options.arms:
+            carry_out(name, seed, items, options.out)
+
+
+def carry_out(name: str, seed: int, items: Path, out: Path) -> None:
+    """Carry one run to its end and write what its best were worth on hold-out items."""
+    result = out / f"{name}-{seed}.json"
+    if result.exists():
+        return
+    run = out / f"{name}-{seed}"
+    config = study(ARMS[name], items, seed)
+    if (run / "journal.sqlite").exists():
+        resume_run(run)
+    else:
+        start_run(config, Path(), run)
+    outline, events = open_study(run)
+    course = Course.of(outline, events)
+    genotypes = {e.trial: tuple(e.payload["genotype"]) for e in events if e.kind == "asked"}
+    workers = InlineExecutor(prepare(config, Path()).evaluator)
+    scored: dict[str, float] = {}
+    rows = []
+    for best in bests(events, outline.config.objectives, config_items(config, items)):
+        recipe = course.decode(best.trial, genotypes[best.trial])
+        key = fingerprint(recipe)
+        if key not in scored:
+            workers.submit(Job("best", recipe, "holdout"))
+            outcome = workers.wait()[0].outcome
+            if not isinstance(outcome, Completed):
+                raise SystemExit(f"{run}: trial {best.trial} cannot be scored: {outcome.message}")
+            scored[key] = float(np.mean([*outcome.metrics.values()]))
+        rows.append({"items": best.items, "search": best.search, "holdout": scored[key]})
+    spent = sum(count for count, _ in paid(events, config_items(config, items)))
+    result.write_text(json.dumps({"bests": rows, "items": spent}), encoding="utf-8")
+    print(f"{time.strftime('%H:%M:%S')} {run.name}: {spent} items", flush=True)
+
+
+def config_items(config: Any, items: Path) -> int:
+    """Return how many search items a candidate has over all tasks."""
+    return sum(
+        len((items / f"{name}.search.jsonl").read_text(encoding="utf-8").splitlines())
+        for name in config.objectives
+    )
+
+
+def paid(events: list[Event], n_items: int) -> Iterator[tuple[int, Event]]:
+    """Yield how many items every event of the search paid for."""
+    with_rungs = any(event.kind == "measured" for event in events)
+    seen: dict[int | None, int] = {}
+    for event in events:
+        count = 0
+        if event.kind == "measured":
+            count = event.payload["n_items"]
+            seen[event.trial] = seen.get(event.trial, 0) + count
+        elif event.kind == "finished" and not with_rungs and "same_as" not in event.payload:
+            count = n_items
+        yield count, event
+
+
+def bests(events: list[Event], objectives: Mapping[str, Any], n_items: int) -> Iterator[Best]:
+    """Yield whoever became the best that was scored on all items, and what was paid by then."""
+    total, best = 0, -np.inf
+    for count, event in paid(events, n_items):
+        total += count
+        if event.kind != "finished" or event.trial is None:
+            continue
+        outcome = outcome_from_json(event.payload)
+        if not isinstance(outcome, Completed) or outcome.errors:
+            continue
+        mean = float(np.mean([outcome.metrics[name] for name in objectives]))
+        if mean > best:
+            best = mean
+            yield Best(total, event.trial, mean)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What is compared: the same search with everything scored, with rungs, and with estimators."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evomerge import zoo
+from evomerge.study import StudyConfig
+
+SEEDS = (1, 2, 3, 4, 5)
+DONORS: Mapping[str, str] = {"sort-up": "sort_up", "flip": "flip", "count-bits-lora": "count_bits"}
+"""Donor to the task it was trained on, an objective."""
+SEARCH_ITEMS = 200
+WHOLE, FEW = 300, 2000
+"""Trials of the search that scores everything; of the others, which their items end before."""
+DRAWN_FROM = 77
+"""Seed of the search items."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to search.
+
+    Attributes:
+        title: as the tables call it.
+        rungs: the section of the study; none scores everything.
+        search: likewise.
+        share: of what scoring everything costs that the search may spend.
+    """
+
+    title: str
+    rungs: Mapping[str, Any] | None = None
+    search: Mapping[str, Any] = field(
+        default_factory=lambda: {"optimizer": "cma_es", "scalarize": "mean"}
+    )
+    share: float = 0.1
+
+
+LADDER: Mapping[str, Any] = {"items": [10, 40], "promote": 0.2}
+
+ARMS: Mapping[str, Arm] = {
+    "whole": Arm("everything scored", share=1.0),
+    "rungs": Arm("rungs", LADDER),
+    "race": Arm("rungs and racing", {**LADDER, "race": 0.1}),
+    "gmp-irt": Arm("rungs and gmp-IRT", {**LADDER, "estimator": "gmp_irt"}),
+    "mp-irt": Arm("rungs and mp-IRT", {**LADDER, "estimator": "mp_irt"}),
+    "mobo": Arm("rungs, Gaussian processes", LADDER, {"optimizer": "mobo", "scalarize": "mean"}),
+}
+
+
+def study(arm: Arm, items: Path, seed: int) -> StudyConfig:
+    """Return the study file of one run."""
+    whole = WHOLE * SEARCH_ITEMS * len(DONORS)
+    budget = {"trials": WHOLE} if arm.rungs is None else {"items": int(arm.share * whole)}
+    values: dict[str, Any] = {
+        "name": "economy",
+        "seed": seed,
+        "models": {"base": "zoo:base", "donors": {name: f"zoo:{name}" for name in DONORS}},
+        "space": "task_arithmetic",
+        "objectives": {
+            task: {
+                "fitness": "exact_match",
+                "search": str(items / f"{task}.search.jsonl"),
+                "holdout": f"zoo:{task}.holdout.jsonl",
+                "batch_size": 200,
+            }
+            for task in DONORS.values()
+        },
+        "search": dict(arm.search),
+        "budget": budget,
+        "front": {"size": 1, "baselines": []},
+        "workers": {"backend": "inline", "threads": 1},
+        "dtype": "float32",
+    }
+    if arm.rungs is not None:
+        values["rungs"] = dict(arm.rungs)
+    return StudyConfig.model_validate(values)
+
+
+def write_items(folder: Path) -> Path:
+    """Draw search items that no shipped file holds; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = [folder / f"{task}.search.jsonl" for task in DONORS.values()]
+    if all(file.exists() for file in wanted):
+        return folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "zoo"))
+    from tasks import TASKS, draw  # noqa: PLC0415  # needs reasoning-gym
+
+    for file, task in zip(wanted, DONORS.values(), strict=True):
+        taken = {
+            json.loads(line)["prompt"]
+            for shipped in sorted((zoo.path() / "data").glob(f"{task}.*.jsonl"))
+            for line in shipped.read_text(encoding="utf-8").splitlines()
+        }
+        drawn = draw(TASKS[task], "search", SEARCH_ITEMS, DRAWN_FROM, taken)
+        rows = [
+            {"id": f"{task}-{number:04d}", "prompt": item.prompt, "answer": item.answer}
+            for number, item in enumerate(drawn)
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        file.write_text(text, encoding="utf-8")
+    return folder

@@ -1,0 +1,117 @@
+"""The tables of `economy.py report`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from economy_arms import ARMS, DONORS, SEARCH_ITEMS, WHOLE
+from numpy.typing import NDArray
+
+README = Path(__file__).resolve().parent / "README.md"
+ALL = WHOLE * SEARCH_ITEMS * len(DONORS)
+CHECKPOINTS = (1 / 40, 1 / 30, 1 / 20, 1 / 15, 1 / 10, 1 / 5, 1 / 2, 1.0)
+"""Shares of what scoring everything costs at which the best so far is judged."""
+RESAMPLES = 10_000
+
+
+def publish(out: Path) -> None:
+    """Write the tables between the markers of the README, and print them."""
+    text = README.read_text(encoding="utf-8")
+    begin, end = "<!-- economy: begin -->", "<!-- economy: end -->"
+    lines = "\n".join(report_lines(out))
+    before, _, rest = text.partition(begin)
+    after = rest.partition(end)[2]
+    README.write_text(f"{before}{begin}\n\n{lines}\n{end}{after}", encoding="utf-8")
+    print(lines)
+
+
+def report_lines(out: Path) -> Iterator[str]:
+    """Yield what every arm had found after shares of the whole cost, and what it needed."""
+    runs = {name: read(out, name) for name in ARMS}
+    runs = {name: found for name, found in runs.items() if found}
+    yield f"Scoring everything: {WHOLE} candidates × {SEARCH_ITEMS} × {len(DONORS)} = {ALL} items."
+    yield ""
+    yield (
+        "| held-out mean of the best so far, after | n | "
+        + " | ".join(fraction(share) for share in CHECKPOINTS)
+        + " |"
+    )
+    yield "|---|---:|" + "---:|" * len(CHECKPOINTS)
+    for name, found in runs.items():
+        cells = []
+        for share in CHECKPOINTS:
+            values = [at(run, share * ALL) for run in found if run["items"] >= 0.9 * share * ALL]
+            known = [value for value in values if value is not None]
+            cells.append(spread(known) if len(known) == len(found) else "")
+        yield f"| {ARMS[name].title} | {len(found)} | {' | '.join(cells)} |"
+    yield ""
+    if "whole" not in runs:
+        return
+    yield "| to reach the mean that everything scored ends with | items | share [95 % interval] |"
+    yield "|---|---:|---|"
+    for name, found in runs.items():
+        yield needed_line(name, found, runs["whole"])
+    yield ""
+
+
+def needed_line(name: str, runs: Sequence[Any], whole: Sequence[Any]) -> str:
+    """Return how many items an arm needed; the interval comes from resampling both arms' seeds."""
+    grid = np.unique([best["items"] for run in runs for best in run["bests"]])
+    curves = np.array([[at(run, items) or 0.0 for items in grid] for run in runs])
+    ends = np.array([run["bests"][-1]["holdout"] for run in whole])
+    point = reached(curves.mean(axis=0), grid, float(ends.mean()))
+    random = np.random.default_rng(0)
+    draws = []
+    for _ in range(RESAMPLES):
+        own = random.integers(len(runs), size=len(runs))
+        other = random.integers(len(whole), size=len(whole))
+        draws.append(reached(curves[own].mean(axis=0), grid, float(ends[other].mean())))
+    low, high = np.quantile(draws, [0.025, 0.975], method="inverted_cdf")
+    return (
+        f"| {ARMS[name].title} | {count(point)} | {share_text(point)} "
+        f"[{share_text(float(low))}, {share_text(float(high))}] |"
+    )
+
+
+def reached(curve: NDArray[np.float64], grid: NDArray[np.float64], level: float) -> float:
+    """Return the first number of items at which a curve is at a level, or infinity."""
+    found = np.flatnonzero(curve >= level)
+    return float(grid[found[0]]) if len(found) else float("inf")
+
+
+def at(run: Mapping[str, Any], items: float) -> float | None:
+    """Return the held-out mean of the best after so many items; None before the first."""
+    known = [best["holdout"] for best in run["bests"] if best["items"] <= items]
+    return known[-1] if known else None
+
+
+def read(out: Path, name: str) -> list[Any]:
+    """Read the finished runs of an arm."""
+    return [
+        json.loads(file.read_text(encoding="utf-8")) for file in sorted(out.glob(f"{name}-?.json"))
+    ]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return a mean and its sample standard deviation."""
+    deviation = np.std(values, ddof=1) if len(values) > 1 else 0.0
+    return f"{np.mean(values):.3f} ± {deviation:.3f}"
+
+
+def fraction(share: float) -> str:
+    """Write a share as a fraction."""
+    return "all" if share == 1 else f"1/{round(1 / share)}"
+
+
+def share_text(items: float) -> str:
+    """Write items as a share of those of scoring everything."""
+    return "not reached" if np.isinf(items) else f"1/{ALL / items:.1f}"
+
+
+def count(items: float) -> str:
+    """Write a number of items."""
+    return "not reached" if np.isinf(items) else f"{items:.0f}"
