@@ -24,6 +24,7 @@ def greedy(
     eos: frozenset[int],
     device: torch.device,
     stops: Callable[[list[int]], bool] | None = None,
+    shrink: bool = True,
 ) -> list[list[int]]:
     """Continue each prompt with the most likely token until it ends.
 
@@ -35,6 +36,8 @@ def greedy(
         eos: tokens that end a row; they are not returned.
         device: where the module lives.
         stops: told a row's new tokens after each, says whether the row ends there.
+        shrink: let rows that ended leave the batch. The others' logits may then differ in their
+            last bits from those of the whole batch, which in 16 bits can decide a tie.
 
     Returns:
         The new tokens of each prompt, in the order of the prompts.
@@ -50,7 +53,7 @@ def greedy(
     with torch.inference_mode():
         for batch in length_batches(lengths, batch_size):
             rows = [prompts[number] for number in batch]
-            new = _greedy_batch(module, rows, max_new_tokens, eos, device, stops)
+            new = _greedy_batch(module, rows, max_new_tokens, eos, device, stops, shrink)
             for number, tokens in zip(batch, new, strict=True):
                 results[number] = tokens
     return results
@@ -63,6 +66,7 @@ def _greedy_batch(
     eos: frozenset[int],
     device: torch.device,
     stops: Callable[[list[int]], bool] | None,
+    shrink: bool,
 ) -> list[list[int]]:
     ids, mask = left_pad(prompts, device)
     positions = None
@@ -108,7 +112,7 @@ def _greedy_batch(
             positions = positions[:, -1:] + 1
         # Copying the cache pays once half of the rows have nothing left to say.
         alive = [index for index, row in enumerate(rows) if row not in ended]
-        if 2 * len(alive) <= len(rows) and hasattr(cache, "reorder_cache"):
+        if shrink and 2 * len(alive) <= len(rows) and hasattr(cache, "reorder_cache"):
             index = torch.tensor(alive, device=device)
             cache.reorder_cache(index)
             tokens = tokens[index]

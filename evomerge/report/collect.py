@@ -57,6 +57,7 @@ def collect_front(run: Path) -> Front:
         n_failed=sum(trial.costs is None for trial in trials),
         hypervolume=tuple(history),
         picked_on=study.config.picked_on,
+        warnings=tuple(events[0].payload.get("warnings", ())),
     )
 
 

@@ -66,6 +66,7 @@ class Front:
             on), by trial, on the scale of `evomerge.pareto.anchors`; empty if unknown.
         picked_on: the items of the rows' `search` scores, by which the members were picked: the
             search items, or in a study with batches of them the validation items.
+        warnings: what a reader must know of how it was found, as the journal has it.
 
     Raises:
         ValueError: names or trials repeat, a member has no trial, or a row lacks the score of an
@@ -80,6 +81,7 @@ class Front:
     n_failed: int
     hypervolume: tuple[tuple[int, float], ...] = ()
     picked_on: Split = "search"
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.objectives:

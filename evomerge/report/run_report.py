@@ -118,6 +118,7 @@ def _write(run: Path, events: Sequence[Event], folder: Path) -> None:
         f"{history.picked_on} items, which the search picked by, so they are optimistic: "
         "'evomerge front' has hold-out scores."
     )
+    summary += "".join(f" Warning: {line}." for line in events[0].payload.get("warnings", ()))
     (folder / "report.html").write_text(page_of(history.study, summary, sections), encoding="utf-8")
 
 
