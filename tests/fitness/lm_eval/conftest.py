@@ -20,7 +20,6 @@ from evomerge.recipe.model import Recipe
 
 from .tasks_of_ours import write_tasks
 
-
 RESAMPLES = 200
 
 
@@ -62,6 +61,7 @@ class Merge:
     tokenizer: Any
     folder: Path
     engine: MergeEngine
+    exported: Any = None  # as the harness loads it; set it to None where the folder has changed
 
     def scored(self, fitness, items, split="search"):
         """Score items as a worker does."""
