@@ -132,6 +132,8 @@ class LmEval:
         self._bootstrap_iters = bootstrap_iters
         if engine != "vllm" and engine_args:
             raise FitnessError("fitness 'lm_eval': engine_args are vLLM's; add 'engine: vllm'")
+        if engine == "vllm" and importlib.util.find_spec("vllm") is None:
+            raise MissingExtra("engine 'vllm'", "vllm")
         self._engine = engine
         self._engine_args = engine_args or {}
         self._suites: dict[DatasetSplit | None, Suite] = {}
@@ -260,10 +262,18 @@ class LmEval:
         )
 
     def _ready(self, model: MergedModel) -> Any:
-        """Return the harness's view of the model, rebuilt only when the tokenizer is another."""
-        if self._model is None or model.tokenizer is not self._tokenizer:
-            self._model = self._build(model)
-            self._tokenizer = model.tokenizer
+        """Return the harness's view of the model, made anew only when it reads texts otherwise."""
+        from evomerge.fitness.lm_eval.tasks import hushed  # noqa: PLC0415
+
+        if self._model is None or not _same_tokenizer(model.tokenizer, self._tokenizer):
+            if self._engine == "vllm" and self._model is not None:
+                raise FitnessError(
+                    "engine 'vllm' cannot change its tokenizer from candidate to candidate; "
+                    "give the study one tokenizer, or remove the engine"
+                )
+            with hushed():
+                self._model = self._build(model)
+        self._tokenizer = model.tokenizer
         self._model.load(model.module)
         return self._model
 
@@ -277,9 +287,7 @@ class LmEval:
         if self._engine == "vllm":
             from evomerge.fitness.lm_eval.vllm_engine import VllmLM  # noqa: PLC0415
 
-            return VllmLM(
-                model.path(), model.tokenizer, chat_template=template, **self._engine_args
-            )
+            return VllmLM(model.path(), chat_template=template, **self._engine_args)
         from evomerge.fitness.lm_eval.resident import ResidentLM  # noqa: PLC0415
 
         return ResidentLM(
@@ -324,6 +332,19 @@ class LmEval:
             raise FitnessError(f"{suite.main} has the metrics {listed}; name one with 'metric'")
         hint = nearest(self.metric, known)
         raise FitnessError(f"{suite.main} has no metric '{self.metric}' but {listed}; {hint}")
+
+
+def _same_tokenizer(one: Any, other: Any) -> bool:
+    """Say whether two tokenizers read and write alike; a worker may load the same one again."""
+    if one is other or one is None or other is None:
+        return one is other
+    return (
+        type(one) is type(other)
+        and one.is_fast
+        and one.backend_tokenizer.to_str() == other.backend_tokenizer.to_str()
+        and one.special_tokens_map == other.special_tokens_map
+        and one.chat_template == other.chat_template
+    )
 
 
 def _template(tokenizer: Any, wanted: bool | str) -> str | None:

@@ -106,9 +106,13 @@ def test_what_is_wrong_is_told_before_the_run(tasks, tmp_path, options, message,
     index = loading._manager  # the harness's own thousands of files are not needed for a typo
     monkeypatch.setattr(loading, "_manager", lambda *args, shipped: index(*args, shipped=False))
     options.setdefault("include_path", str(tasks))
+    spec = check_fitness("lm_eval", options, folder=tmp_path)
+
+    def listed():
+        return spec.build().load_items({"docs": [0, 2]}, folder=tmp_path)
+
     with pytest.raises(FitnessError, match=message):
-        spec = check_fitness("lm_eval", options, folder=tmp_path)
-        spec.build().load_items({"docs": [0, 2]}, folder=tmp_path)
+        listed()
 
 
 def test_unknown_metrics_name_those_there_are(merges, tasks):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lm_eval.api.task import Task
+from tokenizers.processors import TemplateProcessing
 
 from evomerge.errors import FitnessError
 from evomerge.fitness.lm_eval import LmEval
@@ -71,6 +75,21 @@ def test_any_part_of_the_items_scores_as_in_the_whole(merges, tasks, data):
     assert part.examples == {key: whole.examples[key] for key in part.examples}
     assert set(part.examples) == set(ids)
     assert part.metrics[metric] == pytest.approx(sum(part.examples.values()) / len(ids))
+
+
+def test_another_tokenizer_is_noticed(merges, tasks):
+    fitness = LmEval("continued", "perplexity", include_path=tasks)
+    items = fitness.list_items(ALL)
+    first = merges[0].scored(fitness, items)
+    kept = fitness._model
+    again = replace(merges[0], tokenizer=copy.deepcopy(merges[0].tokenizer))
+    assert again.scored(fitness, items) == first
+    assert fitness._model is kept
+    # One that puts nothing before a text: other tokens, other scores.
+    other = replace(merges[0], tokenizer=copy.deepcopy(merges[0].tokenizer))
+    other.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A")
+    assert other.scored(fitness, items) != first
+    assert merges[0].scored(fitness, items) == first
 
 
 def test_items_of_others_are_refused(merges, tasks):
