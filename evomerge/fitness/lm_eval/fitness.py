@@ -195,14 +195,18 @@ class LmEval:
         """Score the model's items."""
         from evomerge.fitness.lm_eval.requests import answer  # noqa: PLC0415
         from evomerge.fitness.lm_eval.scoring import examples, score  # noqa: PLC0415
-        from evomerge.fitness.lm_eval.tasks import as_seeded, hushed  # noqa: PLC0415
+        from evomerge.fitness.lm_eval.tasks import (  # noqa: PLC0415
+            as_seeded,
+            hushed,
+            templates_kept,
+        )
 
         listing = self._listing(model)
         suite = self._suite(listing.split)
         language_model = self._ready(model)
         requests = self._requests(listing, suite, language_model)
         asked = requests.ask(listing.documents(model.item_ids))
-        with hushed(), as_seeded(language_model.device):
+        with hushed(), as_seeded(language_model.device), templates_kept():
             answer(language_model, asked)
             scores = score(suite, asked, self._bootstrap_iters)
         name, key = self._chosen(suite, scores)

@@ -12,7 +12,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
-from evomerge.fitness.lm_eval.tasks import Suite, as_seeded, hushed
+from evomerge.fitness.lm_eval.tasks import Suite, as_seeded, hushed, templates_kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Requests:
     ) -> None:
         self._built: dict[str, dict[int, list[Instance]]] = {}
         # The harness draws a progress bar on standard error that cannot be turned off.
-        with hushed(), as_seeded(), contextlib.redirect_stderr(io.StringIO()):
+        with hushed(), as_seeded(), templates_kept(), contextlib.redirect_stderr(io.StringIO()):
             for name, doc_ids in documents.items():
                 self._built[name] = _build(
                     suite.tasks[name], sorted(doc_ids), prompting, fewshot_seed

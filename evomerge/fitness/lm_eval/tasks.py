@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from lm_eval.api.task import ConfigurableTask, Task
 from lm_eval.config.group import AggMetricConfig
 from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
 from lm_eval.tasks import TaskManager
+from lm_eval.utils import env as environment
+from tqdm import tqdm
 
 from evomerge.errors import DataError, FitnessError, nearest
 from evomerge.fitness.lm_eval.documents import DatasetSplit
@@ -98,6 +101,17 @@ def hushed() -> Iterator[None]:
         logger.setLevel(level)
 
 
+@contextmanager
+def templates_kept() -> Iterator[None]:
+    """Let the harness compile each of its templates once, not for every document."""
+    own = environment.from_string
+    environment.from_string = lru_cache(maxsize=4096)(own)
+    try:
+        yield
+    finally:
+        environment.from_string = own
+
+
 def load_suite(
     specs: Sequence[Spec],
     *,
@@ -119,6 +133,9 @@ def load_suite(
         FitnessError: a name is unknown, or a task cannot be run here.
         DataError: a task's dataset has no such split.
     """
+    # A lock of this process only: tqdm's own is a semaphore of the system, which would outlive a
+    # worker that is ended, and be complained about.
+    tqdm.set_lock(threading.RLock())
     with hushed(), as_seeded():
         loaded, top = _load(specs, include_path, json.dumps(metadata, sort_keys=True))
     tasks: dict[str, Task] = loaded["tasks"]
