@@ -3,11 +3,11 @@
     python experiments/lm_eval_speed/measure.py [--repeats 5]
 
 Both score the same resident merge of the shipped models on the same documents: 64 questions of four
-choices and 64 answers to be written, with one example before each question. simple_evaluate is
-called as `mergekit-evolve` and its like call it, on a model in memory: at its default batch size, 1,
-and at 16; `tasks` says whether it loads the tasks for every candidate, as it does when it is given
-their names, or gets them loaded. Every line is the median and range of the repeats in seconds of CPU
-time of one thread, after one that is not counted; scores are compared and must be equal.
+choices and 64 answers to be written, with one example before each question. simple_evaluate gets
+the model in memory and the index of tasks, at its default batch size, 1, and at 16; `tasks` says
+whether it loads the tasks for every candidate, as it does when it is given their names, or gets
+them loaded. Every line is the median and range of the repeats in seconds of CPU time of one thread,
+after one that is not counted; scores are compared and must be equal.
 """
 
 from __future__ import annotations
@@ -127,10 +127,13 @@ def main() -> None:
 
 def compare(folder: Path, resident: Any, task: str, metric: str, repeats: int) -> None:
     """Measure one task both ways."""
-    fitness = LmEval(task, metric, include_path=folder, batch_size=16)
+    options: dict[str, Any] = {"include_path": folder, "batch_size": 16}
+    fitness = LmEval(task, metric, **options)
+    sharing = LmEval(task, metric, **options, share_contexts=True)
     items = fitness.list_items({"docs": [0, None]})
+    sharing.list_items({"docs": [0, None]})
 
-    def ours() -> float:
+    def ours(fitness: LmEval = fitness) -> float:
         model = MergedModel(
             resident.module,
             resident.tokenizer,
@@ -145,6 +148,10 @@ def compare(folder: Path, resident: Any, task: str, metric: str, repeats: int) -
 
     own, expected = seconds(ours, repeats)
     report(task, "fitness: lm_eval, batch size 16", own, own)
+    spent, score = seconds(lambda: ours(sharing), repeats)
+    if score != expected:
+        raise RuntimeError(f"{task}: {score} is not {expected}")
+    report(task, "fitness: lm_eval, share_contexts", spent, own)
     manager = TaskManager(include_path=str(folder), include_defaults=False)
     loaded = list(manager.load([task])["tasks"].values())
     for batch_size in (1, 16):
@@ -168,9 +175,8 @@ def report(task: str, title: str, spent: list[float], own: list[float]) -> None:
     """Print a median with its range, and how many times ours it is."""
     median = statistics.median(spent)
     ratio = median / statistics.median(own)
-    print(
-        f"{task:6} {title:46} {median:8.3f} s ({min(spent):.3f} to {max(spent):.3f})  {ratio:5.1f} x"
-    )
+    extent = f"({min(spent):.3f} to {max(spent):.3f})"
+    print(f"{task:6} {title:46} {median:8.3f} s {extent}  {ratio:5.2f} x")
 
 
 if __name__ == "__main__":

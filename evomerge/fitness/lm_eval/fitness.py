@@ -48,8 +48,9 @@ class LmEval:
     """A metric of lm-evaluation-harness on the resident model.
 
     Scores equal those of `lm_eval.simple_evaluate(samples=...)` on the exported checkpoint with
-    the same options, documents and batch size. Tasks, examples and requests are built once per
-    worker and texts tokenized once; a candidate costs its forward passes and the scoring.
+    the same options, documents and batch size, to the last bit unless `share_contexts`. Tasks,
+    examples and requests are built once per worker and texts tokenized once; a candidate costs
+    its forward passes and the scoring.
 
     Documents are named by the objective's `search` and `holdout`, each `{docs: [first, last]}` (of
     every task, last null for the end) or `{half: search}` and `{half: holdout}`, either with
@@ -78,6 +79,9 @@ class LmEval:
         confirm_run_unsafe_code: allow tasks that run code which the model writes, unprotected.
         bootstrap_iters: resamples for standard errors that have no formula (perplexities, BLEU);
             lm-eval's default is 100000, which takes long for every candidate. 0 leaves them out.
+        share_contexts: compute a context once for all of its choices. It saves up to as many times
+            as there are choices; in return log-likelihoods differ from lm-eval's in their last
+            digits, which decides a choice only where two are all but equal.
         engine: 'transformers' scores the resident model; 'vllm' hands its weights to a live engine.
         engine_args: arguments of vLLM's `LLM`, such as {gpu_memory_utilization: 0.4}.
 
@@ -109,6 +113,7 @@ class LmEval:
         fewshot_seed: int = _UNSEEDED,
         confirm_run_unsafe_code: bool = False,
         bootstrap_iters: NonNegativeInt = 0,
+        share_contexts: bool = False,
         engine: Literal["transformers", "vllm"] = "transformers",
         engine_args: dict[str, Any] | None = None,
     ) -> None:
@@ -130,6 +135,7 @@ class LmEval:
         self._system = system_instruction
         self._batch_size = batch_size
         self._bootstrap_iters = bootstrap_iters
+        self._share_contexts = share_contexts
         if engine != "vllm" and engine_args:
             raise FitnessError("fitness 'lm_eval': engine_args are vLLM's; add 'engine: vllm'")
         if engine == "vllm" and importlib.util.find_spec("vllm") is None:
@@ -295,7 +301,11 @@ class LmEval:
         from evomerge.fitness.lm_eval.resident import ResidentLM  # noqa: PLC0415
 
         return ResidentLM(
-            model.module, model.tokenizer, batch_size=self._batch_size, chat_template=template
+            model.module,
+            model.tokenizer,
+            batch_size=self._batch_size,
+            chat_template=template,
+            share_contexts=self._share_contexts,
         )
 
     def _requests(self, listing: _Listing, suite: Suite, language_model: Any) -> Requests:

@@ -27,6 +27,7 @@ from lm_eval.models.utils import (
 
 from evomerge.errors import FitnessError
 from evomerge.fitness.decoding import greedy
+from evomerge.fitness.lm_eval.shared_contexts import choice_log_probabilities, context_batches
 
 Encoded: TypeAlias = tuple[Any, list[int], list[int]]
 """A request's text, its context's tokens, and those of the scored continuation."""
@@ -56,10 +57,18 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
         module: the transformers model; `load` puts another in its place.
         batch_size: rows of a forward pass.
         chat_template: which of several templates of the tokenizer writes conversations.
+        share_contexts: compute a context once for all of its continuations; log-likelihoods are
+            then not `HFLM`'s to the last bit.
     """
 
     def __init__(
-        self, module: Any, tokenizer: Any, *, batch_size: int, chat_template: str | None = None
+        self,
+        module: Any,
+        tokenizer: Any,
+        *,
+        batch_size: int,
+        chat_template: str | None = None,
+        share_contexts: bool = False,
     ) -> None:
         super().__init__(
             pretrained=module,
@@ -67,6 +76,7 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
             batch_size=batch_size,
             chat_template_args={"chat_template": chat_template} if chat_template else None,
         )
+        self._share_contexts = share_contexts
         self._texts: dict[tuple[str, bool | None], list[int]] = {}
         self._pairs: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
         self._prompts: dict[str, list[int]] = {}
@@ -110,12 +120,16 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
                 list(requests), disable_tqdm=disable_tqdm, override_bs=override_bs
             )
             return found
+        results: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+        alone: Sequence[int] = range(len(requests))
+        if self._share_contexts:
+            alone = self._score_choices(requests, results)
         rows: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for number, (_, context, continuation) in enumerate(requests):
+        for number in alone:
+            _, context, continuation = requests[number]
             self._check_pair(context, continuation)
             rows[(*context, *continuation[:-1])].append(number)
         ordered = sorted(rows, key=lambda row: (-len(row), row))
-        results: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         for start in range(0, len(ordered), self.batch_size):
             batch = ordered[start : start + self.batch_size]
             targets = [[(number, requests[number][2]) for number in rows[row]] for row in batch]
@@ -123,6 +137,34 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
             for number, result in self._score_rows(inputs, targets):
                 results[number] = result
         return results
+
+    def _score_choices(
+        self, requests: Sequence[Encoded], results: list[tuple[float, bool]]
+    ) -> Sequence[int]:
+        """Score continuations whose context is another's too; return those that are left."""
+        by_context: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for number, (_, context, continuation) in enumerate(requests):
+            self._check_pair(context, continuation)
+            if len(context) + len(continuation) <= self.max_length:  # no context is cut
+                by_context[tuple(context)].append(number)
+        shared = {key: numbers for key, numbers in by_context.items() if len(numbers) > 1}
+        contexts = sorted(shared, key=lambda context: (-len(context), context))
+        sizes = [len(shared[context]) for context in contexts]
+        for batch in context_batches(sizes, self.batch_size):
+            questions = [
+                (contexts[k], [requests[number][2] for number in shared[contexts[k]]])
+                for k in batch
+            ]
+            with torch.inference_mode():
+                found = choice_log_probabilities(self.model, questions, self.device)
+            numbers = [number for k in batch for number in shared[contexts[k]]]
+            for number, scores in zip(numbers, found, strict=True):
+                wanted = torch.tensor(requests[number][2], device=self.device)
+                chosen = scores.gather(-1, wanted[:, None]).sum()
+                is_greedy = bool((scores.argmax(-1) == wanted).all())
+                results[number] = (float(chosen), is_greedy)
+        done = {number for numbers in shared.values() for number in numbers}
+        return [number for number in range(len(requests)) if number not in done]
 
     def _score_rows(
         self,
