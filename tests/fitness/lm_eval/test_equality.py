@@ -109,6 +109,24 @@ def test_examples_before_the_question(merges, tasks):
     assert len(set(values)) == 3
 
 
+@pytest.mark.parametrize("source", [{"docs": [3, 9]}, {"half": "search"}])
+def test_some_documents(merges, tasks, source):
+    fitness = LmEval(
+        "nested", "acc,none", include_path=tasks, num_fewshot=1, bootstrap_iters=RESAMPLES
+    )
+    items = fitness.list_items(source)
+    ours = merges[1].scored(fitness, items)
+    chosen = {}
+    for item in items:
+        task, _, number = item["id"].partition("/")
+        chosen.setdefault(task, []).append(int(number))
+    samples = {task: sorted(numbers) for task, numbers in chosen.items()}
+    theirs = merges[1].harness(tasks, ["nested"], num_fewshot=1, samples=samples)
+    assert ours.metrics == by_our_names(theirs["results"], "nested")
+    assert ours.examples == by_item(theirs["samples"], "acc,none")
+    assert set(ours.examples) == {item["id"] for item in items}
+
+
 def test_prompts_that_are_too_long_lose_their_beginning(merges, tasks):
     compare(merges[0], tasks, "continued", "perplexity,none", num_fewshot=4)
     compare(merges[0], tasks, "sorted", "exact_match,whole", num_fewshot=3)
