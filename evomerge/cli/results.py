@@ -63,6 +63,7 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         "failures": dict(failures.most_common()),
         "retried": kinds["retried"],
         "notes": [event.payload["text"] for event in events if event.kind == "noted"],
+        "warnings": list(events[0].payload.get("warnings", ())) if events else [],
         "scored": kinds["scored"],
         "batches": _batches(events),
         "rungs": rung_counts(events),
@@ -97,7 +98,11 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         f"{stage['stage']}: {stage['finished']} of {stage['trials']} trials finished"
         for stage in report["stages"]
     ]
-    for line in (*_listed("stages", stages), *_listed("notes", report["notes"][-LAST_NOTES:])):
+    for line in (
+        *_listed("warnings", report["warnings"]),
+        *_listed("stages", stages),
+        *_listed("notes", report["notes"][-LAST_NOTES:]),
+    ):
         typer.echo(line)
     for line in archives.lines:
         typer.echo(line)

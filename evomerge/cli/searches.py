@@ -156,6 +156,7 @@ def check(
             summary["batches"] = config.batches.model_dump()
         summary |= config.model_dump(include={"rungs"}, exclude_none=True)
         summary["not_seen"] = list(stand_ins.used)
+        summary["warnings"] = list(prepared.warnings)
         if estimate:
             summary["estimate"] = options.estimate(prepared, stand_ins, as_json=True)
         typer.echo(json.dumps(summary, indent=2))
@@ -183,6 +184,7 @@ def check(
         typer.echo(f"  {line}")
     if config.stages is not None:
         typer.echo(f"  budget      {limits}")
+    _warn(*prepared.warnings)
     if estimate:
         typer.echo(options.estimate(prepared, stand_ins, as_json=False))
     if stand_ins.used:
@@ -311,7 +313,12 @@ def _start(
     from evomerge.study import start_run  # noqa: PLC0415
 
     with watching(quiet=as_json) as observe:
-        return start_run(config, folder, out, keep=keep, observe=observe)
+        return start_run(config, folder, out, keep=keep, observe=observe, warn=_warn)
+
+
+def _warn(*lines: str) -> None:
+    for line in lines:
+        typer.echo(f"warning: {line}", err=True)
 
 
 def _leave(ended: Ended, out: Path, as_json: bool) -> None:

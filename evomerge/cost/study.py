@@ -207,6 +207,12 @@ def _asked(prepared: Prepared, split: Split, tokens: Tokens, answer: int | None)
             part.fitness, part.arguments, metric=part.metric, folder=prepared.folder
         )
         source = source_of(split, part.search, part.validation, part.holdout)
+        if fitness.brings_items:
+            note = (
+                f"{name}: what '{fitness.name}' asks is its own; its forward passes are not counted"
+            )
+            found.append(Asked(None, (note,)))
+            continue
         if source is None and split == "validation":
             continue
         items = load_items(source, folder=prepared.folder, limit=part.limit) if source else ()

@@ -15,12 +15,13 @@ from evomerge.fitness.load import (
     check_fitness,
 )
 from evomerge.fitness.model import MergedModel
-from evomerge.fitness.protocol import Fitness, Item, Items, Score
+from evomerge.fitness.protocol import BringsItems, Fitness, Item, Items, Score
 from evomerge.types import FitnessResult
 
 __all__ = [
     "FITNESSES",
     "BoundFitness",
+    "BringsItems",
     "Fitness",
     "FitnessResult",
     "FitnessSpec",

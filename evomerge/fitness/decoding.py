@@ -34,6 +34,7 @@ def decode(
     device: torch.device,
     stops: Callable[[list[int]], bool] | None = None,
     choose: Choose = most_likely,
+    shrink: bool = True,
 ) -> list[list[int]]:
     """Continue each prompt token by token until it ends.
 
@@ -46,6 +47,8 @@ def decode(
         device: where the module lives.
         stops: told a row's new tokens after each, says whether the row ends there.
         choose: picks each next token.
+        shrink: let rows that ended leave the batch. The others' logits may then differ in their
+            last bits from those of the whole batch, which in 16 bits can decide a tie.
 
     Returns:
         The new tokens of each prompt, in the order of the prompts.
@@ -67,7 +70,9 @@ def decode(
             ) -> torch.Tensor:
                 return choose(logits, [batch[row] for row in rows], step)
 
-            new = _decode_batch(module, rows, max_new_tokens, eos, device, stops, choose_in_batch)
+            new = _decode_batch(
+                module, rows, max_new_tokens, eos, device, stops, choose_in_batch, shrink
+            )
             for number, tokens in zip(batch, new, strict=True):
                 results[number] = tokens
     return results
@@ -81,6 +86,7 @@ def _decode_batch(
     device: torch.device,
     stops: Callable[[list[int]], bool] | None,
     choose: Choose,
+    shrink: bool,
 ) -> list[list[int]]:
     ids, mask = left_pad(prompts, device)
     positions = None
@@ -126,7 +132,7 @@ def _decode_batch(
             positions = positions[:, -1:] + 1
         # Copying the cache pays once half of the rows have nothing left to say.
         alive = [index for index, row in enumerate(rows) if row not in ended]
-        if 2 * len(alive) <= len(rows) and hasattr(cache, "reorder_cache"):
+        if shrink and 2 * len(alive) <= len(rows) and hasattr(cache, "reorder_cache"):
             index = torch.tensor(alive, device=device)
             cache.reorder_cache(index)
             tokens = tokens[index]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 from typing import Any, get_args
 
 from evomerge.errors import FitnessError, nearest
 from evomerge.fitness.binding import bind_arguments
+from evomerge.fitness.data import load_items
 from evomerge.fitness.model import MergedModel
+from evomerge.fitness.protocol import Item
+from evomerge.fitness.public_tests import public_test_of
 from evomerge.registry import Registry
 from evomerge.types import Arguments, Bounds, FitnessResult, Goal
 
@@ -26,6 +29,7 @@ FITNESSES = Registry(
         "l1_distance": "evomerge.fitness.distance:L1Distance",
         "l2_distance": "evomerge.fitness.distance:L2Distance",
         "delta_sparsity": "evomerge.fitness.distance:DeltaSparsity",
+        "lm_eval": "evomerge.fitness.lm_eval:LmEval",
     },
 )
 
@@ -42,6 +46,8 @@ class FitnessSpec:
         goal: the direction in which the metric improves by nature.
         bounds: the least and the greatest value the metric can have, as far as they are known.
         needs_items: the objective must name data.
+        brings_items: it lists its items itself, see `evomerge.fitness.protocol.BringsItems`.
+        default_sources: what such a fitness scores where the objective names no items, by split.
     """
 
     name: str
@@ -51,6 +57,8 @@ class FitnessSpec:
     goal: Goal
     bounds: Bounds
     needs_items: bool
+    brings_items: bool = False
+    default_sources: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self) -> BoundFitness:
         """Build the class, once per worker; a function is ready as it is.
@@ -67,22 +75,64 @@ class BoundFitness:
     """A fitness that is ready to score.
 
     Attributes:
-        goal: the direction in which its metric improves by nature; a study may say otherwise.
         needs_items: it scores items, so the objective must name data.
         fields: what each item must have.
-        metric: which of its metrics is optimised; None where it returns one only.
     """
 
     def __init__(
         self, spec: FitnessSpec, call: Callable[..., Any], arguments: Mapping[str, Any]
     ) -> None:
         self.name = spec.name
-        self.goal: Goal = spec.goal
         self.needs_items = spec.needs_items
         self.fields: tuple[str, ...] = tuple(getattr(call, "fields", ()))
-        self.metric: str | None = spec.metric or getattr(call, "metric", None)
+        self._spec = spec
         self._call = call
         self._arguments = arguments
+
+    @property
+    def metric(self) -> str | None:
+        """Which of its metrics is optimised; None where it returns one only."""
+        return self._spec.metric or getattr(self._call, "metric", None)
+
+    @property
+    def goal(self) -> Goal:
+        """The direction in which its metric improves by nature; a study may say otherwise.
+
+        A fitness that brings its items may know it only when these are listed.
+        """
+        goal: Goal = getattr(self._call, "goal", self._spec.goal)
+        return goal
+
+    @property
+    def bounds(self) -> Bounds:
+        """The least and the greatest value of its metric, known like the goal."""
+        if not self._spec.brings_items:
+            return self._spec.bounds
+        return _bounds(self.name, self._call, None)
+
+    def load_items(
+        self, source: Any, *, folder: Path, limit: int | None = None
+    ) -> tuple[Item, ...]:
+        """Read the items of a source: from data, or from the fitness itself if it brings them.
+
+        Raises:
+            DataError: they cannot be read, or lack what the fitness reads.
+            FitnessError: the fitness cannot list them, or two have the same id.
+        """
+        if not self._spec.brings_items:
+            return load_items(source, folder=folder, limit=limit, fields=self.fields)
+        items = tuple(self._call.list_items(source, limit))  # type: ignore[attr-defined]
+        ids = {item["id"] for item in items}
+        if len(ids) < len(items):
+            raise FitnessError(f"fitness '{self.name}' lists {len(items)} items by {len(ids)} ids")
+        return items
+
+    def warnings(self, source: Any) -> list[str]:
+        """Say what readers of the results must know about searching on a source, a line each."""
+        own = getattr(self._call, "warnings", None)
+        if self._spec.brings_items and callable(own):
+            return list(own(source))
+        return list(public_test_of(source))
 
     def score(self, model: MergedModel) -> tuple[float, dict[str, float], dict[str, float]]:
         """Score a merged model.
@@ -203,10 +253,12 @@ def check_fitness(
         goal=goal,
         bounds=_bounds(name, target, metric),
         needs_items=bool(getattr(target, "needs_items", False)),
+        brings_items=is_class and callable(getattr(target, "list_items", None)),
+        default_sources=dict(getattr(target, "default_sources", {})),
     )
 
 
-def _bounds(name: str, target: Callable[..., Any], metric: str | None) -> Bounds:
+def _bounds(name: str, target: Any, metric: str | None) -> Bounds:
     """Return the bounds a fitness declares; they hold for the metric it optimises by itself."""
     if metric is not None and metric != getattr(target, "metric", None):
         return (None, None)

@@ -31,4 +31,32 @@ class Fitness(Protocol):
         ...
 
 
+class BringsItems(Protocol):
+    """A fitness class that lists its items itself, because they are not rows of a file.
+
+    The study file's `search`, `validation` and `holdout` are handed to it as they are, and every
+    worker must list the same items for them. Where neither `search` nor `holdout` is given, its
+    `default_sources` are taken: a mapping with these two keys.
+
+    `goal` and `bounds` are read again once its items were listed, since a fitness of this kind may
+    learn only then what it measures.
+    """
+
+    def list_items(self, source: Any, limit: int | None = None) -> Items:
+        """Return the items of a source, the first `limit` of them; each has an 'id' of its own.
+
+        All that a score depends on beside the id belongs into the item, and nothing else: items
+        of equal content count as the same, whichever objective has them.
+        """
+        ...
+
+    def warnings(self, source: Any) -> Sequence[str]:
+        """Say, a line each, what readers must know of results that were searched for on it."""
+        ...
+
+    def __call__(self, model: Any) -> Score:
+        """Score the model on `model.items`, any of the items that were listed."""
+        ...
+
+
 Items: TypeAlias = Sequence[Item]

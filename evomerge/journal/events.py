@@ -1,6 +1,7 @@
 """Events and their JSON.
 
-    opened    the study as it was started: configuration, model digests, library versions
+    opened    the study as it was started: configuration, model digests, library versions, and
+              under `warnings` what readers of its results must know, if anything
     staged    stage, its donors in full, the trials they come from: before its first trial
     asked     trial, genotype, origin                 before the job is submitted; `batch` numbers
                                                       the batch of search items it is scored on,

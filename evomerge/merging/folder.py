@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from evomerge.errors import UserError
+from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.compute import require_finite
 from evomerge.merging.plan import Plan, TensorMerge
 from evomerge.merging.safetensors_file import SafetensorsWriter
@@ -121,13 +122,18 @@ def _size(plan: Plan) -> int:
 
 
 def _copy_files(plan: Plan, folder: Path) -> None:
-    owner = plan.tokenizer.owner or plan.reference
+    owner = generation_config_owner(plan)
     for name in _SIDE_FILES:
         source = (owner if name == "generation_config.json" else plan.reference).folder / name
         if source.is_file():
             _write(folder / name, source.read_bytes())
     for name, content in plan.tokenizer.files().items():
         _write(folder / name, content)
+
+
+def generation_config_owner(plan: Plan) -> Checkpoint:
+    """Return the checkpoint whose generation_config.json goes with the merged model."""
+    return plan.tokenizer.owner or plan.reference
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -12,6 +12,8 @@ from torch import nn
 
 from evomerge.errors import CheckpointError
 from evomerge.merging.engine import MergeEngine
+from evomerge.merging.folder import generation_config_owner
+from evomerge.merging.plan import Plan
 from evomerge.merging.tokenizer import OutputTokenizer, load_tokenizer
 from evomerge.recipe.model import Recipe
 
@@ -42,6 +44,7 @@ def load_resident(
     """
     plan = engine.check(recipe)
     module = build_module(dict(plan.config), device)
+    _take_generation_config(plan, module)
     engine.apply(recipe, module)
     return Resident(module, output_tokenizer(plan.tokenizer))
 
@@ -80,6 +83,15 @@ def build_module(config: dict[str, Any], device: str | torch.device) -> nn.Modul
     module.requires_grad_(False)
     result: nn.Module = module.eval()
     return result
+
+
+def _take_generation_config(plan: Plan, module: Any) -> None:
+    """Let a module end its answers, and bias them, as the written checkpoint does."""
+    import transformers  # noqa: PLC0415 -- seconds to import
+
+    folder = generation_config_owner(plan).folder
+    if (folder / "generation_config.json").is_file():
+        module.generation_config = transformers.GenerationConfig.from_pretrained(folder)
 
 
 def output_tokenizer(tokenizer: OutputTokenizer) -> Any:

@@ -190,6 +190,7 @@ def analyse(front: Front, n_resamples: int = 2000, confidence: float = 0.95) -> 
         volumes=volumes,
         confidence=confidence,
         notes=(
+            *(f"Warning: {line}." for line in front.warnings),
             *_notes(front, split, judged, holdout, volumes, mean_means),
             *certainty_notes(certainty, optimistic=split != "holdout"),
         ),

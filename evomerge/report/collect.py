@@ -56,6 +56,7 @@ def collect_front(run: Path) -> Front:
         luck=luck_of_best(
             study.objectives, final, scored, study.config.picked_on, study.config.seed
         ),
+        warnings=tuple(events[0].payload.get("warnings", ())),
     )
 
 

@@ -83,6 +83,7 @@ class Front:
         picked_on: the items of the rows' `search` scores, by which the members were picked: the
             search items, or in a study with batches of them the validation items.
         luck: how much of the best scores among all trials is luck.
+        warnings: what a reader must know of how it was found, as the journal has it.
 
     Raises:
         ValueError: names or trials repeat, a member has no trial, or a row lacks the score of an
@@ -98,6 +99,7 @@ class Front:
     hypervolume: tuple[tuple[int, float], ...] = ()
     picked_on: Split = "search"
     luck: Luck = Luck()
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.objectives:

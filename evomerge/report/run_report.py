@@ -121,6 +121,7 @@ def _write(run: Path, events: Sequence[Event], folder: Path) -> None:
         f"{history.picked_on} items, which the search picked by, so they are optimistic: "
         f"'evomerge front' has hold-out scores. {_shrinkage(run, events)}"
     )
+    summary += "".join(f" Warning: {line}." for line in events[0].payload.get("warnings", ()))
     (folder / "report.html").write_text(page_of(history.study, summary, sections), encoding="utf-8")
 
 

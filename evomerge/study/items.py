@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from evomerge.errors import DataError
-from evomerge.fitness import Item, load_items
+from evomerge.fitness import BoundFitness, FitnessSpec, Item, load_items
 from evomerge.study.config import ObjectiveConfig, StudyConfig
 from evomerge.study.problems import Problems
 from evomerge.types import Split
@@ -18,8 +18,35 @@ from evomerge.workers.spec import SPLITS, part_of, source_of
 ItemsBySplit: TypeAlias = dict[Split, tuple[Item, ...]]
 
 
-def read_items(config: StudyConfig, folder: Path, problems: Problems) -> dict[str, ItemsBySplit]:
+def with_default_sources(
+    config: StudyConfig, fitnesses: Mapping[str, FitnessSpec | None]
+) -> StudyConfig:
+    """Name the items of objectives that name none and whose fitness brings its own."""
+    completed = {}
+    for name, part in config.objectives.items():
+        fitness = fitnesses[name]
+        if fitness is None or part.search is not None or part.holdout is not None:
+            continue
+        if fitness.brings_items and fitness.default_sources:
+            completed[name] = part.model_copy(update=dict(fitness.default_sources))
+    if not completed:
+        return config
+    return config.model_copy(update={"objectives": {**config.objectives, **completed}})
+
+
+def read_items(
+    config: StudyConfig,
+    folder: Path,
+    problems: Problems,
+    owners: Mapping[str, BoundFitness],
+) -> dict[str, ItemsBySplit]:
     """Read every objective's items, by objective and split.
+
+    Args:
+        config: the study, see `with_default_sources`.
+        folder: where its relative paths start.
+        problems: collects what is wrong.
+        owners: the fitnesses that bring their items, by objective.
 
     Items that any objective searches with are none to validate or report on, whichever objective
     it is, and those it validates on are none to report on: each is a problem.
@@ -28,7 +55,8 @@ def read_items(config: StudyConfig, folder: Path, problems: Problems) -> dict[st
     for name, part in config.objectives.items():
         for split in SPLITS:
             items = problems.attempt(
-                f"objectives.{name}.{split}", partial(_own_items, part, split, folder)
+                f"objectives.{name}.{split}",
+                partial(_own_items, part, split, folder, owners.get(name)),
             )
             if items is not None:
                 found.setdefault(name, {})[split] = items
@@ -50,11 +78,14 @@ def read_items(config: StudyConfig, folder: Path, problems: Problems) -> dict[st
     return found
 
 
-def _own_items(part: ObjectiveConfig, split: Split, folder: Path) -> tuple[Item, ...] | None:
+def _own_items(
+    part: ObjectiveConfig, split: Split, folder: Path, owner: BoundFitness | None
+) -> tuple[Item, ...] | None:
     source = source_of(split, part.search, part.validation, part.holdout)
     if source is None:
         return None
-    items = load_items(source, folder=folder, limit=part.limit)
+    read = load_items if owner is None else owner.load_items
+    items = read(source, folder=folder, limit=part.limit)
     if isinstance(part.validation, int) and part.validation >= len(items) and split != "holdout":
         if split == "search":
             return None  # told once, for the validation items

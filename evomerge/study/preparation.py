@@ -15,14 +15,15 @@ import numpy as np
 
 from evomerge import zoo
 from evomerge.errors import ConfigError, nearest
-from evomerge.fitness import check_fitness
+from evomerge.fitness import BoundFitness, FitnessSpec, check_fitness
+from evomerge.fitness.public_tests import public_test_of
 from evomerge.merging import MergeEngine, parameter_counts, resolve_device, tensor_shapes
 from evomerge.optimizers import OPTIMIZERS, Needs, Optimizer, Scalarised, build_optimizer
 from evomerge.recipe.model import ModelRef, Recipe, Source
 from evomerge.spaces import Space, SpaceContext, known_recipes
 from evomerge.study.config import ObjectiveConfig, StageConfig, StudyConfig
 from evomerge.study.course import Part
-from evomerge.study.items import ItemsBySplit, read_items
+from evomerge.study.items import ItemsBySplit, read_items, with_default_sources
 from evomerge.study.outline import Outline
 from evomerge.study.problems import Problems
 from evomerge.study.rehearsal import Rehearsal, Rehearsed
@@ -46,6 +47,9 @@ VERSIONED = (
     "gpytorch",
     "smac",
     "scikit-learn",
+    "lm-eval",
+    "datasets",
+    "vllm",
 )
 
 
@@ -61,6 +65,7 @@ class Prepared(Outline):
             the dress rehearsal.
         needs_examples: an optimizer reads the scores of single examples.
         nonnegative: these must not be negative.
+        warnings: what readers of the results must know of how they were found, a line each.
     """
 
     evaluator: EvaluatorSpec
@@ -69,6 +74,7 @@ class Prepared(Outline):
     paths: Mapping[str, Recipe] = field(default_factory=dict, kw_only=True)
     needs_examples: bool = field(default=False, kw_only=True)
     nonnegative: bool = field(default=False, kw_only=True)
+    warnings: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def proxies(self) -> dict[str, Goal]:
@@ -117,8 +123,11 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         for name, path in config.models.donors.items()
         if base is not None or not _is_adapter(path, folder)
     }
-    found_items = read_items(config, folder, problems)
-    parts, files = _objectives(config, folder, problems, found_items)
+    fitnesses = _fitnesses(config, folder, problems)
+    config = with_default_sources(config, fitnesses)
+    owners = _owners(fitnesses, problems)
+    found_items = read_items(config, folder, problems, owners)
+    parts, files = _objectives(config, folder, problems, found_items, fitnesses, owners)
     objectives = tuple(part.objective for part in parts)
     if config.rungs is not None:
         check_rungs(config.rungs, objectives, found_items, folder, problems)
@@ -181,6 +190,7 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         paths=paths,
         needs_examples=any(stage.needs.examples for stage in stages),
         nonnegative=any(stage.needs.nonnegative for stage in stages),
+        warnings=_warnings(config, owners),
     )
 
 
@@ -279,23 +289,63 @@ def _local(path: str | None, folder: Path) -> Any:
     return str(candidate.resolve()) if looks_local or candidate.exists() else path
 
 
+def _fitnesses(
+    config: StudyConfig, folder: Path, problems: Problems
+) -> dict[str, FitnessSpec | None]:
+    return {
+        name: problems.attempt(
+            f"objectives.{name}",
+            partial(check_fitness, part.fitness, part.arguments, metric=part.metric, folder=folder),
+        )
+        for name, part in config.objectives.items()
+    }
+
+
+def _owners(
+    fitnesses: Mapping[str, FitnessSpec | None], problems: Problems
+) -> dict[str, BoundFitness]:
+    """Build the fitnesses that bring their items; the others are built by workers only."""
+    built = {
+        name: problems.attempt(f"objectives.{name}", fitness.build)
+        for name, fitness in fitnesses.items()
+        if fitness is not None and fitness.brings_items
+    }
+    return {name: fitness for name, fitness in built.items() if fitness is not None}
+
+
+def _warnings(config: StudyConfig, owners: Mapping[str, BoundFitness]) -> tuple[str, ...]:
+    """Say what readers of the results must know of the items that the search scores."""
+    found = []
+    for name, part in config.objectives.items():
+        for source in (part.search, part.validation):
+            if source is None or isinstance(source, int):
+                continue
+            owner = owners.get(name)
+            lines = public_test_of(source) if owner is None else owner.warnings(source)
+            found += [f"objective '{name}': {line}" for line in lines]
+    return tuple(dict.fromkeys(found))
+
+
 def _objectives(
-    config: StudyConfig, folder: Path, problems: Problems, items: Mapping[str, ItemsBySplit]
+    config: StudyConfig,
+    folder: Path,
+    problems: Problems,
+    items: Mapping[str, ItemsBySplit],
+    fitnesses: Mapping[str, FitnessSpec | None],
+    owners: Mapping[str, BoundFitness],
 ) -> tuple[list[ObjectiveSpec], dict[str, str]]:
     parts: list[ObjectiveSpec] = []
     files: dict[str, str] = {}
     for name, part in config.objectives.items():
         where = f"objectives.{name}"
-        fitness = problems.attempt(
-            where,
-            partial(check_fitness, part.fitness, part.arguments, metric=part.metric, folder=folder),
-        )
+        fitness = fitnesses[name]
         if fitness is not None and fitness.needs_items and part.search is None:
             problems.lines.append(
                 f"{where}: fitness '{part.fitness}' needs data; add 'search: items.jsonl'"
             )
-        goal = part.goal or (fitness.goal if fitness else None) or "maximize"
-        bounds = part.bounds or (fitness.bounds if fitness else (None, None))
+        known = owners.get(name, fitness)
+        goal = part.goal or (known.goal if known else None) or "maximize"
+        bounds = part.bounds or (known.bounds if known else (None, None))
         digests = {split: items_digest(found) for split, found in items.get(name, {}).items()}
         files |= {f"{where}.{split}": digest for split, digest in digests.items()}
         files |= _python_file(f"{where}.fitness", part.fitness, folder)

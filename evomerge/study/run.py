@@ -63,6 +63,7 @@ def start_run(
     keep: Mapping[str, str] | None = None,
     observe: Observer = silent,
     executor: ExecutorFactory = make_executor,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Ended:
     """Start a study in a new run directory and carry it to its end.
 
@@ -73,6 +74,7 @@ def start_run(
         keep: texts to put beside the journal, by file name.
         observe: told of every step.
         executor: builds the workers.
+        warn: told what readers of the results must know of how they are going to be found.
 
     Raises:
         UserError: the study is wrong, the dress rehearsal fails, or `out` is taken; nothing is
@@ -80,6 +82,8 @@ def start_run(
     """
     _refuse_taken(out)
     study = prepare(config, folder)
+    for line in study.warnings:
+        warn(line)
     with Interrupt() as interrupt, closing(executor(study)) as workers:
         rehearse(study, workers)
         with Journal(out, create=True) as journal:
@@ -87,7 +91,12 @@ def start_run(
                 (out / name).write_text(text, encoding="utf-8")
             journal.append(
                 "opened",
-                {**study.record(), "inputs": study.inputs, "versions": library_versions()},
+                {
+                    **study.record(),
+                    "inputs": study.inputs,
+                    "versions": library_versions(),
+                    **({"warnings": list(study.warnings)} if study.warnings else {}),
+                },
             )
             search = Search(study, journal, config.limits, observe)
             scoring = Scoring(study, search, journal, observe)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import time
 import traceback
-from collections.abc import Sequence
 from itertools import islice
 from typing import TypeAlias
 
@@ -19,7 +18,7 @@ from evomerge.errors import (
     RecipeError,
     UserError,
 )
-from evomerge.fitness import BoundFitness, Item, MergedModel, build_fitness, load_items
+from evomerge.fitness import BoundFitness, Item, MergedModel, build_fitness
 from evomerge.merging import MergeEngine, PathExecutor, Resident, load_resident, resolve_device
 from evomerge.recipe import Recipe
 from evomerge.types import Completed, DeltaStatistics, Failed, Outcome, Split
@@ -76,7 +75,7 @@ class Evaluator:
             self._fitness.append(fitness)
             self._proxies.append(fitness if part.proxy is None else _build(part, spec, part.proxy))
             for split in SPLITS:
-                self._items[name, split] = self._load(part, split, fitness.fields)
+                self._items[name, split] = self._load(part, split, fitness)
 
     def evaluate(self, job: Job) -> JobResult:
         """Merge and score one recipe; whatever the candidate does wrong is in the outcome."""
@@ -114,11 +113,11 @@ class Evaluator:
             self._paths.count.reused - reused,
         )
 
-    def _load(self, part: ObjectiveSpec, split: Split, fields: Sequence[str]) -> tuple[Item, ...]:
+    def _load(self, part: ObjectiveSpec, split: Split, fitness: BoundFitness) -> tuple[Item, ...]:
         source = part.source(split)
         if source is None:
             return ()
-        found = load_items(source, folder=self._spec.folder, limit=part.limit, fields=fields)
+        found = fitness.load_items(source, folder=self._spec.folder, limit=part.limit)
         items = part_of(found, split, part.validation)
         if part.digests.get(split, "") != items_digest(items):
             raise DataError(

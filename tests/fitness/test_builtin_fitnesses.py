@@ -35,7 +35,8 @@ def characters(tokenizer, text):
 
 
 def test_every_builtin_loads_and_has_a_goal():
-    goals = {name: fitness(name).goal for name in FITNESSES.names()}
+    built = {name: fitness(name) for name in FITNESSES.names() if name != "lm_eval"}
+    goals = {name: one.goal for name, one in built.items()}
     assert goals == {
         "exact_match": "maximize",
         "negative_log_likelihood": "minimize",
@@ -45,7 +46,7 @@ def test_every_builtin_loads_and_has_a_goal():
         "l2_distance": "minimize",
         "delta_sparsity": "maximize",
     }
-    needy = {name for name in FITNESSES.names() if fitness(name).needs_items}
+    needy = {name for name, one in built.items() if one.needs_items}
     assert needy == {
         "exact_match",
         "negative_log_likelihood",

@@ -1,0 +1,136 @@
+"""A study of lm-evaluation-harness's tasks, from check to report."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from evomerge.journal import read_events
+
+TASK = {
+    "task": "sums",
+    "dataset_path": "openai/gsm8k",  # for its name only: the rows come from below
+    "test_split": "test",
+    "training_split": "train",
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{ask}}=",
+    "doc_to_choice": "{{choices}}",
+    "doc_to_target": "gold",
+    "target_delimiter": "",
+    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+}
+ROWS = """
+import datasets
+
+
+def rows(first, last):
+    return datasets.Dataset.from_list(
+        [
+            {"ask": f"{n}+{n + 1}", "choices": [str(2 * n), str(2 * n + 1)], "gold": 1}
+            for n in range(first, last)
+        ]
+    )
+
+
+def splits(**_):
+    return datasets.DatasetDict({"train": rows(100, 110), "test": rows(0, 40)})
+"""
+WARNING = (
+    "objective 'sums': sums: the search scores the public test set of GSM8K; what it finds is "
+    "fitted to that set, so do not report GSM8K scores of it"
+)
+
+
+@pytest.fixture
+def study(world):
+    folder = world.folder / "tasks"
+    folder.mkdir()
+    text = yaml.safe_dump(TASK, sort_keys=False)
+    (folder / "sums.yaml").write_text(f"{text}custom_dataset: !function rows.splits\n")
+    (folder / "rows.py").write_text(ROWS)
+    world.study["objectives"] = {
+        "sums": {
+            "fitness": "lm_eval",
+            "tasks": ["sums"],
+            "metric": "acc",
+            "include_path": "./tasks",
+            "num_fewshot": 1,
+            "limit": 8,
+        }
+    }
+    world.study["search"] = {"optimizer": "random"}
+    world.study["budget"] = {"trials": 6}
+    return world
+
+
+def test_from_check_to_report(study):
+    code, out, err = study("check", study.write())
+    assert code == 0, err
+    assert "sums (maximize)" in out
+    assert err == f"warning: {WARNING}\n"
+    code, out, _ = study("check", study.write(), "--json", "--estimate")
+    told = json.loads(out)
+    assert told["warnings"] == [WARNING]
+    assert "what 'lm_eval' asks is its own" in json.dumps(told["estimate"])
+
+    code, _, err = study.run()
+    assert code == 0, err
+    assert f"warning: {WARNING}\n" in err
+    run = study.folder / "run"
+    events = [event.payload for event in read_events(run)]
+    assert events[0]["warnings"] == [WARNING]
+    assert events[0]["study"]["objectives"]["sums"]["search"] == {"half": "search"}
+    finished = [event for event in events if "examples" in event and "attempt" in event]
+    assert all("sums/acc_stderr,none" in event["notes"] for event in finished)
+
+    code, out, _ = study("front", run)
+    assert code == 0
+    assert f"Warning: {WARNING}." in " ".join(out.split())
+    assert "No interval" not in out  # the scores of single documents are there
+    code, out, _ = study("front", run, "--json")
+    assert all(row["holdout"] is not None for row in json.loads(out)["front"])
+    code, out, _ = study("status", run)
+    assert f"warnings  {WARNING}" in out
+    assert json.loads(study("status", run, "--json")[1])["warnings"] == [WARNING]
+    code, _, err = study("report", run, "--out", study.folder / "report")
+    assert code == 0, err
+    assert "public test set of GSM8K" in (study.folder / "report" / "report.html").read_text()
+    code, _, err = study("resume", run, "--add", "trials=2")
+    assert code == 0, err
+
+
+def test_documents_of_both_sides_are_refused(study):
+    study.study["objectives"]["sums"] |= {
+        "limit": None,
+        "search": {"docs": [0, 20]},
+        "holdout": {"docs": [15, None]},
+    }
+    code, _, err = study("check", study.write())
+    assert code == 2
+    assert "objectives.sums.holdout: 5 items are search items too" in err
+
+
+def test_training_documents_are_no_test_set(study):
+    study.study["objectives"]["sums"] |= {
+        "search": {"docs": [0, None], "split": "train"},
+        "holdout": {"docs": [0, None]},
+    }
+    code, _, err = study("check", study.write())
+    assert (code, err) == (0, "")
+
+
+def test_everything_wrong_is_told_at_once(study):
+    study.study["objectives"] = {
+        "one": {"fitness": "lm_eval", "tasks": "sums", "include_path": "./tasks", "metrik": "acc"},
+        "two": {
+            **{"fitness": "lm_eval", "tasks": "sums", "include_path": "./tasks"},
+            **{"search": {"docs": [40, 50]}, "holdout": {"docs": [0, 5]}},
+        },
+    }
+    code, _, err = study("check", study.write())
+    assert code == 2
+    assert "objectives.one: fitness 'lm_eval': argument 'metrik' is unknown" in err
+    assert "objectives.two.search: task 'sums' has 40 documents, none of them in" in err
+    assert "Traceback" not in err
