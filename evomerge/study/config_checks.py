@@ -75,27 +75,15 @@ def _batches(study: StudyConfig) -> Iterator[Problem]:
 
 
 def _rungs(study: StudyConfig) -> Iterator[Problem]:
-    proxied = [name for name, part in study.objectives.items() if part.proxy is not None]
     if study.rungs is None:
-        for name in proxied:
-            yield (
-                ("objectives", name, "proxy"),
-                "a proxy comes before the first of 'rungs'; add rungs",
-            )
-        return
-    for name, part in study.objectives.items():
-        if part.search is None and part.proxy is not None:
-            yield ("objectives", name, "proxy"), "there are no 'search' items to score; remove it"
-        if part.search is not None and part.proxy is None and proxied:
-            yield (
-                ("objectives", name),
-                f"'{proxied[0]}' has a proxy, and whom it stops must be judged in every objective; "
-                "give this one a proxy too",
-            )
-    if any(stage.batches is not None for stage in study.plan):
+        for name, part in study.objectives.items():
+            if part.proxy is not None:
+                yield (
+                    ("objectives", name, "proxy"),
+                    "a proxy comes before the first of 'rungs'; add rungs, or remove it",
+                )
+    elif any(stage.batches is not None for stage in study.plan):
         yield ("rungs",), "batches score candidates on parts of the items too; remove one of both"
-    if not any(part.search is not None for part in study.objectives.values()):
-        yield ("rungs",), "no objective has 'search' items to score a part of; remove it"
 
 
 def _stage(study: StudyConfig, position: int) -> Iterator[Problem]:

@@ -130,7 +130,7 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     parts, files = _objectives(config, folder, problems, found_items, fitnesses, owners)
     objectives = tuple(part.objective for part in parts)
     if config.rungs is not None:
-        check_rungs(config.rungs, objectives, found_items, folder, problems)
+        check_rungs(config.rungs, parts, found_items, folder, problems)
     problems.attempt("workers.device", partial(resolve_device, config.workers.device))
     context: SpaceContext | None = None
     stages: list[Rehearsed] = []

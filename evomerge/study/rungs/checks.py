@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,18 +10,21 @@ from evomerge.study.config import RungsConfig
 from evomerge.study.items import ItemsBySplit
 from evomerge.study.problems import Problems
 from evomerge.study.rungs.judging import DIFFERENCE, built
-from evomerge.types import Objective
+from evomerge.workers.spec import ObjectiveSpec
 
 
 def check_rungs(
     rungs: RungsConfig,
-    objectives: Sequence[Objective],
+    parts: Sequence[ObjectiveSpec],
     items: Mapping[str, ItemsBySplit],
     folder: Path,
     problems: Problems,
 ) -> None:
-    """Note which objectives cannot be raced by or estimated, and a wrong estimator."""
-    scored = [one for one in objectives if "search" in items.get(one.name, {})]
+    """Note which objectives cannot be scored in parts, raced by or estimated."""
+    scored = [one.objective for one in parts if "search" in items.get(one.objective.name, {})]
+    if not scored:
+        problems.lines.append("rungs: no objective has search items to score a part of; remove it")
+    _check_proxies(parts, {one.name for one in scored}, problems)
     for objective in scored:
         where = f"objectives.{objective.name}"
         if rungs.race is not None and None in objective.bounds:
@@ -45,3 +48,19 @@ def check_rungs(
         build = partial(built, rungs.estimator, ids, some, {}, 0, folder)
         if problems.attempt("rungs.estimator", build) is None:
             return
+
+
+def _check_proxies(
+    parts: Sequence[ObjectiveSpec], scored: Collection[str], problems: Problems
+) -> None:
+    proxied = [one.objective.name for one in parts if one.proxy is not None]
+    for name in proxied:
+        if name not in scored:
+            problems.lines.append(
+                f"objectives.{name}.proxy: there are no search items to score; remove it"
+            )
+    for name in sorted(set(scored) - set(proxied)) if proxied else ():
+        problems.lines.append(
+            f"objectives.{name}: '{proxied[0]}' has a proxy, and whom it stops must be judged in "
+            "every objective; give this one a proxy too"
+        )

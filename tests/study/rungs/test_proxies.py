@@ -3,6 +3,7 @@
 import math
 import os
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,13 @@ from scipy import stats
 from evomerge.errors import ConfigError
 from evomerge.journal import read_events
 from evomerge.study import load_study, resume_run, start_run
+from evomerge.study.config import RungsConfig
+from evomerge.study.problems import Problems
+from evomerge.study.rungs.checks import check_rungs
 from evomerge.study.rungs.counts import rung_counts, rung_lines
 from evomerge.study.rungs.proxies import EVERY, FIRST, Proxies
 from evomerge.types import Completed, Objective
+from evomerge.workers.spec import ObjectiveSpec, ProxySpec
 from tests.study.fakes import ITEMS, config
 from tests.study.rungs.test_run import (
     RUNGS,
@@ -167,27 +172,36 @@ def test_killed_at_any_write_it_is_the_same_run(tmp_path, scenario):
     assert contents(out) == contents(whole)
 
 
-TEXT = """name: small
-models: {base: ./base, donors: {a: ./a}}
-space: task_arithmetic
-objectives:
-  one: {fitness: ./fit.py:one, search: items.jsonl, proxy: {fitness: negative_log_likelihood}}
-OTHER
-budget: {trials: 10}
-"""
+def part(name, proxied):
+    proxy = ProxySpec("p", {}, None, "minimize") if proxied else None
+    return ObjectiveSpec(Objective(name, bounds=(0, 1)), "f", proxy=proxy)
 
 
 @pytest.mark.parametrize(
-    ("other", "says"),
+    ("proxied", "with_items", "says"),
     [
-        ("", "add rungs"),
-        ("  two: {fitness: ./fit.py:two, search: i.jsonl}\nrungs: {items: [9]}", "a proxy too"),
-        ("  two: {fitness: l1_distance, proxy: {fitness: p}}\nrungs: {items: [9]}", "no 'search'"),
+        ([True, False], ["one", "two"], ["objectives.two: 'one' has a proxy"]),
+        ([True, True], ["one"], ["objectives.two.proxy: there are no search items"]),
+        ([True, False], ["one"], []),
+        ([False, False], [], ["rungs: no objective has search items"]),
     ],
 )
-def test_what_does_not_fit_is_refused(tmp_path, other, says):
+def test_proxies_and_items_must_go_together(proxied, with_items, says):
+    problems = Problems()
+    parts = [part(name, own) for name, own in zip(("one", "two"), proxied, strict=True)]
+    items = {name: {"search": ({"id": "i"},)} for name in with_items}
+    check_rungs(RungsConfig(items=(5,)), parts, items, Path(), problems)
+    assert len(problems.lines) == len(says)
+    for line, start in zip(problems.lines, says, strict=True):
+        assert line.startswith(start)
+
+
+def test_a_proxy_without_rungs_is_refused(tmp_path):
     file = tmp_path / "study.yaml"
-    file.write_text(TEXT.replace("OTHER", other))
-    with pytest.raises(ConfigError) as caught:
+    file.write_text(
+        "name: small\nmodels: {base: ./base, donors: {a: ./a}}\nspace: task_arithmetic\n"
+        "objectives:\n  one: {fitness: f, search: i.jsonl, proxy: {fitness: p}}\n"
+        "budget: {trials: 10}\n"
+    )
+    with pytest.raises(ConfigError, match="add rungs"):
         load_study(file)
-    assert says in str(caught.value)
