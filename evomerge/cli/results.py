@@ -34,7 +34,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
     """Say how a run stands: trials, failures, budget, whether it can be resumed."""
     from evomerge.journal import is_open, read_events, read_sessions  # noqa: PLC0415
-    from evomerge.study.rungs.counts import rung_counts, rung_lines  # noqa: PLC0415
 
     folder = find_run(run_folder)
     events = read_events(folder)
@@ -53,6 +52,7 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
     state = "running" if is_open(folder) else last or "killed"
     merged = [event.timing for event in events if event.kind in SCORING and event.timing]
     archives = _archives(folder, events)
+    rungs, rung_lines = _rungs(events)
     report: dict[str, Any] = {
         "run": str(folder),
         "study": events[0].payload["study"]["name"] if events else None,
@@ -66,7 +66,7 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         "warnings": list(events[0].payload.get("warnings", ())) if events else [],
         "scored": kinds["scored"],
         "batches": _batches(events),
-        "rungs": rung_counts(events),
+        "rungs": rungs,
         "validated": kinds["validated"],
         "state": state,
         "stopped": stopped[-1] if stopped and state == "done" else None,
@@ -115,8 +115,7 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
     ]
     if batches:
         batches.append(f"{report['validated']} of their best scored on validation items")
-    rungs = rung_lines(report["rungs"])
-    for line in (*_listed("batches", batches), *_listed("rungs", rungs)):
+    for line in (*_listed("batches", batches), *_listed("rungs", rung_lines)):
         typer.echo(line)
     typer.echo(f"  scored    {report['scored']} (baselines, and the front on hold-out items)")
     typer.echo(f"  time      {report['merge_s']:.0f} s merging, {report['score_s']:.0f} s scoring")
@@ -194,6 +193,16 @@ def _batches(events: Sequence[Event]) -> dict[str, Mapping[str, int]]:
         for one in plan
         if one.get("batches")
     }
+
+
+def _rungs(events: Sequence[Event]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return how many candidates were scored at each rung, as JSON data and as text."""
+    if not events or not events[0].payload["study"].get("rungs"):
+        return [], []
+    from evomerge.study.rungs.counts import rung_counts, rung_lines  # noqa: PLC0415
+
+    counts = rung_counts(events)
+    return counts, rung_lines(counts)
 
 
 def _stages(events: Sequence[Event], budget: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -107,11 +107,12 @@ def choose(domain: Domain, n_objectives: int, budget: int | None, *, has_botorch
     n_genes = len(domain)
     length = "no limit of trials" if budget is None else f"{budget} trials"
     why = f"{n_objectives} objectives, {n_genes} genes, {length}"
+    without_model = "dirichlet" if numeric else "sms_emoa"
     if budget is None or budget > FEW_TRIALS:
-        return Choice("dirichlet", f"{why}: long enough to do without a model")
+        return Choice(without_model, f"{why}: long enough to do without a model")
     if has_botorch and n_genes <= MOST_GENES:
         return Choice("mobo", f"{why}: few enough for Gaussian processes")
     why += ", more genes than Gaussian processes take" if has_botorch else ", BoTorch is missing"
     if numeric and n_coefficients(n_genes) + SPARE <= budget - BATCH:
         return Choice("map", f"{why}: enough to fit quadratics")
-    return Choice("dirichlet", f"{why}: too few to fit anything")
+    return Choice(without_model, f"{why}: too few to fit anything")

@@ -29,7 +29,8 @@ NUMBERS = continuous_domain(3)
         (NUMBERS, 2, 20, "mobo", "dirichlet"),  # 10 coefficients and a batch of 15 do not fit
         (continuous_domain(10), 2, 60, "mobo", "dirichlet"),
         (continuous_domain(60), 3, 100, "dirichlet", "dirichlet"),
-        (conditional_domain(), 3, 100, "mobo", "dirichlet"),
+        (conditional_domain(), 3, 100, "mobo", "sms_emoa"),
+        (conditional_domain(), 3, 1000, "sms_emoa", "sms_emoa"),
         (NUMBERS, 2, 1000, "dirichlet", "dirichlet"),
         (NUMBERS, 5, None, "dirichlet", "dirichlet"),
     ],
@@ -38,7 +39,7 @@ def test_the_choice(domain, objectives, budget, with_botorch, without):
     for has_botorch, name in ((True, with_botorch), (False, without)):
         choice = choose(domain, objectives, budget, has_botorch=has_botorch)
         assert choice.name == name
-        if name in ("map", "dirichlet") and budget is not None and budget <= 100:
+        if name in ("map", "dirichlet", "sms_emoa") and budget is not None and budget <= 100:
             assert ("BoTorch is missing" in choice.why) == (not has_botorch)
 
 

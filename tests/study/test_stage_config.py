@@ -48,7 +48,7 @@ def test_stages_are_read_and_their_trials_add_up(tmp_path):
     assert [stage.name for stage in study.plan] == ["parameters", "layers", "again"]
     assert study.plan[1].take["merged"].count == 4
     assert study.plan[2].search.optimizer == "cma_es"
-    assert study.limits.model_dump() == {"trials": 60, "hours": 9.0}
+    assert study.limits.model_dump(exclude_none=True) == {"trials": 60, "hours": 9.0}
 
 
 def test_overrides_reach_into_the_list_of_stages(tmp_path):
