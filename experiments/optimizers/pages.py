@@ -25,6 +25,8 @@ PICTURE = FOLDER / "curves.png"
 YARDSTICK = "nsga2"
 CHOOSER = "auto"
 RESAMPLES = 2000
+SEEDS = 20
+"""That a cell should have."""
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "a weight for each donor": ("two", "three", "five"),
     "weights by layer": ("two-layers", "three-layers", "five-layers"),
@@ -163,7 +165,7 @@ def benchmark_lines(searches: Searches, budgets: Sequence[int]) -> Iterator[str]
 def worth_lines(searches: Searches, budget: int) -> Iterator[str]:
     """Yield a table of all arms and problems at one budget."""
     cells = {
-        (problem, arm): interval(list(values.values()))
+        (problem, arm): interval(list(values.values())) + few(len(values))
         for (problem, arm), rows in searches.items()
         if (values := values_at(rows, arm, budget))
     }
@@ -178,6 +180,11 @@ def worth_lines(searches: Searches, budget: int) -> Iterator[str]:
         if any(row):
             yield f"| {arm} | {' | '.join(row)} |"
     yield ""
+
+
+def few(n_seeds: int) -> str:
+    """Say of how many seeds a cell is, where there are fewer than there should be."""
+    return "" if n_seeds >= SEEDS else f" (n = {n_seeds})"
 
 
 def interval(values: Sequence[float], sign: str = "") -> str:
@@ -270,7 +277,7 @@ def gap_lines(searches: Searches, budgets: Sequence[int]) -> Iterator[str]:
                 for arm in (CHOOSER, YARDSTICK)
             )
             gaps = [one[seed] - other[seed] for seed in sorted(set(one) & set(other))]
-            cells.append(interval(gaps, "+") if gaps else "")
+            cells.append(interval(gaps, "+") + few(len(gaps)) if gaps else "")
         if any(cells):
             rows[problem] = cells
     if not rows:
