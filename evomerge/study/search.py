@@ -96,6 +96,7 @@ class Search:
         self._stopping = Stopping(journal, budget, study.config.limits.trials, self.course)
         self._pending: dict[int, _Pending] = {}
         self._ready: list[int] = []
+        self._waiting: set[int] = set()
         self._standing = Standing(study.objectives, study.context.donors)
         self._n_noted = 0
         if self.course.parts:
@@ -117,7 +118,7 @@ class Search:
             return self.stopped
         started = time.monotonic()
         in_flight = 0
-        self._settle(ended=False)
+        self._take_up()
         while True:
             if not interrupt.requested:
                 in_flight += self._continue(workers, workers.capacity - in_flight)
@@ -128,6 +129,7 @@ class Search:
                 if submitted is None:
                     break
                 in_flight += submitted
+                in_flight += self._continue(workers, workers.capacity - in_flight)
                 reason = self._exhausted(time.monotonic() - started)
             if in_flight == 0 and not interrupt.requested:
                 self._settle(ended=True)
@@ -148,12 +150,25 @@ class Search:
             for result in workers.wait(POLL_S):
                 in_flight += self._receive(workers, result, interrupt) - 1
 
+    def _take_up(self) -> None:
+        """Do what follows from the journal alone, where an earlier session was killed before it.
+
+        Whatever needs no evaluation is done as soon as it follows and before anything else, so
+        that it comes in the same place whether or not a run was killed.
+        """
+        self._ready = [
+            number
+            for number in self._ready
+            if self._must_wait(number) or self._to_score(number) is not None
+        ]
+        self._settle(ended=False)
+
     def _continue(self, workers: Executor, room: int) -> int:
         """Submit trials that climb, or that an earlier session left; returns how many jobs."""
         submitted = 0
         while self._ready and submitted < room and not self._must_wait(self._ready[0]):
-            number = self._ready.pop(0)
-            submitted += self._submit(workers, number, self._pending[number])
+            submitted += self._submit(workers, self._ready.pop(0))
+            self._settle(ended=False)
         return submitted
 
     def paid(self, recipe: Recipe, split: Split) -> Paid | None:
@@ -172,13 +187,15 @@ class Search:
         genotypes = {trial.number: trial.genotype for trial in self.trials}
         for event in self._journal.events:
             number = event.trial
-            if number is None or event.kind not in ("finished", "validated"):
+            if number is None or "metrics" not in event.payload:
                 continue
-            if "metrics" not in event.payload:
-                continue
-            items = VALIDATED if event.kind == "validated" else self.validation.items_of(number)
-            recipe = self.course.decode(number, genotypes[number])
-            twins.complete(self._key(recipe, items), number, event.payload)
+            if event.kind == "measured" and number in self._pending:  # on its way up
+                recipe = self.course.decode(number, self._pending[number].proposal.genotype)
+                twins.claim(self._key(recipe, self.validation.items_of(number)), number)
+            elif event.kind in ("finished", "validated"):
+                on = VALIDATED if event.kind == "validated" else self.validation.items_of(number)
+                recipe = self.course.decode(number, genotypes[number])
+                twins.complete(self._key(recipe, on), number, event.payload)
         return twins
 
     def _begin_next(self) -> None:
@@ -219,7 +236,9 @@ class Search:
         if self._must_wait(number):
             self._ready.append(number)
             return 0
-        return self._submit(workers, number, self._pending[number])
+        submitted = self._submit(workers, number)
+        self._settle(ended=False)
+        return submitted
 
     def _must_wait(self, number: int) -> bool:
         return self._climbing is not None and self._climbing.must_wait(number, self._pending)
@@ -234,26 +253,36 @@ class Search:
             self._climbing.place(number, proposal.origin)
         return asked(proposal, self.validation.place(number, proposal.origin))
 
-    def _submit(self, workers: Executor, number: int, pending: _Pending) -> int:
-        """Submit a trial; returns the number of jobs.
+    def _submit(self, workers: Executor, number: int) -> int:
+        """Submit a trial if it is to be scored; returns the number of jobs."""
+        recipe = self._to_score(number)
+        if recipe is None:
+            return 0
+        workers.submit(self._job(number, recipe, self._pending[number].attempt))
+        return 1
+
+    def _to_score(self, number: int) -> Recipe | None:
+        """Return the recipe of a trial that is to be scored.
 
         One that decodes to no recipe, or to one that was completed, is finished at once; one
         whose recipe is being evaluated waits for that.
         """
+        pending = self._pending[number]
         try:
             recipe = self.course.decode(number, pending.proposal.genotype)
         except MEANINGLESS as error:
             self._finish(number, Failed("invalid", str(error)), pending.attempt, {})
-            return 0
+            return None
         key = self._key(recipe, self.validation.items_of(number))
         known = self._twins.find(key)
         if known is not None:
             self._repeat(number, known)
-            return 0
+            return None
         if not self._twins.claim(key, number):
-            return 0
-        workers.submit(self._job(number, recipe, pending.attempt))
-        return 1
+            self._waiting.add(number)
+            return None
+        self._waiting.discard(number)
+        return recipe
 
     def _job(self, number: int, recipe: Recipe, attempt: int) -> Job:
         if self._climbing is None:
@@ -326,6 +355,13 @@ class Search:
         number = number_of(result.job.id)
         if number not in self._pending:
             return self._receive_validation(workers, result, interrupt)
+        submitted = self._receive_search(workers, number, result, interrupt)
+        self._settle(ended=False)
+        return submitted
+
+    def _receive_search(
+        self, workers: Executor, number: int, result: JobResult, interrupt: Interrupt
+    ) -> int:
         attempt, timing = result.job.attempt, result.timing
         if self._retries(result):
             payload = {"attempt": attempt, **outcome_to_json(result.outcome, None)}
@@ -333,13 +369,12 @@ class Search:
             self._pending[number] = _Pending(self._pending[number].proposal, attempt + 1)
             if interrupt.requested:
                 return 0  # the next session repeats it
-            return self._submit(workers, number, self._pending[number])
+            return self._submit(workers, number)
         outcome = self._comparable(result.outcome)
         if self._climbing is not None and isinstance(outcome, Completed):
             outcome = self._measure(self._climbing, number, outcome, timing)
         self._stopping.note(outcome)
         if self._climbing is not None and isinstance(outcome, Completed):
-            self._settle(ended=False)
             return 0
         payload = self._finish(number, outcome, attempt, timing)
         if isinstance(outcome, Completed):
@@ -347,9 +382,7 @@ class Search:
             return 0
         key = self._key(result.job.recipe, self.validation.items_of(number))
         following = None if interrupt.requested else self._twins.fail(key)
-        return (
-            0 if following is None else self._submit(workers, following, self._pending[following])
-        )
+        return 0 if following is None else self._submit(workers, following)
 
     def _share(self, number: int, recipe: Recipe, payload: Mapping[str, Any]) -> None:
         """Finish the trials that waited for the outcome of this one."""
@@ -376,19 +409,19 @@ class Search:
         return noted
 
     def _settle(self, *, ended: bool) -> None:
-        """Decide what becomes of trials that wait at a rung."""
+        """Finish trials that go no further, and decide on others until none can be decided on."""
         climbing = self._climbing
-        if climbing is None:
-            return
-        decision = climbing.decide(self._pending.keys(), ended=ended)
-        if decision.climb or decision.stop:
+        while climbing is not None:
+            for number in climbing.stopping:
+                pending = self._pending[number]
+                payload = self._finish(number, climbing.told(number), pending.attempt, {})
+                recipe = self.course.decode(number, pending.proposal.genotype)
+                self._share(number, recipe, payload)
+            decision = climbing.decide(self._pending.keys() - self._waiting, ended=ended)
+            if not (decision.climb or decision.stop):
+                return
             self._journal.append("decided", asdict(decision))
             self._apply(climbing, decision)
-        for number in climbing.stopping:
-            pending = self._pending[number]
-            payload = self._finish(number, climbing.told(number), pending.attempt, {})
-            recipe = self.course.decode(number, pending.proposal.genotype)
-            self._share(number, recipe, payload)
 
     def _apply(self, climbing: Climbing, decision: Decision) -> None:
         climbing.apply(decision)
@@ -432,6 +465,7 @@ class Search:
         self, number: int, outcome: Outcome, *, repeated: bool = False, replayed: bool = False
     ) -> None:
         proposal = self._pending.pop(number).proposal
+        self._waiting.discard(number)
         if self._climbing is None and isinstance(outcome, Completed) and not repeated:
             self._stopping.spend(self.validation.n_items(number))
         trial = trial_of(number, proposal.genotype, outcome, self._study.objectives)

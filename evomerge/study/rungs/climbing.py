@@ -181,7 +181,8 @@ class Climbing:
         """Say what becomes of the trials that were scored at their rung, in trial order.
 
         Args:
-            pending: the trials that are not finished.
+            pending: the trials that are not finished, without those that wait for the outcome of
+                another with the same recipe.
             ended: nothing more is coming: cohorts are compared as they are.
         """
         good: set[int] = set()
