@@ -20,9 +20,8 @@ class Used(NamedTuple):
 
 
 def used() -> Used:
-    """Return what this process and its living children have used so far."""
-    times = [one.cpu_times() for one in _tree()]
-    return Used(sum(one.user + one.system for one in times), time.perf_counter())
+    """Return what this process and its children, living and ended, have used so far."""
+    return Used(sum(sum(one.cpu_times()[:4]) for one in _tree()), time.perf_counter())
 
 
 def peak_mib() -> float:

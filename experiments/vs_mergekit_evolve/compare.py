@@ -46,20 +46,20 @@ class Setting:
 
 
 SETTINGS: Mapping[str, Setting] = {
-    "zoo-32": Setting("0.87M parameters, 3 × 32 items", "zoo", 32, 5),
+    "zoo-32": Setting("0.87M parameters, 3 × 32 items", "zoo", 32, 4),
+    "large-32": Setting(
+        "85M parameters, 3 × 32 items",
+        "large",
+        32,
+        3,
+        ("disk-1", "memory-1", "memory-16", "ours-16", "shared-16", "disk-16"),
+    ),
     "zoo-128": Setting(
         "0.87M parameters, 3 × 128 items",
         "zoo",
         128,
         3,
         ("disk-1", "memory-1", "memory-16", "ours-16", "shared-16", "disk-64", "ours-64"),
-    ),
-    "large-32": Setting(
-        "85M parameters, 3 × 32 items",
-        "large",
-        32,
-        3,
-        ("disk-1", "memory-1", "memory-16", "disk-16", "ours-16", "shared-16"),
     ),
 }
 

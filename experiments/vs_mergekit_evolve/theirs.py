@@ -1,10 +1,9 @@
 """The strategies of mergekit-evolve 0.1.5, by the public functions that they call, in their order.
 
-The command itself needs ray and does not import with lm-eval 0.4.13. What ray adds, processes and
-queues, is left out, and so are pycma and the index of lm-eval's own tasks, which is read once: all
-of it would only cost time. `OnDisk` is what its
+The command itself needs ray and does not import with lm-eval 0.4.13. `OnDisk` is what its
 `merge_model` and `evaluate_model` do for each candidate in one long-lived process (the strategy
-'pool'); `InMemory` is its option --in-memory.
+'pool'); `InMemory` is its option --in-memory. What ray adds, processes and queues, is left out, and
+so are pycma and the index of lm-eval's own tasks, which is read once: they would only cost time.
 """
 
 from __future__ import annotations
