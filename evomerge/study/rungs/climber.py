@@ -32,6 +32,7 @@ class Climber:
         outcome: of all its items so far.
         scores: objective name to these items' scores, in the ladder's order.
         costs: what it is compared by at each rung it was scored at.
+        promising: it was among the best of those that its rung had scored by then.
     """
 
     part: int
@@ -42,6 +43,7 @@ class Climber:
     outcome: Completed = field(default_factory=lambda: Completed({}))
     scores: dict[str, Floats] = field(default_factory=dict)
     costs: dict[int, list[float]] = field(default_factory=dict)
+    promising: bool = True
 
     def add(self, outcome: Completed, ladder: Ladder) -> None:
         """Note the scores of the new items of its rung.

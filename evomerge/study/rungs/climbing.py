@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evomerge.optimizers.known_points import is_known_point
 from evomerge.pareto import non_dominated
@@ -17,7 +16,7 @@ from evomerge.study.config import RungsConfig
 from evomerge.study.rungs.climber import Climber
 from evomerge.study.rungs.judging import Judging
 from evomerge.study.rungs.ladder import PROXY, Ladder, Positions
-from evomerge.study.rungs.promotion import best_of_cohort, goes_on
+from evomerge.study.rungs.promotion import Peers, best_of_cohort
 from evomerge.study.rungs.proxies import Proxies
 from evomerge.study.rungs.racing import log_threshold, log_wealth
 from evomerge.types import Completed, Failed, Goal, Objective, Outcome
@@ -75,6 +74,7 @@ class Climbing:
         self._proxies: Proxies | None = None
         self._climbers: dict[int, Climber] = {}
         self._undecided: dict[int, Climber] = {}
+        self._peers: dict[int, Peers] = {}
         self._stopping: list[int] = []
         self._part = -1
         self._cohorts: Windows | None = None
@@ -84,6 +84,7 @@ class Climbing:
         """Begin the next part of the run, whose trials have no peers yet."""
         self._part += 1
         self._latest = None
+        self._peers = {}
         self._proxies = None
         if self._proxy_goals:
             keep, least = self._rungs.keep, self._rungs.least_correlation
@@ -159,6 +160,9 @@ class Climbing:
         except ValueError as error:
             return Failed("error", str(error))
         climber.costs[climber.rung] = self._judging.costs(climber)
+        if self._cohorts is None and not climber.origin and self._rungs.promote is not None:
+            peers = self._peers.setdefault(climber.rung, Peers(self._rungs.promote))
+            climber.promising = peers.goes_on(climber.costs[climber.rung])
         if climber.rung == 0 and self._proxies is not None:
             self._proxies.add_real(number, outcome)
         self._undecided[number] = climber
@@ -228,18 +232,7 @@ class Climbing:
         climber = self._climbers[number]
         if climber.rung == PROXY:
             return self._proxies is None or self._proxies.lets_through(number)
-        if self._rungs.promote is None:
-            return True
-        peers = [
-            other
-            for other, one in self._climbers.items()
-            if other != number
-            and not one.origin
-            and one.part == climber.part
-            and climber.rung in one.costs
-        ]
-        costs = self._costs([number, *peers], climber.rung)
-        return goes_on(costs[0], costs[1:], self._rungs.promote)
+        return climber.promising
 
     def _is_complete(self, cohort: Cohort, pending: Collection[int]) -> bool:
         """Say whether a cohort has all its members, and all that reach its rung were scored."""
@@ -257,11 +250,9 @@ class Climbing:
         share = self._rungs.promote
         if share is None:
             return set(members)
-        costs = self._costs(members, self._climbers[members[0]].rung)
+        rung = self._climbers[members[0]].rung
+        costs = np.array([self._climbers[number].costs[rung] for number in members])
         return {members[row] for row in best_of_cohort(costs, share)}
-
-    def _costs(self, numbers: Sequence[int], rung: int) -> NDArray[np.float64]:
-        return np.array([self._climbers[number].costs[rung] for number in numbers])
 
     def _is_beaten(self, number: int) -> bool:
         """Say whether a member of the front is proven to be better in every objective."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from evomerge.study.rungs.estimates import within
-from evomerge.study.rungs.promotion import goes_on
+from evomerge.study.rungs.promotion import Peers
 from evomerge.types import Completed, Goal, Objective
 
 FIRST = 16
@@ -45,10 +45,11 @@ class Proxies:
     ) -> None:
         self._foretold = [one for one in objectives if one.name in goals]
         self._proxies = [Objective(one.name, goals[one.name]) for one in self._foretold]
-        self._share = share
+        self._peers = Peers(share)
         self._least = least_correlation
         self._n_placed = 0
         self._in_any_case: set[int] = set()
+        self._liked: set[int] = set()
         self._costs: dict[int, Floats] = {}
         self._real: dict[int, Floats] = {}
 
@@ -67,6 +68,8 @@ class Proxies:
     def add(self, number: int, outcome: Completed) -> None:
         """Note what the proxies said of a candidate."""
         self._costs[number] = _costs(outcome, self._proxies)
+        if self._peers.goes_on(self._costs[number]):
+            self._liked.add(number)
 
     def add_real(self, number: int, outcome: Completed) -> None:
         """Note what a candidate scored at the first rung."""
@@ -74,10 +77,7 @@ class Proxies:
 
     def lets_through(self, number: int) -> bool:
         """Say whether a candidate goes on to the first rung."""
-        if number in self._in_any_case:
-            return True
-        others = [costs for other, costs in self._costs.items() if other != number]
-        return goes_on(self._costs[number], np.array(others), self._share)
+        return number in self._in_any_case or number in self._liked
 
     def correlations(self) -> dict[str, float] | None:
         """Return Spearman's correlation of proxy and first rung, by objective.
