@@ -470,6 +470,8 @@ class Search:
             self._stopping.spend(self.validation.n_items(number))
         trial = trial_of(number, proposal.genotype, outcome, self._study.objectives)
         self._optimizers[-1].tell(trial)
+        if isinstance(outcome, Completed):  # the scores of single items are in the journal
+            trial = replace(trial, outcome=replace(outcome, examples={}))
         self.trials.append(trial)
         if self._climbing is not None:
             self._climbing.finish(number)

@@ -19,13 +19,19 @@ from evomerge.study.rungs.ladder import PROXY, Ladder, Positions
 from evomerge.study.rungs.promotion import Peers, best_of_cohort
 from evomerge.study.rungs.proxies import Proxies
 from evomerge.study.rungs.racing import log_threshold, log_wealth
-from evomerge.types import Completed, Failed, Goal, Objective, Outcome
+from evomerge.types import Bounds, Completed, Failed, Goal, Objective, Outcome
 
 Cohort: TypeAlias = tuple[int, int, int]
 """Part, cohort and rung of trials that are compared with one another."""
 
 COHORT = 9
 """Of 9, 3 and 1 go on where a third is promoted at each of two rungs."""
+
+
+def bounds_to_keep(rungs: RungsConfig, objectives: Sequence[Objective]) -> dict[str, Bounds]:
+    """Return the bounds that scores of items must keep, where racing or an estimator needs them."""
+    needed = rungs.race is not None or rungs.needs_endpoints
+    return {one.name: one.bounds for one in objectives} if needed else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ class Climbing:
         self._ladder = Ladder(rungs.items, items, seed)
         self._judging = Judging(rungs, objectives, self._ladder, seed, folder)
         self._has_learnt = not rungs.needs_endpoints
+        self._bounds = bounds_to_keep(rungs, objectives)
         self._proxy_goals = proxies
         self._proxies: Proxies | None = None
         self._climbers: dict[int, Climber] = {}
@@ -138,6 +145,8 @@ class Climbing:
             known = {one.origin: one for one in self._climbers.values() if one.origin and one.costs}
             self._judging.learn(known)
             self._has_learnt = True
+            for one in known.values():
+                one.forget(measured=True)
         if climber.rung == PROXY:
             first = self._ladder.new_items(-1, 0)
             return {name: items for name, items in first.items() if name in self._proxy_goals}
@@ -156,7 +165,7 @@ class Climbing:
             self._undecided[number] = climber
             return outcome
         try:
-            climber.add(outcome, self._ladder)
+            climber.add(outcome, self._ladder, self._bounds)
         except ValueError as error:
             return Failed("error", str(error))
         climber.costs[climber.rung] = self._judging.costs(climber)
@@ -180,6 +189,9 @@ class Climbing:
         """Note that a trial is finished, wherever it was."""
         if number in self._stopping:
             self._stopping.remove(number)
+        climber = self._climbers[number]
+        if self._has_learnt or not climber.origin:
+            climber.forget(measured=climber.scored >= self._ladder.top)
 
     def decide(self, pending: Collection[int], *, ended: bool) -> Decision:
         """Say what becomes of the trials that were scored at their rung, in trial order.

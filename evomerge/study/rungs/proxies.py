@@ -2,8 +2,8 @@
 
 A likelihood needs one pass through the model where an answer needs one a token. Whether it orders
 candidates as the real fitness does is measured while the search runs, on candidates that go on
-whatever their proxies say: the first ones, then one in so many. Of the others only those that the
-proxies like are scored at all, which would bias the correlation.
+whatever their proxies say: until enough have both scores, then one in so many. Of the others only
+those that the proxies like are scored at all, which would bias the correlation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from evomerge.study.rungs.promotion import Peers
 from evomerge.types import Completed, Goal, Objective
 
 FIRST = 16
-"""So many candidates go on whatever their proxies say, before anything is known of the proxies."""
+"""So many must have both scores; until then candidates go on whatever their proxies say."""
 EVERY = 8
 """One in so many goes on whatever its proxies say, ever after."""
 
@@ -61,7 +61,7 @@ class Proxies:
 
     def place(self, number: int) -> None:
         """Note a candidate that is going to be scored by the proxies."""
-        if self._n_placed < FIRST or self._n_placed % EVERY == 0:
+        if self._n_placed % EVERY == 0 or self.correlations() is None:
             self._in_any_case.add(number)
         self._n_placed += 1
 

@@ -129,6 +129,21 @@ def test_the_first_go_on_in_any_case_and_then_one_in_so_many():
         proxies.place(number)
         proxies.add(number, Completed({"acc": float(number)}))  # each worse than all before
         assert proxies.lets_through(number) == (number < FIRST or number % EVERY == 0)
+        proxies.add_real(number, Completed({"acc": -float(number)}))
+
+
+def test_nobody_is_stopped_before_enough_have_a_real_score():
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3)
+    for number in range(2 * FIRST):  # many workers, or candidates that cannot be scored
+        proxies.place(number)
+        proxies.add(number, Completed({"acc": float(number)}))
+        assert proxies.lets_through(number)
+
+
+def test_with_more_workers_than_are_needed_first_nothing_is_stopped_too_early(tmp_path):
+    out = tmp_path / "run"
+    start(out, ByProxy(capacity=FIRST + 20, seed=1))
+    assert len(events_of(out, "finished")) == 60
 
 
 def test_whoever_the_proxies_stop_costs_no_real_evaluation(tmp_path):
