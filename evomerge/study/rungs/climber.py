@@ -68,8 +68,15 @@ class Climber:
         }
         means = {name: float(scores.mean()) for name, scores in self.scores.items()}
         metrics = {**self.outcome.metrics, **outcome.metrics, **means}
-        self.outcome = Completed(metrics, examples, outcome.notes)
+        self.outcome = Completed(metrics, examples, self._notes(outcome, ladder))
         self.scored = self.rung
+
+    def _notes(self, outcome: Completed, ladder: Ladder) -> dict[str, float]:
+        """Return secondary metrics, but for those that say nothing of all items: of a part."""
+        if self.scored < 0 and self.rung >= ladder.top:
+            return dict(outcome.notes)
+        notes = {**self.outcome.notes, **outcome.notes}
+        return {key: one for key, one in notes.items() if key.split("/")[0] not in ladder.order}
 
     def forget(self, *, measured: bool) -> None:
         """Let go of what nobody asks for once a trial is finished.

@@ -135,7 +135,7 @@ class Climbing:
         return tuple(self._stopping)
 
     def positions(self, number: int) -> Positions:
-        """Return the items a trial is scored on next.
+        """Return the items a trial is scored on next; none of an objective that is done with.
 
         Raises:
             EvomergeError: they depend on base and donors, none of which could be scored.
@@ -147,10 +147,15 @@ class Climbing:
             self._has_learnt = True
             for one in known.values():
                 one.forget(measured=True)
+        new = dict(self._ladder.new_items(climber.scored, max(climber.rung, 0)))
         if climber.rung == PROXY:
-            first = self._ladder.new_items(-1, 0)
-            return {name: items for name, items in first.items() if name in self._proxy_goals}
-        return self._ladder.new_items(climber.scored, climber.rung)
+            new = {name: items for name, items in new.items() if name in self._proxy_goals}
+        for objective in self._objectives:
+            if objective.name in self._ladder.order:
+                continue
+            if objective.name in climber.outcome.metrics:
+                new[objective.name] = ()
+        return new
 
     def add(self, number: int, outcome: Completed) -> Outcome:
         """Note what a trial scored on the items of its rung.
