@@ -233,7 +233,9 @@ def _budget(study: Prepared, journal: Journal, add: Mapping[str, float]) -> Budg
     for key, amount in add.items():
         if values.get(key) is None:
             limits = ", ".join(name for name, value in values.items() if value is not None)
-            raise UserError(f"--add {key}: this run has no budget of that kind, only {limits}")
+            raise UserError(
+                f"--add {key}: this run has no budget of that kind, only {limits}; add to that"
+            )
         if key != "hours" and amount % 1:
             raise UserError(f"--add {key}={amount:g}: {key} are whole")
         values[key] += amount if key == "hours" else int(amount)
