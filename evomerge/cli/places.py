@@ -1,4 +1,4 @@
-"""Where runs live when the user does not say."""
+"""Where runs live when the user does not say, and what to type for more of one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ from pathlib import Path
 
 from evomerge.errors import RunDirectoryError
 from evomerge.journal.store import DATABASE as JOURNAL
+
+MORE = {"trials": "100", "items": "10000", "hours": "1"}
+
+
+def more_of(reason: str, run: Path) -> str | None:
+    """Return the command that gives a run more of the budget it has used up.
+
+    Args:
+        reason: for which its search ended; None is returned where that was no budget.
+        run: its directory.
+    """
+    kind = reason.rpartition(" ")[2] if reason.startswith("budget: ") else ""
+    return f"evomerge resume {run} --add {kind}={MORE[kind]}" if kind in MORE else None
 
 
 def default_out(name: str) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evomerge.cli.places import find_run
+from evomerge.cli.places import find_run, more_of
 from evomerge.errors import EvomergeError, RunDirectoryError, UserError
 
 if TYPE_CHECKING:
@@ -124,9 +124,8 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         typer.echo(f"  layers    {share:.0%} of all layer passes were answered by the prefix cache")
     typer.echo(f"  state     {state}, in session {report['sessions']}")
     if report["stopped"]:
-        typer.echo(
-            f"  stopped   {report['stopped']}; more: evomerge resume {folder} --add trials=100"
-        )
+        more = more_of(report["stopped"], folder)
+        typer.echo(f"  stopped   {report['stopped']}" + (f"; more: {more}" if more else ""))
     elif state != "running":
         typer.echo(f"  continue  evomerge resume {folder}")
 

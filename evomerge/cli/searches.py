@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evomerge.cli.places import default_out, find_run
+from evomerge.cli.places import default_out, find_run, more_of
 from evomerge.cli.studies import NamedStudy, StudyWords, named_study
 from evomerge.errors import RunDirectoryError, UserError
 
@@ -329,7 +329,9 @@ def _leave(ended: Ended, out: Path, as_json: bool) -> None:
         typer.echo(f"{ended.reason}; continue with: evomerge resume {out}")
     else:
         typer.echo(f"done ({ended.reason}); see the front with: evomerge front {out}")
-        typer.echo(f"more of the same search: evomerge resume {out} --add trials=100")
+        more = more_of(ended.reason, out)
+        if more is not None:
+            typer.echo(f"more of the same search: {more}")
     if ended.state == "interrupted":
         raise typer.Exit(EXIT_INTERRUPTED)
 

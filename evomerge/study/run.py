@@ -22,6 +22,7 @@ from evomerge.study.outline import first_event, recorded_config
 from evomerge.study.preparation import Prepared, library_versions, prepare
 from evomerge.study.progress import Observer, silent
 from evomerge.study.rungs.climber import rung_scores
+from evomerge.study.rungs.climbing import bounds_to_keep
 from evomerge.study.scoring import Scoring
 from evomerge.study.search import Search
 from evomerge.types import Completed, Failed, Outcome
@@ -175,8 +176,9 @@ def _fits_rungs(study: Prepared, outcome: Outcome) -> Outcome:
     if study.config.rungs is None or not isinstance(outcome, Completed):
         return outcome
     try:
+        bounds = bounds_to_keep(study.config.rungs, study.objectives)
         for name, items in study.items.items():
-            rung_scores(name, items[:REHEARSAL_ITEMS], outcome)
+            rung_scores(name, items[:REHEARSAL_ITEMS], outcome, bounds.get(name, (None, None)))
     except ValueError as error:
         return Failed("error", str(error))
     return outcome
@@ -231,7 +233,9 @@ def _budget(study: Prepared, journal: Journal, add: Mapping[str, float]) -> Budg
     for key, amount in add.items():
         if values.get(key) is None:
             limits = ", ".join(name for name, value in values.items() if value is not None)
-            raise UserError(f"--add {key}: this run has no budget of that kind, only {limits}")
+            raise UserError(
+                f"--add {key}: this run has no budget of that kind, only {limits}; add to that"
+            )
         if key != "hours" and amount % 1:
             raise UserError(f"--add {key}={amount:g}: {key} are whole")
         values[key] += amount if key == "hours" else int(amount)

@@ -466,10 +466,14 @@ class Search:
     ) -> None:
         proposal = self._pending.pop(number).proposal
         self._waiting.discard(number)
-        if self._climbing is None and isinstance(outcome, Completed) and not repeated:
+        if repeated or (isinstance(outcome, Failed) and outcome.kind == "invalid"):
+            self._stopping.repeat()
+        elif self._climbing is None and isinstance(outcome, Completed):
             self._stopping.spend(self.validation.n_items(number))
         trial = trial_of(number, proposal.genotype, outcome, self._study.objectives)
         self._optimizers[-1].tell(trial)
+        if isinstance(outcome, Completed):  # the scores of single items are in the journal
+            trial = replace(trial, outcome=replace(outcome, examples={}))
         self.trials.append(trial)
         if self._climbing is not None:
             self._climbing.finish(number)

@@ -9,6 +9,7 @@ from evomerge.study.course import Course, Part
 from evomerge.types import Completed, Outcome
 
 MAX_FAILURES_IN_A_ROW = 25
+MAX_REPEATS_IN_A_ROW = 1000
 SEARCHING = frozenset(
     {"staged", "asked", "retried", "measured", "decided", "finished", "validated", "stopped"}
 )
@@ -34,6 +35,7 @@ class Stopping:
         self._spent_s = seconds_spent(journal)
         self._failures = 0
         self._items = 0
+        self._repeats = 0
 
     def allowed(self, part: Part) -> int | None:
         """Return how many trials a part may ask for; None where only time limits it."""
@@ -56,6 +58,11 @@ class Stopping:
     def spend(self, items: int) -> None:
         """Note how many single items were scored."""
         self._items += items
+        self._repeats = 0
+
+    def repeat(self) -> None:
+        """Note a trial that cost nothing: its recipe was scored before, or it means none."""
+        self._repeats += 1
 
     def used_up(self, session_s: float) -> str | None:
         """Say why nothing may be asked for any more, in any part of the run.
@@ -66,6 +73,8 @@ class Stopping:
         items, hours = self._budget.items, self._budget.hours
         if items is not None and self._items >= items:
             return f"budget: {items} items"
+        if self._budget.trials is None and self._repeats >= MAX_REPEATS_IN_A_ROW:
+            return f"{self._repeats} proposals in a row were nothing new"
         if hours is not None and self._spent_s + session_s >= hours * 3600:
             return f"budget: {hours:g} hours"
         return None

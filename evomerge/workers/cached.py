@@ -1,9 +1,9 @@
 """Scores shared between studies: one recipe on the same items by the same fitness has one score.
 
 Whatever may change a score is in its key: the recipe, the base, the items and their content, the
-fitness with its arguments and the file it is defined in, the libraries' versions, the device.
-What a fitness imports from files of its own, or asks of a server, is not: name another cache, or
-none, when that changes.
+fitness with its arguments and the file it is defined in, the libraries' versions, the device (cpu,
+cuda, ...). Which kind of GPU that is, what a fitness imports from files of its own or asks of a
+server, is not: name another cache, or none, when that changes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 
 from evomerge.errors import UserError
 from evomerge.fitness import FITNESSES
+from evomerge.merging import resolve_device
 from evomerge.recipe.fingerprint import fingerprint
 from evomerge.types import Completed, Outcome
 from evomerge.workers.protocol import Executor, Job, JobResult
@@ -47,7 +48,7 @@ class OutcomeStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cache: {path}: {error.strerror}; name a file that can be") from error
+            raise UserError(f"cache: {path}: {error.strerror}; name another file") from error
         with self._open() as database:
             database.execute(
                 "CREATE TABLE IF NOT EXISTS score"
@@ -102,6 +103,7 @@ class CachedExecutor:
         self._store = store
         self._spec = spec
         self._versions = versions
+        self._device = resolve_device("auto") if spec.device == "auto" else spec.device
         self._answered: list[JobResult] = []
         self._asked: dict[tuple[str, str], tuple[Job, dict[str, Score]]] = {}
 
@@ -127,11 +129,10 @@ class CachedExecutor:
         self._workers.submit(asked)
 
     def wait(self, timeout_s: float | None = None) -> Sequence[JobResult]:
-        """Return what was answered, else wait for the workers."""
-        if self._answered:
-            answered, self._answered = self._answered, []
-            return answered
-        return [self._completed(result) for result in self._workers.wait(timeout_s)]
+        """Return what was answered and is done, or wait for the workers where nothing was."""
+        answered, self._answered = self._answered, []
+        done = self._workers.wait(0.0 if answered else timeout_s)
+        return [*answered, *map(self._completed, done)]
 
     def close(self) -> None:
         """Close the workers."""
@@ -160,17 +161,23 @@ class CachedExecutor:
             "base": str(self._spec.base.sha256 or self._spec.base),
             "split": job.split if job.recipe.path is not None else "",  # paths differ on hold-out
             "items": part.digests.get(job.split, ""),
-            "part": None if job.batch is None else job.batch.get(part.objective.name),
+            "part": _positions(part, job),
             "limit": job.limit,
             "fitness": what.fitness,
             "args": what.args,
             "metric": what.metric,
             "source": _source_digest(what.fitness, str(self._spec.folder)),
-            "device": self._spec.device,
+            "device": self._device,
             "versions": dict(self._versions),
         }
         text = json.dumps(described, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _positions(part: ObjectiveSpec, job: Job) -> tuple[int, ...] | None:
+    """Return the positions of the items that a job scores; None where that is all of them."""
+    chosen = (job.batch or {}).get(part.objective.name)
+    return None if chosen is not None and len(chosen) == part.objective.n_items else chosen
 
 
 def _is_scored(part: ObjectiveSpec, job: Job) -> bool:

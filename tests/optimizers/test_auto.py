@@ -53,6 +53,11 @@ def test_it_says_what_it_chose_and_searches_as_that():
     ]
 
 
+def test_a_search_of_unknown_length_is_not_said_to_be_long():
+    why = choose(NUMBERS, 2, None, has_botorch=True).why
+    assert why.endswith("no limit of trials: taken for a long search; if it is short, give trials")
+
+
 def test_what_the_chosen_one_says_follows(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     auto = build_optimizer("auto", NUMBERS, 2, 3, {}, budget=40)

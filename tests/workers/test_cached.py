@@ -64,6 +64,8 @@ class Workers:
         self._queue.append(job)
 
     def wait(self, timeout_s=None):
+        if not self._queue:
+            return []
         job = self._queue.pop(0)
         if self._fail:
             return [JobResult(job, Failed("error", "broken"))]
@@ -142,6 +144,41 @@ def test_whatever_may_change_a_score_makes_it_another(spec, tmp_path, change):
     _, asked = run(other, path, job, versions)
     assert len(asked) == 1
     assert () not in (asked[0].batch or {}).values()
+
+
+def test_all_items_are_all_items_however_a_job_says_so(spec, tmp_path):
+    path = tmp_path / "cache.sqlite"
+    counted = tuple(
+        replace(part, objective=replace(part.objective, n_items=3), args={"k": k})
+        for k, part in enumerate(spec.objectives)
+    )
+    spec = replace(spec, objectives=counted)
+    job = Job("t", recipe(0.1), "search", batch={"one": (0, 1, 2), "two": (0, 1)})
+    run(spec, path, job)
+    _, asked = run(spec, path, replace(job, batch=None))
+    assert [one.batch for one in asked] == [{"one": ()}]
+
+
+def test_a_device_that_is_chosen_counts_as_what_was_chosen(spec, tmp_path, monkeypatch):
+    path = tmp_path / "cache.sqlite"
+    job = Job("t", recipe(0.1), "search")
+    run(replace(spec, device="auto"), path, job)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    _, asked = run(replace(spec, device="auto"), path, job)
+    assert len(asked) == 1
+    _, asked = run(replace(spec, device="cuda"), path, job)
+    assert asked == []
+
+
+def test_what_workers_finish_does_not_wait_for_the_store_to_run_out_of_answers(spec, tmp_path):
+    store = OutcomeStore(tmp_path / "cache.sqlite")
+    executor = CachedExecutor(Workers(spec), store, spec, VERSIONS)
+    job = Job("known", recipe(0.1), "search")
+    executor.submit(job)
+    executor.wait(1.0)
+    executor.submit(Job("new", recipe(0.2), "search"))
+    executor.submit(job)
+    assert {result.job.id for result in executor.wait(1.0)} == {"known", "new"}
 
 
 def test_objectives_in_common_are_shared(spec, tmp_path):

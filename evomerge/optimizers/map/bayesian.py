@@ -57,7 +57,8 @@ class BayesianMap(SurrogateSearch):
         budget: told by the study; it is divided into design, updates and a last batch of 15.
         design_size: points before the first fit; by default p + 3, or half of what the last batch
             leaves where that is more.
-        updates: how often bins are scored and sampled.
+        updates: how often bins are scored and sampled; never, and a note says so, where the budget
+            leaves no trials for it.
         batch: trials proposed from the final fit; what the budget leaves, at most 40, by default.
         box: [least, greatest] of every gene in its own units: what is sampled; by default from the
             base to the donors, and less far for many donors (`starting.start_box`).
@@ -118,6 +119,11 @@ class BayesianMap(SurrogateSearch):
         updates = integer("updates", updates, 0)
         each = BATCH if free is None else (free - size) // updates if updates else 0
         self._updates = updates if each > 0 else 0
+        if updates and not self._updates:
+            self.notes.append(
+                f"bayesian_map: {budget} trials leave none for updates; this is map with another "
+                "design"
+            )
         self._each = each
         self._left = None if budget is None else budget - size
         self._round = 0

@@ -121,8 +121,8 @@ def check_budget(name: str, domain: Domain, points: int, what: str) -> None:
         raise ConfigError(
             [
                 f"optimizer: '{name}' fits {p} coefficients in {len(domain)} genes and {what} "
-                f"leaves {points} points for that; it needs {p + SPARE}. Give it more trials, "
-                "search fewer genes, or use mobo or nsga2"
+                f"leaves {points} points for that; it needs {p + SPARE}. Give it "
+                f"{p + SPARE - points} more, search fewer genes, or use mobo or nsga2"
             ]
         )
 

@@ -22,9 +22,13 @@ def check_rungs(
 ) -> None:
     """Note which objectives cannot be scored in parts, raced by or estimated."""
     scored = [one.objective for one in parts if "search" in items.get(one.objective.name, {})]
-    if not scored:
+    unread = {one.objective.name for one in parts if one.search is not None}  # said elsewhere
+    unread -= {one.name for one in scored}
+    if not scored and not unread:
         problems.lines.append("rungs: no objective has search items to score a part of; remove it")
-    _check_proxies(parts, {one.name for one in scored}, problems)
+    if scored and not unread:
+        _check_sizes(rungs, max(len(items[one.name]["search"]) for one in scored), problems)
+    _check_proxies(rungs, parts, {one.name for one in scored} | unread, problems)
     for objective in scored:
         where = f"objectives.{objective.name}"
         if rungs.race is not None and None in objective.bounds:
@@ -50,10 +54,28 @@ def check_rungs(
             return
 
 
+def _check_sizes(rungs: RungsConfig, most: int, problems: Problems) -> None:
+    beyond = [size for size in rungs.items if size >= most]
+    if beyond:
+        problems.lines.append(
+            f"rungs.items: {beyond[0]} are not a part of the search items, of which no objective "
+            f"has more than {most}; keep the numbers below that, all items follow by themselves"
+        )
+
+
 def _check_proxies(
-    parts: Sequence[ObjectiveSpec], scored: Collection[str], problems: Problems
+    rungs: RungsConfig,
+    parts: Sequence[ObjectiveSpec],
+    scored: Collection[str],
+    problems: Problems,
 ) -> None:
     proxied = [one.objective.name for one in parts if one.proxy is not None]
+    for key in ("keep", "least_correlation") if not proxied else ():
+        if key in rungs.model_fields_set:
+            problems.lines.append(
+                f"rungs.{key}: it is about proxies, and no objective has one; add 'proxy: "
+                "{fitness: negative_log_likelihood}' to each, or remove it"
+            )
     for name in proxied:
         if name not in scored:
             problems.lines.append(

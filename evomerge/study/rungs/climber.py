@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evomerge.study.example_ids import HOW_TO_RETURN
 from evomerge.study.rungs.ladder import Ladder
-from evomerge.types import Completed
+from evomerge.types import Bounds, Completed
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +32,7 @@ class Climber:
         outcome: of all its items so far.
         scores: objective name to these items' scores, in the ladder's order.
         costs: what it is compared by at each rung it was scored at.
+        promising: it was among the best of those that its rung had scored by then.
     """
 
     part: int
@@ -42,9 +43,15 @@ class Climber:
     outcome: Completed = field(default_factory=lambda: Completed({}))
     scores: dict[str, Floats] = field(default_factory=dict)
     costs: dict[int, list[float]] = field(default_factory=dict)
+    promising: bool = True
 
-    def add(self, outcome: Completed, ladder: Ladder) -> None:
+    def add(self, outcome: Completed, ladder: Ladder, bounds: Mapping[str, Bounds]) -> None:
         """Note the scores of the new items of its rung.
+
+        Args:
+            outcome: of these items.
+            ladder: says which they are.
+            bounds: of the scores, by objective, where they count on them.
 
         Raises:
             ValueError: they are not what a rung needs; the message is for the user.
@@ -52,7 +59,7 @@ class Climber:
         for name, order in ladder.order.items():
             wanted = order[ladder.n_items(name, self.scored) : ladder.n_items(name, self.rung)]
             if wanted:
-                new = rung_scores(name, wanted, outcome)
+                new = rung_scores(name, wanted, outcome, bounds.get(name, (None, None)))
                 before = self.scores.get(name, np.empty(0))
                 self.scores[name] = np.concatenate([before, new])
         examples = {
@@ -61,8 +68,25 @@ class Climber:
         }
         means = {name: float(scores.mean()) for name, scores in self.scores.items()}
         metrics = {**self.outcome.metrics, **outcome.metrics, **means}
-        self.outcome = Completed(metrics, examples, outcome.notes)
+        self.outcome = Completed(metrics, examples, self._notes(outcome, ladder))
         self.scored = self.rung
+
+    def _notes(self, outcome: Completed, ladder: Ladder) -> dict[str, float]:
+        """Return secondary metrics, but for those that say nothing of all items: of a part."""
+        if self.scored < 0 and self.rung >= ladder.top:
+            return dict(outcome.notes)
+        notes = {**self.outcome.notes, **outcome.notes}
+        return {key: one for key, one in notes.items() if key.split("/")[0] not in ladder.order}
+
+    def forget(self, *, measured: bool) -> None:
+        """Let go of what nobody asks for once a trial is finished.
+
+        Args:
+            measured: others are compared with its scores of all items.
+        """
+        self.outcome = replace(self.outcome, examples={})
+        if not measured:
+            self.scores = {}
 
     def reorder(self, ladder: Ladder) -> None:
         """Put the scores of all items into a new order."""
@@ -71,11 +95,20 @@ class Climber:
             self.scores[name] = np.array([examples[item] for item in order])
 
 
-def rung_scores(name: str, wanted: Sequence[str], outcome: Completed) -> Floats:
+def rung_scores(
+    name: str, wanted: Sequence[str], outcome: Completed, bounds: Bounds = (None, None)
+) -> Floats:
     """Return an objective's scores of the given items, in their order.
 
+    Args:
+        name: of the objective.
+        wanted: ids of the items.
+        outcome: what was scored.
+        bounds: of the score of an item, where something counts on them.
+
     Raises:
-        ValueError: there are others, or the metric is not their mean; the message is for the user.
+        ValueError: there are others, the metric is not their mean, or one is out of bounds; the
+            message is for the user.
     """
     scores = outcome.examples.get(name, {})
     if set(scores) != set(wanted):
@@ -90,4 +123,11 @@ def rung_scores(name: str, wanted: Sequence[str], outcome: Completed) -> Floats:
             f"it is {outcome.metrics[name]:g} where their mean is {mean:g}; remove 'rungs', or "
             "optimise another metric"
         )
+    low, high = bounds
+    for item, score in scores.items():
+        if (low is not None and score < low) or (high is not None and score > high):
+            raise ValueError(
+                f"objective '{name}': item '{item}' scored {score:g}, beyond its bounds "
+                f"[{low}, {high}], which race and estimators count on; give the bounds it keeps"
+            )
     return np.array([scores[item] for item in wanted])

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evomerge.optimizers.known_points import is_known_point
 from evomerge.pareto import non_dominated
@@ -17,16 +16,22 @@ from evomerge.study.config import RungsConfig
 from evomerge.study.rungs.climber import Climber
 from evomerge.study.rungs.judging import Judging
 from evomerge.study.rungs.ladder import PROXY, Ladder, Positions
-from evomerge.study.rungs.promotion import best_of_cohort, goes_on
+from evomerge.study.rungs.promotion import Peers, best_of_cohort
 from evomerge.study.rungs.proxies import Proxies
 from evomerge.study.rungs.racing import log_threshold, log_wealth
-from evomerge.types import Completed, Failed, Goal, Objective, Outcome
+from evomerge.types import Bounds, Completed, Failed, Goal, Objective, Outcome
 
 Cohort: TypeAlias = tuple[int, int, int]
 """Part, cohort and rung of trials that are compared with one another."""
 
 COHORT = 9
 """Of 9, 3 and 1 go on where a third is promoted at each of two rungs."""
+
+
+def bounds_to_keep(rungs: RungsConfig, objectives: Sequence[Objective]) -> dict[str, Bounds]:
+    """Return the bounds that scores of items must keep, where racing or an estimator needs them."""
+    needed = rungs.race is not None or rungs.needs_endpoints
+    return {one.name: one.bounds for one in objectives} if needed else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,12 @@ class Climbing:
         self._ladder = Ladder(rungs.items, items, seed)
         self._judging = Judging(rungs, objectives, self._ladder, seed, folder)
         self._has_learnt = not rungs.needs_endpoints
+        self._bounds = bounds_to_keep(rungs, objectives)
         self._proxy_goals = proxies
         self._proxies: Proxies | None = None
         self._climbers: dict[int, Climber] = {}
         self._undecided: dict[int, Climber] = {}
+        self._peers: dict[int, Peers] = {}
         self._stopping: list[int] = []
         self._part = -1
         self._cohorts: Windows | None = None
@@ -84,6 +91,7 @@ class Climbing:
         """Begin the next part of the run, whose trials have no peers yet."""
         self._part += 1
         self._latest = None
+        self._peers = {}
         self._proxies = None
         if self._proxy_goals:
             keep, least = self._rungs.keep, self._rungs.least_correlation
@@ -127,7 +135,7 @@ class Climbing:
         return tuple(self._stopping)
 
     def positions(self, number: int) -> Positions:
-        """Return the items a trial is scored on next.
+        """Return the items a trial is scored on next; none of an objective that is done with.
 
         Raises:
             EvomergeError: they depend on base and donors, none of which could be scored.
@@ -137,10 +145,17 @@ class Climbing:
             known = {one.origin: one for one in self._climbers.values() if one.origin and one.costs}
             self._judging.learn(known)
             self._has_learnt = True
+            for one in known.values():
+                one.forget(measured=True)
+        new = dict(self._ladder.new_items(climber.scored, max(climber.rung, 0)))
         if climber.rung == PROXY:
-            first = self._ladder.new_items(-1, 0)
-            return {name: items for name, items in first.items() if name in self._proxy_goals}
-        return self._ladder.new_items(climber.scored, climber.rung)
+            new = {name: items for name, items in new.items() if name in self._proxy_goals}
+        for objective in self._objectives:
+            if objective.name in self._ladder.order:
+                continue
+            if objective.name in climber.outcome.metrics:
+                new[objective.name] = ()
+        return new
 
     def add(self, number: int, outcome: Completed) -> Outcome:
         """Note what a trial scored on the items of its rung.
@@ -155,10 +170,13 @@ class Climbing:
             self._undecided[number] = climber
             return outcome
         try:
-            climber.add(outcome, self._ladder)
+            climber.add(outcome, self._ladder, self._bounds)
         except ValueError as error:
             return Failed("error", str(error))
         climber.costs[climber.rung] = self._judging.costs(climber)
+        if self._cohorts is None and not climber.origin and self._rungs.promote is not None:
+            peers = self._peers.setdefault(climber.rung, Peers(self._rungs.promote))
+            climber.promising = peers.goes_on(climber.costs[climber.rung])
         if climber.rung == 0 and self._proxies is not None:
             self._proxies.add_real(number, outcome)
         self._undecided[number] = climber
@@ -176,6 +194,9 @@ class Climbing:
         """Note that a trial is finished, wherever it was."""
         if number in self._stopping:
             self._stopping.remove(number)
+        climber = self._climbers[number]
+        if self._has_learnt or not climber.origin:
+            climber.forget(measured=climber.scored >= self._ladder.top)
 
     def decide(self, pending: Collection[int], *, ended: bool) -> Decision:
         """Say what becomes of the trials that were scored at their rung, in trial order.
@@ -228,18 +249,7 @@ class Climbing:
         climber = self._climbers[number]
         if climber.rung == PROXY:
             return self._proxies is None or self._proxies.lets_through(number)
-        if self._rungs.promote is None:
-            return True
-        peers = [
-            other
-            for other, one in self._climbers.items()
-            if other != number
-            and not one.origin
-            and one.part == climber.part
-            and climber.rung in one.costs
-        ]
-        costs = self._costs([number, *peers], climber.rung)
-        return goes_on(costs[0], costs[1:], self._rungs.promote)
+        return climber.promising
 
     def _is_complete(self, cohort: Cohort, pending: Collection[int]) -> bool:
         """Say whether a cohort has all its members, and all that reach its rung were scored."""
@@ -257,11 +267,9 @@ class Climbing:
         share = self._rungs.promote
         if share is None:
             return set(members)
-        costs = self._costs(members, self._climbers[members[0]].rung)
+        rung = self._climbers[members[0]].rung
+        costs = np.array([self._climbers[number].costs[rung] for number in members])
         return {members[row] for row in best_of_cohort(costs, share)}
-
-    def _costs(self, numbers: Sequence[int], rung: int) -> NDArray[np.float64]:
-        return np.array([self._climbers[number].costs[rung] for number in numbers])
 
     def _is_beaten(self, number: int) -> bool:
         """Say whether a member of the front is proven to be better in every objective."""

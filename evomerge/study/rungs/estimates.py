@@ -35,7 +35,11 @@ def difference_estimate(
     others = np.mean(measured, axis=0) if measured else np.zeros(n_items)
     difference = scores - others[: len(scores)]
     value = within(float(difference.mean() + others.mean()), bounds)
-    return value, _standard_error(difference, n_items)
+    low, high = bounds
+    largest = float(np.abs(difference).max())
+    if not largest:
+        largest = float(np.ptp(others)) if low is None or high is None else high - low
+    return value, _standard_error(difference, n_items, largest)
 
 
 def within(value: float, bounds: Bounds) -> float:
@@ -45,14 +49,15 @@ def within(value: float, bounds: Bounds) -> float:
     return value if high is None else min(high, value)
 
 
-def _standard_error(differences: Floats, n_items: int) -> float:
+def _standard_error(differences: Floats, n_items: int, largest: float) -> float:
     """Return the standard error of a mean of n of N items.
 
     A few differences that agree say little of how much others differ: one that is off by the
-    largest of them, and one that is not, are imagined beside them (Agresti and Coull 1998).
+    largest of them, and one that is not, are imagined beside them (Agresti and Coull 1998). Where
+    all are 0, as of items that nobody solves, the largest is what there could be.
     """
     n = len(differences)
     spread = float(np.var(differences, ddof=1)) if n > 1 else 0.0
     share = 1 / (n + 2)
-    least = share * (1 - share) * float(np.abs(differences).max()) ** 2
+    least = share * (1 - share) * largest**2
     return math.sqrt(max(spread, least) / n * (1 - n / n_items))

@@ -74,8 +74,8 @@ class Judging:
         if not endpoints:
             raise EvomergeError(
                 "rungs: order and estimator need the answers of base or donors, and none of these "
-                "could be scored; mend the cause, or use 'order: random' and 'estimator: "
-                "difference'"
+                "could be scored ('evomerge status' says why); start a new run when the cause is "
+                "mended, or with 'order: random' and 'estimator: difference'"
             )
         for number, (name, ids) in enumerate(self._ladder.order.items()):
             answers = {model: one.outcome.examples[name] for model, one in known.items()}

@@ -23,7 +23,7 @@ class Ladder:
     """The rungs of a study.
 
     The last rung is always that of all items. An objective with fewer items than a rung has is
-    scored on all of them there; one without items is scored at a candidate's first rung.
+    scored on all of them there; one without items is scored once, at a candidate's first rung.
 
     Args:
         sizes: items of each rung below the last, increasing.

@@ -9,6 +9,7 @@ the merged model is still in memory and no worker waits.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +19,66 @@ from evomerge.pareto import own_range, ranks
 Floats = NDArray[np.float64]
 
 
-def goes_on(costs: Floats, others: Floats, share: float) -> bool:
-    """Say whether a candidate is among the best of those scored at its rung so far.
+class Peers:
+    """Those that were scored at a rung so far, for the asynchronous rule.
+
+    They are kept in layers of non-domination. A candidate that comes pushes those it dominates,
+    and those they dominate, one layer down, so that nothing is sorted anew.
 
     Args:
-        costs: the candidate's, (n_objectives,).
-        others: those of its peers, (n_peers, n_objectives).
-        share: of peers and candidate together that goes on; the first always does.
+        share: of the candidates that goes on.
     """
-    every = np.vstack([others, costs[None, :]]) if len(others) else costs[None, :]
-    place = int(np.flatnonzero(ordered(every) == len(every) - 1)[0])
-    return place < share * len(every)
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._layers: list[Floats] = []
+        self._count = 0
+
+    def goes_on(self, costs: Sequence[float] | Floats) -> bool:
+        """Add a candidate; say whether it is among the best of all so far, in `ordered`'s order.
+
+        The first always is.
+
+        Args:
+            costs: (n_objectives,).
+        """
+        row = np.asarray(costs, dtype=np.float64)[None, :]
+        layer = self._add(row)
+        self._count += 1
+        alone = crowding(self._layers[layer])
+        before = sum(len(one) for one in self._layers[:layer]) + int(
+            (alone[:-1] >= alone[-1]).sum()
+        )
+        return before < self._share * self._count
+
+    def _add(self, row: Floats) -> int:
+        """Add a row, the last of its layer; returns which layer that is."""
+        first, end = 0, len(self._layers)
+        while first < end:  # who is dominated by a layer is so by all above it
+            middle = (first + end) // 2
+            if _dominated(self._layers[middle], row).any():
+                first = middle + 1
+            else:
+                end = middle
+        coming = row
+        for at in range(first, len(self._layers)):
+            layer = self._layers[at]
+            pushed = _dominated(coming, layer)
+            if pushed.all():  # then all layers below move as they are
+                self._layers.insert(at, coming)
+                return first
+            self._layers[at] = np.vstack([layer[~pushed], coming])
+            coming = layer[pushed]
+            if not len(coming):
+                return first
+        self._layers.append(coming)
+        return first
+
+
+def _dominated(costs: Floats, others: Floats) -> NDArray[np.bool_]:
+    """Say which of the others are dominated by any of these, (n_others,)."""
+    a, b = costs[:, None, :], others[None, :, :]
+    return np.asarray(((a <= b).all(axis=2) & (a < b).any(axis=2)).any(axis=0))
 
 
 def best_of_cohort(costs: Floats, share: float) -> list[int]:
@@ -45,7 +95,8 @@ def ordered(costs: Floats) -> NDArray[np.intp]:
     """Return rows from best to worst: by non-domination rank, then by how alone they are.
 
     With one objective that is by cost. Within a rank the crowding distance decides (Deb et al.
-    2002, Section III-B), and of equals the earlier row.
+    2002, Section III-B), then the earlier row. Of equal costs the first and the last row count as
+    the ends of their rank: whoever comes last is not stopped by equals.
 
     Args:
         costs: minimised, (n_points, n_objectives).

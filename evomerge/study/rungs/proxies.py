@@ -2,8 +2,8 @@
 
 A likelihood needs one pass through the model where an answer needs one a token. Whether it orders
 candidates as the real fitness does is measured while the search runs, on candidates that go on
-whatever their proxies say: the first ones, then one in so many. Of the others only those that the
-proxies like are scored at all, which would bias the correlation.
+whatever their proxies say: until enough have both scores, then one in so many. Of the others only
+those that the proxies like are scored at all, which would bias the correlation.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from evomerge.study.rungs.estimates import within
-from evomerge.study.rungs.promotion import goes_on
+from evomerge.study.rungs.promotion import Peers
 from evomerge.types import Completed, Goal, Objective
 
 FIRST = 16
-"""So many candidates go on whatever their proxies say, before anything is known of the proxies."""
+"""So many must have both scores; until then candidates go on whatever their proxies say."""
 EVERY = 8
 """One in so many goes on whatever its proxies say, ever after."""
 
@@ -45,10 +45,11 @@ class Proxies:
     ) -> None:
         self._foretold = [one for one in objectives if one.name in goals]
         self._proxies = [Objective(one.name, goals[one.name]) for one in self._foretold]
-        self._share = share
+        self._peers = Peers(share)
         self._least = least_correlation
         self._n_placed = 0
         self._in_any_case: set[int] = set()
+        self._liked: set[int] = set()
         self._costs: dict[int, Floats] = {}
         self._real: dict[int, Floats] = {}
 
@@ -60,13 +61,15 @@ class Proxies:
 
     def place(self, number: int) -> None:
         """Note a candidate that is going to be scored by the proxies."""
-        if self._n_placed < FIRST or self._n_placed % EVERY == 0:
+        if self._n_placed % EVERY == 0 or self.correlations() is None:
             self._in_any_case.add(number)
         self._n_placed += 1
 
     def add(self, number: int, outcome: Completed) -> None:
         """Note what the proxies said of a candidate."""
         self._costs[number] = _costs(outcome, self._proxies)
+        if self._peers.goes_on(self._costs[number]):
+            self._liked.add(number)
 
     def add_real(self, number: int, outcome: Completed) -> None:
         """Note what a candidate scored at the first rung."""
@@ -74,10 +77,7 @@ class Proxies:
 
     def lets_through(self, number: int) -> bool:
         """Say whether a candidate goes on to the first rung."""
-        if number in self._in_any_case:
-            return True
-        others = [costs for other, costs in self._costs.items() if other != number]
-        return goes_on(self._costs[number], np.array(others), self._share)
+        return number in self._in_any_case or number in self._liked
 
     def correlations(self) -> dict[str, float] | None:
         """Return Spearman's correlation of proxy and first rung, by objective.

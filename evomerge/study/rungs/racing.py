@@ -10,6 +10,8 @@ as often as one likes. Betting without replacement is that of Waudby-Smith and R
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -68,6 +70,7 @@ def log_threshold(error_rate: float, n_comparisons: int) -> float:
     return float(np.log(n_comparisons / error_rate))
 
 
+@cache
 def _bets() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     nodes, weights = np.polynomial.legendre.leggauss(N_BETS)
     return (nodes + 1) / 2, weights / 2

@@ -1,5 +1,7 @@
 """MAP and Bayesian MAP: the contract, the design, the trust region, the batch."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -259,3 +261,21 @@ def test_updates_sample_where_the_surrogate_is_wrong():
     found = [p for p in proposals(drive(optimizer, Kink(), 105)) if "update" in p.origin]
     angles = np.array([np.arctan2(p.genotype[1], p.genotype[0]) for p in found])
     assert (angles > 3 * np.pi / 8).mean() > 0.35  # a quarter of the directions
+
+
+@pytest.mark.parametrize("name", ["map", "bayesian_map"])
+def test_a_budget_that_is_too_small_is_told_how_much_more_it_takes(name):
+    domain = weights(3)
+    with pytest.raises(ConfigError) as caught:
+        build_optimizer(name, domain, 2, 0, {}, budget=25)
+    (more,) = re.findall(r"Give it (\d+) more", str(caught.value))
+    build_optimizer(name, domain, 2, 0, {}, budget=25 + int(more))
+    with pytest.raises(ConfigError, match="Give it 1 more,"):
+        build_optimizer(name, domain, 2, 0, {}, budget=24 + int(more))
+
+
+def test_bayesian_map_says_when_it_has_no_trials_for_updates():
+    domain = weights(3)
+    assert build_optimizer("bayesian_map", domain, 2, 0, {}, budget=60).notes == []
+    (note,) = build_optimizer("bayesian_map", domain, 2, 0, {}, budget=29).notes
+    assert note.startswith("bayesian_map: 29 trials leave none for updates")

@@ -129,6 +129,21 @@ def test_the_first_go_on_in_any_case_and_then_one_in_so_many():
         proxies.place(number)
         proxies.add(number, Completed({"acc": float(number)}))  # each worse than all before
         assert proxies.lets_through(number) == (number < FIRST or number % EVERY == 0)
+        proxies.add_real(number, Completed({"acc": -float(number)}))
+
+
+def test_nobody_is_stopped_before_enough_have_a_real_score():
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3)
+    for number in range(2 * FIRST):  # many workers, or candidates that cannot be scored
+        proxies.place(number)
+        proxies.add(number, Completed({"acc": float(number)}))
+        assert proxies.lets_through(number)
+
+
+def test_with_more_workers_than_are_needed_first_nothing_is_stopped_too_early(tmp_path):
+    out = tmp_path / "run"
+    start(out, ByProxy(capacity=FIRST + 20, seed=1))
+    assert len(events_of(out, "finished")) == 60
 
 
 def test_whoever_the_proxies_stop_costs_no_real_evaluation(tmp_path):
@@ -172,9 +187,9 @@ def test_killed_at_any_write_it_is_the_same_run(tmp_path, scenario):
     assert contents(out) == contents(whole)
 
 
-def part(name, proxied):
+def part(name, proxied, search=None):
     proxy = ProxySpec("p", {}, None, "minimize") if proxied else None
-    return ObjectiveSpec(Objective(name, bounds=(0, 1)), "f", proxy=proxy)
+    return ObjectiveSpec(Objective(name, bounds=(0, 1)), "f", proxy=proxy, search=search)
 
 
 @pytest.mark.parametrize(
@@ -189,11 +204,50 @@ def part(name, proxied):
 def test_proxies_and_items_must_go_together(proxied, with_items, says):
     problems = Problems()
     parts = [part(name, own) for name, own in zip(("one", "two"), proxied, strict=True)]
-    items = {name: {"search": ({"id": "i"},)} for name in with_items}
+    items = {name: {"search": tuple({"id": f"i{k}"} for k in range(9))} for name in with_items}
     check_rungs(RungsConfig(items=(5,)), parts, items, Path(), problems)
     assert len(problems.lines) == len(says)
     for line, start in zip(problems.lines, says, strict=True):
         assert line.startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("rungs", "says"),
+    [
+        ({"items": (5,), "keep": 0.2}, "rungs.keep: it is about proxies"),
+        ({"items": (5,), "least_correlation": 0}, "rungs.least_correlation: it is about proxies"),
+        ({"items": (5, 9)}, "rungs.items: 9 are not a part"),
+        ({"items": (4, 12, 30)}, "rungs.items: 12 are not a part"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(rungs, says):
+    problems = Problems()
+    items = {"one": {"search": tuple({"id": f"i{k}"} for k in range(9))}}
+    check_rungs(RungsConfig(**rungs), [part("one", False, "s")], items, Path(), problems)
+    (line,) = problems.lines
+    assert line.startswith(says)
+
+
+def test_items_that_could_not_be_read_are_not_said_to_be_none():
+    problems = Problems()
+    check_rungs(RungsConfig(items=(5,)), [part("one", True, "gone")], {}, Path(), problems)
+    assert problems.lines == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"race": 0.1}, "objectives.one: race needs"),
+        ({"order": "entropy"}, "objectives.one: an order or estimator"),
+        ({"estimator": "gmp_irt"}, "objectives.one: an order or estimator"),
+    ],
+)
+def test_what_counts_on_bounds_asks_for_them(changes, says):
+    problems = Problems()
+    items = {"one": {"search": tuple({"id": f"i{k}"} for k in range(9))}}
+    loss = ObjectiveSpec(Objective("one", "minimize", bounds=(0, None)), "f", search="s")
+    check_rungs(RungsConfig(items=(5,), **changes), [loss], items, Path(), problems)
+    assert problems.lines[0].startswith(says)
 
 
 def test_a_proxy_without_rungs_is_refused(tmp_path):

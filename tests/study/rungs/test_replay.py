@@ -81,6 +81,16 @@ def test_killed_among_many_workers_it_loses_and_doubles_nothing(tmp_path, seed):
         shutil.rmtree(out)
 
 
+@pytest.mark.parametrize("rungs", [None, HALVING])
+def test_a_search_that_finds_nothing_new_ends_though_it_costs_nothing(tmp_path, rungs):
+    out = tmp_path / "run"
+    start(out, rungs=rungs, budget={"items": 10**6})
+    (stopped,) = events_of(out, "stopped")
+    assert stopped.payload["reason"] == "1000 proposals in a row were nothing new"
+    ended = resume_run(out, add={"items": 1000}, executor=lambda _: ByItem())
+    assert ended.reason == stopped.payload["reason"]
+
+
 def test_a_cohort_does_not_wait_for_twins_of_its_members(tmp_path):
     out = tmp_path / "run"
     start(out, rungs=HALVING)

@@ -377,6 +377,27 @@ def test_a_fitness_that_rungs_cannot_use_is_found_in_the_rehearsal(tmp_path, exe
     assert not (tmp_path / "run").exists()
 
 
+class Beyond(ByItem):
+    """A fitness whose later scores leave the bounds that it gives."""
+
+    def scored(self, job):
+        found = super().scored(job)
+        if job.id != "trial-000009":
+            return found
+        beyond = {name: dict.fromkeys(own, 3.0) for name, own in found.examples.items()}
+        return Completed(dict.fromkeys(beyond, 3.0), beyond)
+
+
+@pytest.mark.parametrize("changes", [RACE, IRT])
+def test_a_score_beyond_its_bounds_fails_its_candidate_alone(tmp_path, changes):
+    out = tmp_path / "run"
+    start(out, Beyond(), **changes)
+    finished = {event.trial: event.payload for event in events_of(out, "finished")}
+    assert "'one'" in finished[9]["message"]
+    assert "beyond its bounds [0, 1]" in finished[9]["message"]
+    assert len(finished) == 36
+
+
 TEXT = """name: small
 models: {base: ./base, donors: {a: ./a}}
 space: task_arithmetic

@@ -1,0 +1,61 @@
+"""The books of single candidates: what is scored again, what is kept."""
+
+from pathlib import Path
+
+from evomerge.study.config import RungsConfig
+from evomerge.study.rungs.climbing import Climbing, Decision
+from evomerge.types import Completed, Objective
+
+OBJECTIVES = (Objective("acc"), Objective("size", "minimize"))
+ITEMS = {"acc": tuple(f"i{k}" for k in range(12))}
+
+
+def climbing(proxies=None):
+    books = Climbing(RungsConfig(items=(3, 6)), OBJECTIVES, ITEMS, 0, proxies or {}, Path())
+    books.enter(whole_generations=False)
+    return books
+
+
+def scored(books, number, size=None, score=0.5):
+    """Score a trial on what it asks for; returns which objectives that were."""
+    positions = books.positions(number)
+    examples = {ITEMS["acc"][at]: score for at in positions["acc"]}
+    metrics = {"acc": score}
+    notes = {"acc/length": float(len(examples))}
+    if positions.get("size") != ():
+        metrics["size"], notes["size/l1"] = size, size + 1
+    books.add(number, Completed(metrics, {"acc": examples}, notes))
+    return set(metrics)
+
+
+def test_an_objective_without_items_is_scored_once():
+    books = climbing()
+    books.place(0, "random")
+    assert scored(books, 0, size=7.0) == {"acc", "size"}
+    for _ in range(2):
+        books.apply(Decision(climb=[0]))
+        assert scored(books, 0) == {"acc"}
+    assert books.told(0).metrics == {"acc": 0.5, "size": 7.0}
+
+
+def test_one_that_the_proxies_let_through_has_it_already():
+    books = climbing({"acc": "minimize"})
+    books.place(0, "random")
+    assert set(books.positions(0)) == {"acc"}
+    assert scored(books, 0, size=7.0) == {"acc", "size"}
+    books.apply(Decision(climb=[0]))
+    assert scored(books, 0) == {"acc"}
+    assert books.told(0).metrics["size"] == 7.0
+
+
+def test_secondary_metrics_of_a_part_are_not_passed_off_as_those_of_all_items():
+    books = climbing()
+    books.place(0, "seed:base")
+    scored(books, 0, size=7.0)
+    assert books.told(0).notes == {"acc/length": 12.0, "size/l1": 8.0}
+    books.place(1, "random")
+    scored(books, 1, size=7.0)
+    for _ in range(2):
+        books.apply(Decision(climb=[1]))
+        scored(books, 1)
+    assert books.told(1).notes == {"size/l1": 8.0}
