@@ -63,9 +63,12 @@ def compute(merge: TensorMerge, memory: Memory, *, keep_inputs: bool = True) -> 
 def require_finite(name: str, tensor: Tensor) -> None:
     """Raise NonFiniteMerge if a merged tensor holds inf or NaN.
 
-    The float64 sum of finite numbers is finite, and one pass over the tensor is all it takes.
+    A NaN is both the least and the greatest of any numbers to `aminmax`, which passes over the
+    tensor once, in its own dtype.
     """
-    if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float64)):
+    if not tensor.is_floating_point() or not tensor.numel():
+        return
+    if not torch.isfinite(torch.stack(tensor.aminmax())).all():
         count = int((~torch.isfinite(tensor)).sum())
         raise NonFiniteMerge(
             f"tensor '{name}': {count} of {tensor.numel()} merged values are inf or NaN; "

@@ -115,12 +115,16 @@ def part_lines(parts: Mapping[str, Rows]) -> Iterator[str]:
     ):
         cells = [share(sum(one[part] for part in chosen), one) for one in medians.values()]
         yield f"| {title} | {' | '.join(cells)} |"
-    walls = [
-        1000 * statistics.median(row[BOOKKEEPING]["wall_s"] for row in rows)
-        for rows in parts.values()
-    ]
-    cells = [f"{wall:.1f}" for wall in walls]
-    yield f"| wall ms of bookkeeping, with waiting for the disk | {' | '.join(cells)} |"
+    for title, chosen in (
+        ("wall ms of bookkeeping, with waiting for the disk", (BOOKKEEPING,)),
+        ("wall ms of merge and bookkeeping", (MERGE, BOOKKEEPING)),
+    ):
+        walls = [
+            {part: statistics.median(row[part]["wall_s"] for row in rows) for part in ORDER}
+            for rows in parts.values()
+        ]
+        cells = [share(sum(one[part] for part in chosen), one) for one in walls]
+        yield f"| {title} | {' | '.join(cells)} |"
 
 
 def share(value: float, of_one: Mapping[str, float]) -> str:
