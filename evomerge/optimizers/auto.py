@@ -108,10 +108,11 @@ def choose(domain: Domain, n_objectives: int, budget: int | None, *, has_botorch
     length = "no limit of trials" if budget is None else f"{budget} trials"
     why = f"{n_objectives} objectives, {n_genes} genes, {length}"
     without_model = "dirichlet" if numeric else "sms_emoa"
-    if budget is None:  # of items or hours, which say nothing of the number of trials
-        return Choice(without_model, f"{why}: taken for a long search; if it is short, give trials")
-    if budget > FEW_TRIALS:
-        return Choice(without_model, f"{why}: long enough to do without a model")
+    if budget is None or budget > FEW_TRIALS:
+        long = "long enough to do without a model"
+        if budget is None:  # of items or hours, which say nothing of the number of trials
+            long = "taken for a long search; if it is short, give trials"
+        return Choice(without_model, f"{why}: {long}")
     if has_botorch and n_genes <= MOST_GENES:
         return Choice("mobo", f"{why}: few enough for Gaussian processes")
     why += ", more genes than Gaussian processes take" if has_botorch else ", BoTorch is missing"
