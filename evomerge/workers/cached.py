@@ -21,7 +21,6 @@ from typing import Any, TypeAlias
 
 from evomerge.errors import UserError
 from evomerge.fitness import FITNESSES
-from evomerge.merging import resolve_device
 from evomerge.recipe.fingerprint import fingerprint
 from evomerge.types import Completed, Outcome
 from evomerge.workers.protocol import Executor, Job, JobResult
@@ -103,7 +102,7 @@ class CachedExecutor:
         self._store = store
         self._spec = spec
         self._versions = versions
-        self._device = resolve_device("auto") if spec.device == "auto" else spec.device
+        self._device = _known_device(spec.device)
         self._answered: list[JobResult] = []
         self._asked: dict[tuple[str, str], tuple[Job, dict[str, Score]]] = {}
 
@@ -178,6 +177,15 @@ def _positions(part: ObjectiveSpec, job: Job) -> tuple[int, ...] | None:
     """Return the positions of the items that a job scores; None where that is all of them."""
     chosen = (job.batch or {}).get(part.objective.name)
     return None if chosen is not None and len(chosen) == part.objective.n_items else chosen
+
+
+def _known_device(device: str) -> str:
+    """Return the device that 'auto' stands for; only that question needs torch."""
+    if device != "auto":
+        return device
+    from evomerge.merging import resolve_device  # noqa: PLC0415
+
+    return str(resolve_device(device))
 
 
 def _is_scored(part: ObjectiveSpec, job: Job) -> bool:
