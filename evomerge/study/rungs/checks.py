@@ -71,7 +71,7 @@ def _check_proxies(
 ) -> None:
     proxied = [one.objective.name for one in parts if one.proxy is not None]
     for key in ("keep", "least_correlation") if not proxied else ():
-        if key in rungs.model_fields_set:
+        if getattr(rungs, key) != RungsConfig.model_fields[key].default:
             problems.lines.append(
                 f"rungs.{key}: it is about proxies, and no objective has one; add 'proxy: "
                 "{fitness: negative_log_likelihood}' to each, or remove it"

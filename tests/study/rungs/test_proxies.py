@@ -228,6 +228,14 @@ def test_what_would_do_nothing_is_refused(rungs, says):
     assert line.startswith(says)
 
 
+def test_a_recorded_study_that_spells_out_every_default_is_sound():
+    problems = Problems()
+    items = {"one": {"search": tuple({"id": f"i{k}"} for k in range(9))}}
+    recorded = RungsConfig.model_validate(RungsConfig(items=(5,)).model_dump(mode="json"))
+    check_rungs(recorded, [part("one", False, "s")], items, Path(), problems)
+    assert problems.lines == []
+
+
 def test_items_that_could_not_be_read_are_not_said_to_be_none():
     problems = Problems()
     check_rungs(RungsConfig(items=(5,)), [part("one", True, "gone")], {}, Path(), problems)
