@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from evomerge.cli.places import more_of
+from evomerge.journal import read_events
 from evomerge.study import resume_run, start_run
 from evomerge.study import run as run_module
 from tests.study.fakes import FakeExecutor, config, without_models
@@ -21,6 +22,8 @@ def test_what_it_says_to_type_is_what_resume_takes(tmp_path, monkeypatch, budget
     key, amount = re.fullmatch(rf"evomerge resume {out} --add (\w+)=(\d+)", line).groups()
     monkeypatch.setattr(run_module.Search, "run", lambda *_: "enough")
     resume_run(out, add={key: float(amount)}, executor=lambda _: FakeExecutor())
+    (added,) = [event for event in read_events(out) if event.kind == "extended"]
+    assert added.payload["budget"][key] == pytest.approx(budget[key] + float(amount))
 
 
 def test_where_no_budget_ended_it_more_budget_is_no_help():

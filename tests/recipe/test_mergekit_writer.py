@@ -105,7 +105,8 @@ def test_layer_1_is_not_layer_11():
 @given(mergekit_recipes())
 def test_mergekit_accepts_what_is_written(recipe):
     config = pytest.importorskip("mergekit.config")
-    config.MergeConfiguration.model_validate(yaml.safe_load(mergekit.dumps(recipe)))
+    read = config.MergeConfiguration.model_validate(yaml.safe_load(mergekit.dumps(recipe)))
+    assert read.merge_method == recipe.merge_method
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gpt2"])

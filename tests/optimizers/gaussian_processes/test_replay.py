@@ -45,6 +45,7 @@ def proposals_of(name):
 def test_killed_after_any_evaluation_it_goes_on_the_same(name):
     # acceptance 10: a resumed search is a replay of what happened up to there
     events = events_of(name)
+    assert len([one for one in events if isinstance(one, Asked)]) >= 8
     for length in range(4, len(events) + 1, 3):
         replay(BUILD[name](), events[:length])
 
