@@ -91,6 +91,7 @@ def test_a_gaussian_process_runs_and_replays():
     problem = sphere(continuous_domain(2))
     options = {"sampler": "gp", "sampler_options": {"n_startup_trials": 4}}
     events = drive(OptunaSampler(problem.domain, 1, 0, **options), problem, 9, workers=2)
+    assert len(trials(events)) == 9
     replay(OptunaSampler(problem.domain, 1, 0, **options), events)
 
 

@@ -90,8 +90,12 @@ def test_groups(merges, tasks, name, per_example):
 
 
 def test_batch_sizes_that_leave_a_rest(merges, tasks):
-    for batch_size in (1, 7):
+    found = [
         compare(merges[0], tasks, "continued", "perplexity,none", batch_size=batch_size)
+        for batch_size in (1, 7)
+    ]
+    one, seven = (ours.metrics["perplexity,none"] for ours in found)
+    assert one == pytest.approx(seven, rel=1e-4)
 
 
 def test_examples_before_the_question(merges, tasks):
@@ -128,19 +132,24 @@ def test_some_documents(merges, tasks, source):
 
 
 def test_prompts_that_are_too_long_lose_their_beginning(merges, tasks):
-    compare(merges[0], tasks, "continued", "perplexity,none", num_fewshot=4)
-    compare(merges[0], tasks, "sorted", "exact_match,whole", num_fewshot=3)
+    few, more = (
+        compare(merges[0], tasks, "continued", "perplexity,none", num_fewshot=n) for n in (1, 4)
+    )
+    assert few.metrics["perplexity,none"] != more.metrics["perplexity,none"]
+    cut = compare(merges[0], tasks, "sorted", "exact_match,whole", num_fewshot=3)
+    assert cut.examples
 
 
 def test_generation_arguments(merges, tasks):
-    for arguments in (
+    plain = compare(merges[0], tasks, "sorted", "exact_match,whole")
+    cut = (
         {"max_gen_toks": 4},
         {"until": ["8"]},
         {"until": ["2 ", "0"], "max_gen_toks": 20},
-        {"num_beams": 2},
-        {"repetition_penalty": 1.3},
-    ):
-        compare(merges[0], tasks, "sorted", "exact_match,whole", gen_kwargs=arguments)
+    )
+    for arguments in (*cut, {"num_beams": 2}, {"repetition_penalty": 1.3}):
+        ours = compare(merges[0], tasks, "sorted", "exact_match,whole", gen_kwargs=arguments)
+        assert set(ours.examples) == set(plain.examples)
 
 
 def test_sampled_answers_and_votes(merges, tasks):
@@ -168,7 +177,8 @@ def test_half_precision(tasks, tmp_path, dtype):
         ("rolling", "bits_per_byte,none"),
         ("sorted", "exact_match,whole"),
     ):
-        compare(merge, tasks, name, metric, dtype=dtype)
+        ours = compare(merge, tasks, name, metric, dtype=dtype)
+        assert metric in ours.metrics
 
 
 def test_chat_templates(tasks, tmp_path):
