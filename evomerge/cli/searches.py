@@ -19,7 +19,8 @@ from evomerge.errors import RunDirectoryError, UserError
 if TYPE_CHECKING:
     from evomerge.spaces import Space
     from evomerge.study import Ended, StudyConfig
-    from evomerge.study.config import PickConfig, RungsConfig, StageConfig
+    from evomerge.study.config import PickConfig, StageConfig
+    from evomerge.study.rungs.config import RungsConfig
 
 EXIT_INTERRUPTED = 130
 

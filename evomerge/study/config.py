@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
@@ -16,30 +14,15 @@ from pydantic import (
 
 from evomerge.recipe.model import DType
 from evomerge.study.config_checks import study_problems
-from evomerge.types import Arguments, Bounds, Goal, Split
+from evomerge.study.rungs.config import RungsConfig
+from evomerge.study.sections import OpenSection, Section
+from evomerge.types import Bounds, Goal, Split
 
 Name: TypeAlias = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=80)
 ]
 Baseline: TypeAlias = Literal["base", "donors", "uniform", "single_lambda"]
 SpaceSource: TypeAlias = str | dict[str, Any]
-
-
-class Section(BaseModel):
-    """A part of the study file: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class OpenSection(BaseModel):
-    """A part whose further keys are arguments of a plug-in, which checks them."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-
-    @property
-    def arguments(self) -> Arguments:
-        """The keys that are not fields here, for the plug-in."""
-        return dict(self.model_extra or {})
 
 
 class ModelsConfig(Section):
@@ -168,83 +151,6 @@ class BatchesConfig(Section):
             raise ValueError(
                 f"keep {self.keep} of {self.trials} trials: keep at most as many as share a batch"
             )
-        return self
-
-
-class EstimatorConfig(OpenSection):
-    """How a candidate that was scored on a part of the items is judged; further keys are options.
-
-    Attributes:
-        name: 'difference' corrects its mean by what others have on all items; 'random',
-            'weighted', 'p_irt', 'gp_irt', 'mp_irt', 'gmp_irt' are those of `evomerge.estimators`,
-            built from the answers of base and donors.
-        items: a file of item parameters (`ItemParameters.save`); by default they are fitted on the
-            answers of base and donors.
-        rank: abilities of a fitted item model.
-    """
-
-    name: str = "difference"
-    items: str | None = None
-    rank: Literal[1, 2] = 1
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_alone(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-
-class RungsConfig(Section):
-    """Scores candidates on a few items first, and only the promising ones on all.
-
-    Attributes:
-        items: of each rung, increasing; the last rung, all search items, goes without saying.
-        promote: the share of candidates that goes on to the next rung; null lets all go on that
-            `race` does not drop.
-        rule: 'asynchronous' compares a candidate with all that were scored at its rung before, at
-            once (ASHA); 'halving' compares the members of a cohort once all are scored.
-        cohort: of so many candidates at least, 9 by default; those of one generation always stay
-            together.
-        order: in which items are scored: 'random', 'stratified' (by how many of base and donors
-            solve an item), 'entropy' (those that these disagree on first), 'half_entropy' (half of
-            each rung by entropy). Where a part is not a random one, its means are biased.
-        estimator: how candidates that were scored on a part of the items are judged.
-        race: drop who is proven to be worse than a member of the front in every objective; the
-            chance, at most, that this is wrong for a candidate. Scores need bounds.
-        keep: the share of candidates that the objectives' proxies let through to the first rung.
-        least_correlation: rank correlation of proxy and first rung below which the proxies are
-            given up, measured on candidates that go on whatever the proxies say.
-    """
-
-    items: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
-    promote: float | None = Field(default=1 / 3, gt=0, lt=1)
-    rule: Literal["asynchronous", "halving"] = "asynchronous"
-    cohort: int | None = Field(default=None, ge=2)
-    order: Literal["random", "stratified", "entropy", "half_entropy"] = "random"
-    estimator: EstimatorConfig = EstimatorConfig()
-    race: float | None = Field(default=None, gt=0, lt=1)
-    keep: float = Field(default=0.5, gt=0, lt=1)
-    least_correlation: float = Field(default=0.3, ge=-1, le=1)
-
-    @field_validator("items")
-    @classmethod
-    def _increase(cls, items: tuple[int, ...]) -> tuple[int, ...]:
-        if list(items) != sorted(set(items)):
-            raise ValueError(f"each rung has more items than the one below, got {list(items)}")
-        return items
-
-    @property
-    def needs_endpoints(self) -> bool:
-        """Whether base and donors must be scored on all items before anybody else is judged."""
-        return self.order != "random" or self.estimator.name != "difference"
-
-    @model_validator(mode="after")
-    def _leaves_some_behind(self) -> Self:
-        if self.promote is None and self.race is None:
-            raise ValueError("give promote or race; without both every candidate climbs to the top")
-        if self.race is not None and self.order != "random":
-            raise ValueError("race holds its promise for items in random order only; remove order")
-        if self.cohort is not None and self.rule != "halving":
-            raise ValueError("cohort goes with rule: halving; remove it")
         return self
 
 

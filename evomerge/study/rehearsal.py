@@ -21,8 +21,9 @@ from evomerge.optimizers.known_points import is_known_point
 from evomerge.recipe import ModelRef, Node, Recipe
 from evomerge.spaces import JointSpace, OperatorsSpace, PathSpace, Space, SpaceContext
 from evomerge.spaces.paths.spec import DepthwiseSpec, JointSpec, SequenceSpec, SlotsSpec
-from evomerge.study.config import RungsConfig, StageConfig, StudyConfig
+from evomerge.study.config import StageConfig, StudyConfig
 from evomerge.study.problems import Problems
+from evomerge.study.rungs.config import RungsConfig
 from evomerge.study.stages import FOUND, MEANINGLESS, stage_donors, stage_space, through_path
 
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from evomerge.study.config import RungsConfig
 from evomerge.study.items import ItemsBySplit
 from evomerge.study.problems import Problems
+from evomerge.study.rungs.config import RungsConfig
 from evomerge.study.rungs.judging import DIFFERENCE, built
 from evomerge.workers.spec import ObjectiveSpec
 

@@ -12,8 +12,8 @@ import numpy as np
 from evomerge.optimizers.known_points import is_known_point
 from evomerge.pareto import non_dominated
 from evomerge.study.batches import Windows
-from evomerge.study.config import RungsConfig
 from evomerge.study.rungs.climber import Climber
+from evomerge.study.rungs.config import RungsConfig
 from evomerge.study.rungs.judging import Judging
 from evomerge.study.rungs.ladder import PROXY, Ladder, Positions
 from evomerge.study.rungs.promotion import Peers, best_of_cohort

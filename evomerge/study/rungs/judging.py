@@ -20,8 +20,8 @@ from evomerge.estimators import (
     stratified_order,
 )
 from evomerge.optimizers.known_points import SEED
-from evomerge.study.config import EstimatorConfig, RungsConfig
 from evomerge.study.rungs.climber import Climber
+from evomerge.study.rungs.config import EstimatorConfig, RungsConfig
 from evomerge.study.rungs.estimates import difference_estimate
 from evomerge.study.rungs.ladder import Ladder, own_seed
 from evomerge.types import Completed, Objective

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from evomerge.study.config import RungsConfig
 from evomerge.study.rungs.climbing import Climbing, Decision
+from evomerge.study.rungs.config import RungsConfig
 from evomerge.types import Completed, Objective
 
 OBJECTIVES = (Objective("acc"), Objective("size", "minimize"))

@@ -12,9 +12,9 @@ from scipy import stats
 from evomerge.errors import ConfigError
 from evomerge.journal import read_events
 from evomerge.study import load_study, resume_run, start_run
-from evomerge.study.config import RungsConfig
 from evomerge.study.problems import Problems
 from evomerge.study.rungs.checks import check_rungs
+from evomerge.study.rungs.config import RungsConfig
 from evomerge.study.rungs.counts import rung_counts, rung_lines
 from evomerge.study.rungs.proxies import EVERY, FIRST, Proxies
 from evomerge.types import Completed, Objective
