@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from evomerge import zoo
-from evomerge.errors import ConfigError, nearest
+from evomerge.errors import ConfigError
 from evomerge.fitness import BoundFitness, FitnessSpec, check_fitness
 from evomerge.fitness.public_tests import public_test_of
-from evomerge.merging import MergeEngine, parameter_counts, resolve_device, tensor_shapes
-from evomerge.optimizers import OPTIMIZERS, Needs, Optimizer, Scalarised, build_optimizer
-from evomerge.recipe.model import ModelRef, Recipe, Source
-from evomerge.spaces import Space, SpaceContext, known_recipes
-from evomerge.study.config import ObjectiveConfig, StageConfig, StudyConfig
+from evomerge.merging import MergeEngine, resolve_device
+from evomerge.optimizers import Optimizer
+from evomerge.recipe.model import Recipe
+from evomerge.spaces import SpaceContext, known_recipes
+from evomerge.study.config import ObjectiveConfig, StudyConfig
 from evomerge.study.course import Part
 from evomerge.study.items import ItemsBySplit, read_items, with_default_sources
+from evomerge.study.models import context_of, is_adapter, pinned
 from evomerge.study.outline import Outline
 from evomerge.study.problems import Problems
 from evomerge.study.rehearsal import Rehearsal, Rehearsed
 from evomerge.study.rungs.checks import check_rungs
+from evomerge.study.stage_optimizer import stage_optimizer
 from evomerge.study.unseen import StandIns
 from evomerge.types import Goal, Objective
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, ProxySpec, items_digest
@@ -96,7 +96,7 @@ class Prepared(Outline):
         if position:  # mixed, so that no stage draws what another seed's other stage does
             seed = int(np.random.SeedSequence([seed, position]).generate_state(1)[0])
         stage = part.stage.model_copy(update={"trials": part.trials})
-        return _optimizer(stage, part.space, seed, self.objectives, self.folder)
+        return stage_optimizer(stage, part.space, seed, self.objectives, self.folder)
 
 
 def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None) -> Prepared:
@@ -116,12 +116,12 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     stand_ins = stand_ins or StandIns()
     stand_ins.require_known(("base", *config.models.donors))
 
-    pin = partial(_pin, engine, stand_ins, folder)
+    pin = partial(pinned, engine, stand_ins, folder)
     base = problems.attempt("models.base", lambda: pin("base", config.models.base))
     donors = {
         name: problems.attempt(f"models.donors.{name}", partial(pin, name, path, base))
         for name, path in config.models.donors.items()
-        if base is not None or not _is_adapter(path, folder)
+        if base is not None or not is_adapter(path, folder)
     }
     fitnesses = _fitnesses(config, folder, problems)
     config = with_default_sources(config, fitnesses)
@@ -136,12 +136,12 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     stages: list[Rehearsed] = []
     if base is not None and all(donors.values()):
         found = {name: ref for name, ref in donors.items() if ref is not None}
-        context = _context(config, engine, base, found)
+        context = context_of(config, engine, base, found)
         stages = Rehearsal(
             config,
             folder,
             context,
-            lambda stage, space: _optimizer(stage, space, config.seed, objectives, folder),
+            lambda stage, space: stage_optimizer(stage, space, config.seed, objectives, folder),
             problems,
         ).run(engine)
         uniform = known_recipes(context).get("uniform")
@@ -210,83 +210,6 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _pin(
-    engine: MergeEngine,
-    stand_ins: StandIns,
-    folder: Path,
-    name: str,
-    text: str,
-    base: ModelRef | None = None,
-) -> ModelRef:
-    """Resolve a model of the study file and identify it by its content.
-
-    A donor that is a bare adapter folder stands for the base with that adapter.
-    """
-    ref = _ref(text, folder)
-    if base is not None and _is_adapter(text, folder):
-        ref = base.model_copy(update={"adapter": ref.path, "sha256": None})
-    unseen = stand_ins.find(name, ref)
-    if unseen is not None:
-        engine.stand_in(ref, unseen)
-        return ref
-    return ref.model_copy(update={"sha256": engine.digest(ref)})
-
-
-def _ref(text: str, folder: Path) -> ModelRef:
-    """Read a model of the study file; 'zoo:' names a shipped one."""
-    if text.startswith("zoo:"):
-        name = text.removeprefix("zoo:")
-        known = ("base", *zoo.donors())
-        if name not in known:
-            raise ConfigError([f"the zoo has no model '{name}'; {nearest(name, known)}"])
-        return ModelRef(path=str(zoo.path() / "models" / name))
-    ref = ModelRef.parse(text)
-    return ref.model_copy(
-        update={"path": _local(ref.path, folder), "adapter": _local(ref.adapter, folder)}
-    )
-
-
-def _is_adapter(text: str, folder: Path) -> bool:
-    root = zoo.path() / "models" if text.startswith("zoo:") else folder
-    return (root / text.removeprefix("zoo:") / "adapter_config.json").is_file()
-
-
-def _unmerged(ref: ModelRef) -> Recipe:
-    """Describe a model as the recipe that leaves it as it is."""
-    return Recipe(merge_method="passthrough", models=(Source(model=ref),))
-
-
-def _context(
-    config: StudyConfig, engine: MergeEngine, base: ModelRef, donors: Mapping[str, ModelRef]
-) -> SpaceContext:
-    """Describe the models to the spaces; only headers are read."""
-    layout = engine.open(base).layout
-    depths = {name: engine.open(ref).layout.n_layers for name, ref in donors.items()}
-    other = {name: depth for name, depth in depths.items() if depth != layout.n_layers}
-    dtype = config.dtype or engine.config(_unmerged(base))["dtype"]
-    counts = {ref: parameter_counts(engine.open(ref)) for ref in (base, *donors.values())}
-    return SpaceContext(
-        base,
-        donors,
-        layout,
-        dtype,
-        config.seed,
-        other,
-        counts,
-        tensor_shapes(engine.open(base)),
-        engine.inner_products,
-    )
-
-
-def _local(path: str | None, folder: Path) -> Any:
-    """Make a path absolute when it names something on disk; else it is a hub id."""
-    if path is None:
-        return None
-    candidate = folder / Path(path).expanduser()
-    looks_local = path.startswith((".", "/", "~"))
-    return str(candidate.resolve()) if looks_local or candidate.exists() else path
 
 
 def _fitnesses(
@@ -393,57 +316,6 @@ def _python_file(where: str, name: str, folder: Path) -> dict[str, str]:
     if not location.endswith(".py") or not (folder / location).is_file():
         return {}
     return {where: _sha256((folder / location).read_bytes())}
-
-
-def _optimizer(
-    stage: StageConfig,
-    space: Space,
-    seed: int,
-    objectives: Sequence[Objective],
-    folder: Path,
-) -> Optimizer:
-    search, count = stage.search, len(objectives)
-    scalarize = search.scalarize
-    needs = getattr(OPTIMIZERS.load(search.optimizer, folder), "needs", None)
-    if scalarize is not None and isinstance(needs, Needs) and needs.objectives in ("many", "two"):
-        raise ConfigError(
-            [f"scalarize: '{search.optimizer}' takes the objectives one by one; remove the key"]
-        )
-    optimizer = build_optimizer(
-        search.optimizer,
-        space.domain,
-        1 if scalarize else count,
-        seed,
-        search.arguments,
-        folder,
-        objectives=objectives,
-        budget=stage.trials,
-    )
-    if scalarize is None:
-        return optimizer
-    if count == 1:
-        raise ConfigError(["scalarize: there is only one objective; remove the key"])
-    names = [objective.name for objective in objectives]
-    weights, anchors = scalarize.weights, scalarize.anchors
-    return Scalarised(
-        optimizer,
-        count,
-        method=scalarize.method,
-        weights=[weights[name] for name in names] if weights else None,
-        anchors=[_in_order(one, anchors[one.name]) for one in objectives] if anchors else None,
-    )
-
-
-def _in_order(objective: Objective, anchors: tuple[float, float]) -> tuple[float, float]:
-    ideal, reference = anchors
-    if objective.cost(ideal) >= objective.cost(reference):
-        raise ConfigError(
-            [
-                f"scalarize.anchors.{objective.name}: [ideal, reference] of an objective to "
-                f"{objective.goal}: {ideal:g} is not better than {reference:g}"
-            ]
-        )
-    return anchors
 
 
 def _sha256(data: bytes) -> str:

@@ -17,7 +17,7 @@ from evomerge.migrate.translation import translate
 from evomerge.recipe import ModelRef
 from evomerge.spaces import SpaceContext, load_space
 from evomerge.study import read_study
-from evomerge.study.preparation import _optimizer
+from evomerge.study.stage_optimizer import stage_optimizer
 from evomerge.types import Completed, Objective, Trial
 from tests.recipe.layouts import llama
 
@@ -53,7 +53,7 @@ def ours(study, space, metrics_of, folder):
     """Ask and tell what the study names, until its trials are spent."""
     objectives = [Objective(name, one.goal) for name, one in study.objectives.items()]
     stage = study.plan[0]
-    optimizer = _optimizer(stage, space, study.seed, objectives, folder)
+    optimizer = stage_optimizer(stage, space, study.seed, objectives, folder)
     seen = []
     while len(seen) < study.budget.trials and optimizer.stop_reason() is None:
         pending = []

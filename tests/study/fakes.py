@@ -18,9 +18,10 @@ from evomerge.spaces import SpaceContext, load_space, model_weights
 from evomerge.spaces.domain import Domain, Gene, Seed
 from evomerge.study import outline
 from evomerge.study.config import StudyConfig
-from evomerge.study.preparation import Prepared, _optimizer
+from evomerge.study.preparation import Prepared
 from evomerge.study.problems import Problems
 from evomerge.study.rehearsal import Rehearsal
+from evomerge.study.stage_optimizer import stage_optimizer
 from evomerge.types import Completed, Failed, Objective
 from evomerge.workers import EvaluatorSpec, Job, JobResult, ObjectiveSpec
 from evomerge.workers.spec import ProxySpec
@@ -209,7 +210,7 @@ def rehearsed(study: StudyConfig, folder: Path, context: SpaceContext, problems:
     """Try the stages of a study with an engine that finds nothing wrong."""
 
     def optimizer(stage, space):
-        return _optimizer(stage, space, study.seed, OBJECTIVES, folder)
+        return stage_optimizer(stage, space, study.seed, OBJECTIVES, folder)
 
     engine = SimpleNamespace(check=lambda recipe: recipe)
     return Rehearsal(study, folder, context, optimizer, problems).run(engine)
