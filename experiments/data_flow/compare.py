@@ -26,11 +26,11 @@ from arms import ARMS, OBJECTIVE, TABLES
 from fixed import score_fixed
 from numpy.typing import NDArray
 from scipy import stats
-from tables import publish
 
 from evomerge.journal import Event, read_events
 from evomerge.journal.examples import read_examples
 from evomerge.study import resume_run, start_run
+from evomerge.testing.readme import publish
 
 FOLDER = Path(__file__).resolve().parent
 FIXED = "fixed.json"
@@ -73,7 +73,7 @@ def main() -> None:
         step.add_argument("--out", type=Path, required=True, help="where runs are kept")
     options = parser.parse_args()
     if options.step == "report":
-        publish("compare", report_lines(options.out))
+        publish(__file__, "compare", report_lines(options.out))
         return
     for name in options.arms:
         for seed in range(1, options.seeds + 1):

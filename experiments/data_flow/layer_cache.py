@@ -16,12 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tables import publish
-
 from evomerge.journal import Event, outcome_from_json, read_events
 from evomerge.study import prepare
 from evomerge.study.course import Course
 from evomerge.study.outline import recorded_config
+from evomerge.testing.readme import publish
 from evomerge.types import Completed
 from evomerge.workers import Job, JobResult
 from evomerge.workers.evaluator import Evaluator
@@ -51,7 +50,7 @@ def main() -> None:
         "|---|---:|---:|---:|---:|---:|",
     ]
     lines += [row(run, options.cache_mib * 2**20) for run in options.runs]
-    publish("layer cache", lines)
+    publish(__file__, "layer cache", lines)
 
 
 def row(run: Path, cache_bytes: int) -> str:

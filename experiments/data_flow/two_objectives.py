@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 from scipy import stats
-from tables import publish
 
 from evomerge import collect_front
 from evomerge.report.analysis import analyse
 from evomerge.study import StudyConfig, start_run
+from evomerge.testing.readme import publish
 
 OPTIMIZERS = {
     "random": {"optimizer": "random"},
@@ -60,7 +60,7 @@ def main() -> None:
     for name, found in volumes.items():
         gain = "" if name == "random" else difference(found, volumes["random"])
         lines.append(f"| {name} | {np.mean(found):.3f} ± {np.std(found, ddof=1):.3f} | {gain} |")
-    publish("two objectives", lines)
+    publish(__file__, "two objectives", lines)
 
 
 def volume(out: Path, name: str, seed: int, trials: int) -> float:

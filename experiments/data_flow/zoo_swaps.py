@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import combinations, product
 
-from tables import publish
-
 from evomerge import zoo
 from evomerge.recipe import Hop, LayerPath, Recipe, Source
 from evomerge.spaces import SpaceContext
 from evomerge.study import StudyConfig, prepare
+from evomerge.testing.readme import publish
 from evomerge.types import Completed, Split
 from evomerge.workers import Job
 from evomerge.workers.evaluator import Evaluator
@@ -29,7 +28,7 @@ Swaps = dict[tuple[int, ...], Recipe]
 
 def main() -> None:
     """Score every pair."""
-    publish("zoo swaps", table())
+    publish(__file__, "zoo swaps", table())
 
 
 def table() -> Iterator[str]:

@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 from economy_arms import ARMS, SEEDS, study, write_items
-from economy_tables import publish
+from economy_tables import report_lines
 
 from evomerge.journal import Event, outcome_from_json
 from evomerge.recipe import fingerprint
 from evomerge.study import open_study, prepare, resume_run, start_run
 from evomerge.study.course import Course
+from evomerge.testing.readme import publish
 from evomerge.types import Completed
 from evomerge.workers import Job
 from evomerge.workers.inline import InlineExecutor
@@ -59,7 +60,7 @@ def main() -> None:
         step.add_argument("--out", type=Path, required=True, help="where runs are kept")
     options = parser.parse_args()
     if options.step == "report":
-        publish(options.out)
+        publish(__file__, "economy", report_lines(options.out))
         return
     items = write_items(options.out.resolve() / "items")
     for seed in options.seeds:

@@ -11,22 +11,10 @@ import numpy as np
 from economy_arms import ARMS, DONORS, SEARCH_ITEMS, WHOLE
 from numpy.typing import NDArray
 
-README = Path(__file__).resolve().parent / "README.md"
 ALL = WHOLE * SEARCH_ITEMS * len(DONORS)
 CHECKPOINTS = (1 / 40, 1 / 30, 1 / 20, 1 / 15, 1 / 10, 1 / 5, 1 / 2, 1.0)
 """Shares of what scoring everything costs at which the best so far is judged."""
 RESAMPLES = 10_000
-
-
-def publish(out: Path) -> None:
-    """Write the tables between the markers of the README, and print them."""
-    text = README.read_text(encoding="utf-8")
-    begin, end = "<!-- economy: begin -->", "<!-- economy: end -->"
-    lines = "\n".join(report_lines(out))
-    before, _, rest = text.partition(begin)
-    after = rest.partition(end)[2]
-    README.write_text(f"{before}{begin}\n\n{lines}\n{end}{after}", encoding="utf-8")
-    print(lines)
 
 
 def report_lines(out: Path) -> Iterator[str]:

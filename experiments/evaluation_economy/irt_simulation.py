@@ -30,6 +30,7 @@ from evomerge.estimators import (
     fit_items,
     random_order,
 )
+from evomerge.testing.readme import publish
 
 SIZES = (10, 20, 50, 100)
 PROBES = (5, 20, 60)
@@ -66,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20, help="how many worlds of either kind")
     options = parser.parse_args()
-    from irt_tables import publish, report_lines  # noqa: PLC0415  # imports this module
+    from irt_tables import report_lines  # noqa: PLC0415  # imports this module
 
     estimators, fits = (
         {
@@ -75,7 +76,7 @@ def main() -> None:
         }
         for one in (estimator_cells, self_fit_cells)
     )
-    publish(report_lines(estimators, fits))
+    publish(__file__, "irt_simulation", report_lines(estimators, fits))
 
 
 def estimator_cells(world: World, sizes: Sequence[int] = SIZES) -> Cells:

@@ -7,14 +7,12 @@ it, with 20 seeds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from irt_simulation import PROBES, SIZES, Cells, gathered
 from numpy.typing import NDArray
 from scipy import stats
 
-README = Path(__file__).resolve().parent / "README.md"
 SPANS = {False: "in span", True: "off span"}
 
 Reference = Mapping[str, tuple[Sequence[float | None], Sequence[float | None]]]
@@ -176,16 +174,3 @@ def shown(values: NDArray[np.float64], expected: float | None) -> str:
     """Write a cell."""
     known = "" if expected is None else f" ({expected:.3f})"
     return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}{known}"
-
-
-def publish(lines: Iterator[str]) -> None:
-    """Put the tables between the README's marks, and print them."""
-    content = "\n".join(lines).strip("\n")
-    print(content)
-    begin, end = "<!-- irt_simulation: begin -->\n", "<!-- irt_simulation: end -->"
-    text = README.read_text(encoding="utf-8")
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise SystemExit(f"{README} has no '{begin.strip()}' and '{end}'")
-    README.write_text(f"{before}{begin}\n{content}\n\n{end}{after}", encoding="utf-8")

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from evomerge.study.rungs.racing import log_threshold, log_wealth
+from evomerge.testing.readme import publish
 
-README = Path(__file__).resolve().parent / "README.md"
 LOOKS = (20, 50, 100)
 ALPHA = 0.05
 N_ITEMS = 400
@@ -35,13 +34,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    lines = "\n".join(table(options.pairs, options.seed))
-    text = README.read_text(encoding="utf-8")
-    begin, end = "<!-- racing: begin -->", "<!-- racing: end -->"
-    before, _, rest = text.partition(begin)
-    after = rest.partition(end)[2]
-    README.write_text(f"{before}{begin}\n\n{lines}\n\n{end}{after}", encoding="utf-8")
-    print(lines)
+    publish(__file__, "racing", table(options.pairs, options.seed))
 
 
 def table(pairs: int, seed: int) -> Iterator[str]:

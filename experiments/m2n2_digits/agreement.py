@@ -20,7 +20,9 @@ from driving import drive
 from published import Jitted, load_published
 from scipy import stats
 from specialists import founders
-from tables import interval, publish
+from tables import interval
+
+from evomerge.testing.readme import publish
 
 
 def main() -> None:
@@ -40,7 +42,7 @@ def main() -> None:
     searches = Jitted(load_published(options.published), scratch=True)
     best = [searches.run(seed, n, pair)[1] for seed, pair in zip(seeds, pairs, strict=True)]
     theirs = (100 * Network(train).accuracy(best)).tolist()
-    publish("agreement", table(n, {"our port": ours, "the published code": theirs}))
+    publish(__file__, "agreement", table(n, {"our port": ours, "the published code": theirs}))
 
 
 def table(n: int, found: dict[str, Sequence[float]]) -> Iterable[str]:

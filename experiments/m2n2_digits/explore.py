@@ -25,7 +25,9 @@ from driving import drive
 from run import read
 from searches import Population
 from specialists import Start, founders
-from tables import interval, publish
+from tables import interval
+
+from evomerge.testing.readme import publish
 
 _N_FIT = 1_150
 _BUDGETS: Mapping[Start, int] = {"pairs": 3_000, "scratch": 5_000}
@@ -92,7 +94,7 @@ def main() -> None:
             with results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             print(f"{time.strftime('%H:%M:%S')} {start} {name}", flush=True)
-    publish("explored", table(read(results)))
+    publish(__file__, "explored", table(read(results)))
 
 
 def table(found: list[dict[str, Any]]) -> Iterable[str]:

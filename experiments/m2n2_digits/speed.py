@@ -35,9 +35,9 @@ def main() -> None:
         parser.error("--clock cpu adds the time of all threads up; use it with --threads 1")
     _limit(options.threads)
     rates = measure(options)
-    from tables import publish  # noqa: PLC0415 -- after the threads are limited
+    from evomerge.testing.readme import publish  # noqa: PLC0415 -- after the threads are limited
 
-    publish("speed", table(options, rates))
+    publish(__file__, "speed", table(options, rates))
 
 
 def _limit(threads: int) -> None:

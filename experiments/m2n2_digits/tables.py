@@ -19,7 +19,8 @@ from run import read
 from scipy import stats
 from specialists import Start
 
-README = Path(__file__).resolve().with_name("README.md")
+from evomerge.testing.readme import publish
+
 _REFERENCES = {
     "published_code": "*the published code, its loop compiled*",
 }
@@ -50,6 +51,7 @@ def main() -> None:
             if one["start"] == start:
                 results.setdefault(one["arm"], {})[one["seed"]] = one
         publish(
+            __file__,
             start,
             [*table(start, results), "", *against_code(results), *curves(start, results)],
         )
@@ -120,19 +122,6 @@ def interval(values: Sequence[float]) -> str:
 def deviation(values: Sequence[float]) -> str:
     """Return the sample standard deviation."""
     return f"{np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-
-
-def publish(name: str, lines: Iterable[str]) -> None:
-    """Replace what stands between the README's marks of that name, and print it."""
-    content = "\n".join(lines).strip("\n")
-    print(content, end="\n\n")
-    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-    text = README.read_text(encoding="utf-8")
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise SystemExit(f"{README} has no '{begin.strip()}' and '{end}'; put them in it")
-    README.write_text(f"{before}{begin}\n{content}\n\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

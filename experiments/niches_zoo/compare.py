@@ -33,11 +33,11 @@ from evomerge.study import open_study, prepare, resume_run, start_run
 from evomerge.study.config import StudyConfig
 from evomerge.study.course import Course
 from evomerge.study.scoring import LAMBDA, baseline_recipes
+from evomerge.testing.readme import publish
 from evomerge.types import Completed, Objective
 from evomerge.workers import Job, LocalExecutor
 
 FOLDER = Path(__file__).resolve().parent
-README = FOLDER / "README.md"
 UNNAMED_FILE = "unnamed.json"
 FIXED_FILE = "fixed.json"
 BEST = "best"
@@ -83,7 +83,7 @@ def main() -> None:
         step.add_argument("--out", type=Path, required=True, help="where runs are kept")
     options = parser.parse_args()
     if options.step == "report":
-        publish(report_lines(options.out))
+        publish(__file__, "compare", report_lines(options.out))
         return
     items = write_items(options.out.resolve() / "items")
     if options.step == "score":
@@ -295,19 +295,6 @@ def difference(gaps: Sequence[float]) -> str:
         return f"{np.mean(gaps):+.3f}"
     half = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps)
     return f"{np.mean(gaps):+.3f} [{np.mean(gaps) - half:+.3f}, {np.mean(gaps) + half:+.3f}]"
-
-
-def publish(lines: Iterator[str]) -> None:
-    """Put the tables between the README's marks, and print them."""
-    content = "\n".join(lines).strip("\n")
-    print(content)
-    begin, end = "<!-- compare: begin -->\n", "<!-- compare: end -->"
-    text = README.read_text(encoding="utf-8")
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise SystemExit(f"{README} has no '{begin.strip()}' and '{end}'")
-    README.write_text(f"{before}{begin}\n{content}\n\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

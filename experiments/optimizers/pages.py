@@ -18,9 +18,9 @@ from scipy import stats
 from evomerge.errors import UserError
 from evomerge.optimizers.auto import choose
 from evomerge.testing.problems import MERGE_PROBLEMS, merge_problem
+from evomerge.testing.readme import publish
 
 FOLDER = Path(__file__).resolve().parent
-README = FOLDER / "README.md"
 PICTURE = FOLDER / "curves.png"
 YARDSTICK = "nsga2"
 CHOOSER = "auto"
@@ -42,14 +42,14 @@ Searches: TypeAlias = Mapping[tuple[str, str], Sequence[Row]]
 
 def publish_all(out: Path, budgets: Sequence[int], checkpoints: Sequence[int]) -> None:
     """Write everything that is known."""
-    publish("problems", problem_lines())
+    publish(__file__, "problems", problem_lines())
     searches = {
         (problem, arm): rows
         for problem in MERGE_PROBLEMS
         for arm in ARMS
         if (rows := rows_of(out / problem / f"{arm}.jsonl"))
     }
-    publish("benchmark", benchmark_lines(with_chooser(searches, budgets), budgets))
+    publish(__file__, "benchmark", benchmark_lines(with_chooser(searches, budgets), budgets))
     draw(searches, budgets, checkpoints)
 
 
@@ -365,16 +365,3 @@ def draw(searches: Searches, budgets: Sequence[int], checkpoints: Sequence[int])
         named.values(), named.keys(), loc="outside lower center", ncol=6, fontsize="small"
     )
     figure.savefig(PICTURE, dpi=70)
-
-
-def publish(mark: str, lines: Iterator[str]) -> None:
-    """Put lines between marks of the README, and print them."""
-    content = "\n".join(lines).strip("\n")
-    print(content)
-    begin, end = f"<!-- {mark}: begin -->\n", f"<!-- {mark}: end -->"
-    text = README.read_text(encoding="utf-8")
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise SystemExit(f"{README} has no '{begin.strip()}' and '{end}'")
-    README.write_text(f"{before}{begin}\n{content}\n\n{end}{after}", encoding="utf-8")

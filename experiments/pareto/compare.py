@@ -29,6 +29,7 @@ from evomerge.recipe import Recipe
 from evomerge.recipe.fingerprint import fingerprint
 from evomerge.study import Prepared, prepare
 from evomerge.study.scoring import baseline_recipes
+from evomerge.testing.readme import publish
 from evomerge.types import Completed, Genotype, Split, Trial
 from evomerge.workers import Job
 from evomerge.workers.inline import InlineExecutor
@@ -64,9 +65,9 @@ def main() -> None:
         step.add_argument("--out", type=Path, required=True, help="where runs are kept")
     options = parser.parse_args()
     if options.step == "report":
-        from tables import publish, report_lines  # noqa: PLC0415  # imports this module
+        from tables import report_lines  # noqa: PLC0415  # imports this module
 
-        publish(report_lines(options.out))
+        publish(__file__, "compare", report_lines(options.out))
         return
     items = write_items(options.out.resolve() / "items")
     for count in options.objectives:

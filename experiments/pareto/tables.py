@@ -16,8 +16,6 @@ from scipy import stats
 from evomerge.pareto import Anchors, anchored_hypervolume
 from evomerge.types import Objective
 
-FOLDER = Path(__file__).resolve().parent
-README = FOLDER / "README.md"
 COUNTS = (2, 3, 4, 5)
 REFERENCE = "nsga2"
 CANDIDATES = ("map", "mm_mo")
@@ -221,16 +219,3 @@ def difference(gaps: Sequence[float]) -> str:
         return ""
     half = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps)
     return f"{np.mean(gaps):+.4f} [{np.mean(gaps) - half:+.4f}, {np.mean(gaps) + half:+.4f}]"
-
-
-def publish(lines: Iterator[str]) -> None:
-    """Put the tables between the README's marks, and print them."""
-    content = "\n".join(lines).strip("\n")
-    print(content)
-    begin, end = "<!-- compare: begin -->\n", "<!-- compare: end -->"
-    text = README.read_text(encoding="utf-8")
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise SystemExit(f"{README} has no '{begin.strip()}' and '{end}'")
-    README.write_text(f"{before}{begin}\n{content}\n\n{end}{after}", encoding="utf-8")

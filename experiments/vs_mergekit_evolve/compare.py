@@ -23,6 +23,8 @@ from typing import Any
 from arm import ARMS, PARTS
 from workload import Workload, build
 
+from evomerge.testing.readme import publish
+
 FOLDER = Path(__file__).resolve().parent
 
 
@@ -74,9 +76,9 @@ def main() -> None:
         step.add_argument("--out", type=Path, required=True, help="where results are kept")
     options = parser.parse_args()
     if options.step == "report":
-        from tables import publish, report_lines  # noqa: PLC0415  # imports this module
+        from tables import report_lines  # noqa: PLC0415  # imports this module
 
-        publish(report_lines(options.out))
+        publish(__file__, "compare", report_lines(options.out))
         return
     for name in options.settings:
         measure(options.out / name, SETTINGS[name], options.repeats)

@@ -12,7 +12,6 @@ from arm import ARMS, PARTS
 from compare import SETTINGS, read, require_equal
 from ours import BOOKKEEPING, FORWARD, GENERATION, HARNESS, LIKELIHOOD, MERGE
 
-README = Path(__file__).resolve().parent / "README.md"
 DISK, MEMORY = "disk-1", "memory-1"
 """What the claims are made against: either strategy at the batch size it really uses."""
 ORDER = (
@@ -136,16 +135,3 @@ def spread(values: Sequence[float], digits: int) -> str:
     """Write median and range."""
     low, middle, high = min(values), statistics.median(values), max(values)
     return f"{middle:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
-
-
-def publish(lines: Iterator[str]) -> None:
-    """Put the tables between the README's marks, and print them."""
-    content = "\n".join(lines).strip("\n")
-    print(content)
-    begin, end = "<!-- compare: begin -->\n", "<!-- compare: end -->"
-    text = README.read_text(encoding="utf-8")
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise SystemExit(f"{README} has no '{begin.strip()}' and '{end}'")
-    README.write_text(f"{before}{begin}\n{content}\n\n{end}{after}", encoding="utf-8")

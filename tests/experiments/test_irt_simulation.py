@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+from tests.experiments.lab import modules_of
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "evaluation_economy"
 SEEDS = range(3)
@@ -16,25 +18,12 @@ SPREAD = {10: (0.25, 0.035), 20: (0.24, 0.020), 50: (0.20, 0.013), 100: (0.16, 0
 
 @pytest.fixture(scope="module")
 def lab():
-    """The experiment's modules, imported as its scripts import one another."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        import irt_simulation  # noqa: PLC0415
-        import irt_tables  # noqa: PLC0415
-        import irt_world  # noqa: PLC0415
-
-        class Lab:
-            """What the tests use."""
-
-            simulation, tables, world = irt_simulation, irt_tables, irt_world
-
-        yield Lab
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in set(sys.modules) - before:
-            if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(FOLDER)):
-                del sys.modules[name]
+    with modules_of(FOLDER, "irt_simulation", "irt_tables", "irt_world") as (
+        simulation,
+        tables,
+        world,
+    ):
+        yield SimpleNamespace(simulation=simulation, tables=tables, world=world)
 
 
 @pytest.fixture(scope="module")
@@ -104,22 +93,12 @@ def test_a_self_fit_calibrates_and_ranks_alike(lab, fits):
         assert error[off, f"{entropy}self-fit, rank 1", 5] < error[off, f"{entropy}mean", 5]
 
 
-def test_tables_are_published_between_their_marks(lab, worlds, fits, tmp_path, monkeypatch):
-    monkeypatch.setattr(lab.tables, "README", tmp_path / "README.md")
+def test_the_tables_have_a_row_for_each_estimator(lab, worlds, fits, monkeypatch):
     monkeypatch.setattr(lab.tables, "PROBES", (5,))
     for name in ("FIT_SPEARMAN", "FIT_ERROR"):
         cut = {
             arm: tuple(row[:1] for row in rows) for arm, rows in getattr(lab.tables, name).items()
         }
         monkeypatch.setattr(lab.tables, name, cut)
-    marks = "<!-- irt_simulation: begin -->\n", "<!-- irt_simulation: end -->"
-    (tmp_path / "README.md").write_text(f"before\n{marks[0]}obsolete\n{marks[1]}\nafter\n")
-    lab.tables.publish(lab.tables.report_lines(worlds, fits))
-    text = (tmp_path / "README.md").read_text()
-    assert text.startswith("before\n")
-    assert text.endswith("\nafter\n")
-    assert "obsolete" not in text
+    text = "\n".join(lab.tables.report_lines(worlds, fits))
     assert "| gmp-IRT | " in text
-    (tmp_path / "README.md").write_text("nothing")
-    with pytest.raises(SystemExit, match="has no"):
-        lab.tables.publish(iter(["x"]))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+from tests.experiments.lab import modules_of
 
 pytest.importorskip("sklearn")
 
@@ -16,28 +19,9 @@ FOLDER = Path(__file__).parents[2] / "experiments" / "m2n2_digits"
 
 @pytest.fixture(scope="module")
 def lab():
-    """The experiment's modules, imported as its scripts import one another."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        import arms  # noqa: PLC0415
-        import digits  # noqa: PLC0415
-        import driving  # noqa: PLC0415
-        import run  # noqa: PLC0415
-        import searches  # noqa: PLC0415
-        import specialists  # noqa: PLC0415
-
-        class Lab:
-            """What the tests use."""
-
-        Lab.arms, Lab.digits, Lab.driving = arms, digits, driving
-        Lab.run, Lab.searches, Lab.specialists = run, searches, specialists
-        yield Lab
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in set(sys.modules) - before:
-            if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(FOLDER)):
-                del sys.modules[name]
+    names = ("arms", "digits", "driving", "run", "searches", "specialists")
+    with modules_of(FOLDER, *names) as modules:
+        yield SimpleNamespace(**dict(zip(names, modules, strict=True)))
 
 
 def forward(weights, pixels):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from tests.experiments.lab import modules_of
 
 pytest.importorskip("mergekit")
 pytest.importorskip("lm_eval")
@@ -16,29 +18,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of mergekit and the harness
 
 @pytest.fixture(scope="module")
 def lab():
-    """The experiment's modules, imported as its scripts import one another."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        import arm  # noqa: PLC0415
-        import clock  # noqa: PLC0415
-        import compare  # noqa: PLC0415
-        import ours  # noqa: PLC0415
-        import tables  # noqa: PLC0415
-        import theirs  # noqa: PLC0415
-        import workload  # noqa: PLC0415
-
-        class Lab:
-            """What the tests use."""
-
-        for module in (arm, clock, compare, ours, tables, theirs, workload):
-            setattr(Lab, module.__name__, module)
-        yield Lab
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in set(sys.modules) - before:
-            if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(FOLDER)):
-                del sys.modules[name]
+    names = ("arm", "clock", "compare", "ours", "tables", "theirs", "workload")
+    with modules_of(FOLDER, *names) as modules:
+        yield SimpleNamespace(**dict(zip(names, modules, strict=True)))
 
 
 @pytest.fixture(scope="module")
