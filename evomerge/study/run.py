@@ -17,6 +17,7 @@ from evomerge.journal import DATABASE, Journal, read_events
 from evomerge.spaces import known_recipes
 from evomerge.study.config import BudgetConfig, StudyConfig
 from evomerge.study.example_ids import ExampleIds
+from evomerge.study.history import History
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.outline import first_event, recorded_config
 from evomerge.study.preparation import Prepared, library_versions, prepare
@@ -99,9 +100,9 @@ def start_run(
                     **({"warnings": list(study.warnings)} if study.warnings else {}),
                 },
             )
-            search = Search(study, journal, config.limits, observe)
-            scoring = Scoring(study, search, journal, observe)
-            return _carry_on(search, scoring, workers, interrupt, journal)
+            history = History(study, journal, config.limits, observe)
+            scoring = Scoring(study, history, journal, observe)
+            return _carry_on(Search(history), scoring, workers, interrupt, journal)
 
 
 def resume_run(
@@ -127,13 +128,13 @@ def resume_run(
         opening = first_event(journal.events, out).payload
         study = prepare(recorded_config(opening), Path(opening["folder"]))
         _check_unchanged(study, opening, out)
-        search = Search(study, journal, _budget(study, journal, add or {}), observe)
-        scoring = Scoring(study, search, journal, observe)
-        if search.stopped is not None and not scoring.pending():
+        history = History(study, journal, _budget(study, journal, add or {}), observe)
+        scoring = Scoring(study, history, journal, observe)
+        if history.stopped is not None and not scoring.pending():
             journal.state = "done"
-            return Ended("done", search.stopped)
+            return Ended("done", history.stopped)
         with Interrupt() as interrupt, closing(executor(study)) as workers:
-            return _carry_on(search, scoring, workers, interrupt, journal)
+            return _carry_on(Search(history), scoring, workers, interrupt, journal)
 
 
 def rehearse(study: Prepared, workers: Executor) -> None:

@@ -10,13 +10,14 @@ import numpy as np
 from evomerge.journal import Journal, outcome_from_json
 from evomerge.recipe import Recipe, fingerprint
 from evomerge.spaces import known_recipes, single_lambda
+from evomerge.study.history import History
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.outline import Outline
 from evomerge.study.picks import costs_of, front_trials, lowest_mean
 from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer, Progress, silent
 from evomerge.study.records import recorded, result_of, trial_id
-from evomerge.study.search import POLL_S, Search
+from evomerge.study.search import POLL_S
 from evomerge.types import Failed, Outcome, Split
 from evomerge.workers import Executor, Job, JobResult
 
@@ -33,7 +34,7 @@ class Scoring:
 
     Args:
         study: what was searched.
-        search: the search whose front is scored.
+        history: of the search whose front is scored.
         journal: where results are recorded.
         observe: told of every evaluation.
     """
@@ -41,14 +42,14 @@ class Scoring:
     def __init__(
         self,
         study: Prepared,
-        search: Search,
+        history: History,
         journal: Journal,
         observe: Observer = silent,
     ) -> None:
         self._study = study
         self._journal = journal
         self._observe = observe
-        self._search = search
+        self._history = history
         self._baselines = baseline_recipes(study)
         self._outcomes = {
             (event.payload["name"], event.payload["split"]): outcome_from_json(event.payload)
@@ -103,8 +104,8 @@ class Scoring:
             Job(name, self._baselines[name], "holdout")
             for name in [*names, *([chosen] if chosen else [])]
         ]
-        decode = self._search.course.decode
-        trials = self._search.validation.final(self._search.trials)
+        decode = self._history.course.decode
+        trials = self._history.validation.final(self._history.trials)
         front = front_trials(trials, self._study.config.front.size)
         return jobs + [
             Job(trial_id(trial.number), decode(trial.number, trial.genotype), "holdout")
@@ -138,7 +139,7 @@ class Scoring:
         The search began with base and donors, and may end there.
         """
         known = self._paid.get((fingerprint(job.recipe), job.split))
-        trial = self._search.paid(job.recipe, job.split)
+        trial = self._history.paid(job.recipe, job.split)
         return known or (trial and result_of(trial[1]))
 
     def _paid_for(self) -> dict[tuple[str, Split], dict[str, Any]]:

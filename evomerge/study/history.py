@@ -1,0 +1,460 @@
+"""The trials of a run: asked for, on their way, finished; all of it as the journal has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from evomerge.journal import Event, Journal, outcome_from_json, outcome_to_json
+from evomerge.journal.events import canonical
+from evomerge.optimizers import Proposal, Scalarised
+from evomerge.recipe import Recipe
+from evomerge.study.config import BudgetConfig
+from evomerge.study.course import Course, Part
+from evomerge.study.mismatch import other_choice, other_proposal
+from evomerge.study.picks import Combine
+from evomerge.study.preparation import Prepared
+from evomerge.study.progress import Observer
+from evomerge.study.records import asked, number_of, recorded, shared, trial_id
+from evomerge.study.rungs.climbing import Climbing, Decision
+from evomerge.study.rungs.ladder import PROXY
+from evomerge.study.stages import MEANINGLESS
+from evomerge.study.stopping import Stopping
+from evomerge.study.telling import Telling
+from evomerge.study.twins import Paid, Twins, key_of
+from evomerge.study.validation import VALIDATED, Validation
+from evomerge.types import Completed, Failed, Outcome, Split, Trial
+from evomerge.workers import Job, JobResult
+
+NOTHING_LEFT = "nothing left to ask"
+TRIAL_EVENTS = frozenset({"asked", "retried", "measured", "finished", "validated"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A trial that was asked for and not finished."""
+
+    proposal: Proposal
+    attempt: int
+
+
+class History:
+    """What has happened in a run, and what follows from it without an evaluation.
+
+    Building it replays the journal: the optimizer is asked and told the same sequence again, and
+    every genotype it proposes is compared with the recorded one; so is what each stage starts
+    from. Whatever needs no evaluation is done as soon as it follows and before anything else, so
+    that it comes in the same place whether or not a run was killed.
+
+    Args:
+        study: what is searched.
+        journal: the record; empty of trials for a new run.
+        budget: when to stop, over all stages; what was added belongs to the last.
+        observe: told of every finished trial.
+
+    Attributes:
+        course: the stages so far.
+        validation: what was compared on validation items; nothing in a study without batches.
+        stopped: why the search is over; None while it is not.
+
+    Raises:
+        ReplayMismatch: the optimizer proposes something else than the journal holds.
+    """
+
+    def __init__(
+        self, study: Prepared, journal: Journal, budget: BudgetConfig, observe: Observer
+    ) -> None:
+        self.course = Course(study)
+        self.stopped: str | None = None
+        self._study = study
+        self._journal = journal
+        self._combine: dict[int, Combine] = {}
+        self.validation = Validation(study, self.course, self._combine)
+        self._stopping = Stopping(journal, budget, study.config.limits.trials, self.course)
+        self._telling = Telling(
+            study, journal, self.course, self.validation, self._stopping, observe
+        )
+        self._climbing: Climbing | None = None
+        if study.config.rungs is not None:
+            self._climbing = Climbing(
+                study.config.rungs,
+                study.objectives,
+                study.items,
+                study.config.seed,
+                study.proxies,
+                study.folder,
+            )
+        self._origins: dict[int, str] = {}
+        self._asked = 0
+        self._pending: dict[int, _Pending] = {}
+        self._ready: list[int] = []
+        self._waiting: set[int] = set()
+        self._validating: set[int] = set()
+        if self.course.parts:
+            self._enter(self.course.parts[0])
+        for event in journal.events:
+            self._replay(event)
+        self._telling.note()
+        over = self._part_over() is not None and self.course.is_last
+        if (
+            self._pending
+            or self.validation.due(ended=over)
+            or not (over or self._stopping.used_up(0.0))
+        ):
+            self.stopped = None
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Finished trials, in the order they finished."""
+        return self._telling.trials
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether a trial was asked for and is not finished."""
+        return bool(self._pending)
+
+    def paid(self, recipe: Recipe, split: Split) -> Paid | None:
+        """Return the trial that scored a recipe on all items of a split; None without one."""
+        items = {"search": "", "validation": VALIDATED}.get(split)
+        found = None if items is None else self._twins.find(self._key(recipe, items))
+        return None if found is None or "errors" in found[1] else found
+
+    def take_up(self) -> None:
+        """Do what follows from the journal alone, where an earlier session was killed before it."""
+        self._ready = [
+            number
+            for number in self._ready
+            if self._must_wait(number) or self._to_score(number) is not None
+        ]
+        self.settle(ended=False)
+
+    def ask(self) -> list[Job] | None:
+        """Ask for one trial; None when the optimizer waits, else the jobs to be done for it."""
+        if self._ready:  # the one before waits for base and donors
+            return None
+        number = self._asked
+        proposal = self._telling.optimizers[-1].ask(number)
+        if proposal is None:
+            return None
+        self._journal.append("asked", self._place(number, proposal), trial=number)
+        self._telling.note()
+        if self._must_wait(number):
+            self._ready.append(number)
+            return []
+        jobs = self._jobs(number)
+        self.settle(ended=False)
+        return jobs
+
+    def next_ready(self) -> list[Job] | None:
+        """Return the jobs of a trial that climbs, or that an earlier session left; None without."""
+        if not self._ready or self._must_wait(self._ready[0]):
+            return None
+        jobs = self._jobs(self._ready.pop(0))
+        self.settle(ended=False)
+        return jobs
+
+    def next_validation(self, *, ended: bool) -> Job | None:
+        """Return the job of a trial that is due for validation; None without one.
+
+        Args:
+            ended: the present part asks for no more trials.
+        """
+        while True:
+            due = self.validation.due(ended=ended)
+            trial = next((one for one in due if one.number not in self._validating), None)
+            if trial is None:
+                return None
+            recipe = self.course.decode(trial.number, trial.genotype)
+            known = self._twins.find(self._key(recipe, VALIDATED))
+            if known is None:
+                self._validating.add(trial.number)
+                return Job(trial_id(trial.number), recipe, "validation")
+            self._validated(trial.number, shared(known), {})
+
+    def take(self, result: JobResult, *, retry: bool) -> list[Job]:
+        """Record a result; returns the jobs that follow.
+
+        Args:
+            result: of a job of `ask`, `next_ready`, `next_validation` or this.
+            retry: a failed attempt, or one that waited for it, may follow now.
+        """
+        if number_of(result.job.id) not in self._pending:
+            return self._take_validation(result, retry=retry)
+        jobs = self._take_search(number_of(result.job.id), result, retry=retry)
+        self.settle(ended=False)
+        return jobs
+
+    def settle(self, *, ended: bool) -> None:
+        """Finish trials that go no further, and decide on others until none can be decided on.
+
+        Args:
+            ended: nothing is in flight and nothing more is coming.
+        """
+        climbing = self._climbing
+        while climbing is not None:
+            for number in climbing.stopping:
+                recipe = self.course.decode(number, self._pending[number].proposal.genotype)
+                self._share(number, recipe, self._finish(number, climbing.told(number), {}))
+            decision = climbing.decide(self._pending.keys() - self._waiting, ended=ended)
+            if not (decision.climb or decision.stop):
+                return
+            self._journal.append("decided", asdict(decision))
+            self._apply(climbing, decision)
+
+    def exhausted(self, session_s: float) -> str | None:
+        """Say why the present stage may not ask any more."""
+        return self._part_over() or self.used_up(session_s)
+
+    def used_up(self, session_s: float) -> str | None:
+        """Say why no stage may, after so many seconds of this session."""
+        return self._stopping.used_up(session_s)
+
+    def begin_next(self) -> None:
+        """Enter the next stage, from what the finished trials say."""
+        content = self.course.propose(self.validation.by_stage(self.trials), self._combine)
+        if content is None:
+            raise RuntimeError("the last stage was begun already")
+        self._enter(self.course.begin(content, self._asked))
+        self._journal.append("staged", content)
+        self._telling.note()
+
+    def stop(self, reason: str) -> str:
+        """Record why the search is over; returns it."""
+        self.stopped = reason
+        self._journal.append("stopped", {"reason": reason})
+        return reason
+
+    def _part_over(self) -> str | None:
+        """Say why the present stage is over, whatever time is left."""
+        if not self.course.parts:
+            return NOTHING_LEFT
+        optimizer = self._telling.optimizers[-1]
+        return self._stopping.out_of_trials(self._asked) or optimizer.stop_reason()
+
+    def _key(self, recipe: Recipe, items: str) -> str:
+        return key_of(recipe, self._study.context) + items
+
+    @cached_property
+    def _twins(self) -> Twins:
+        """What was evaluated; worked out by the first who asks, since reading a run need not."""
+        twins = Twins()
+        genotypes = {trial.number: trial.genotype for trial in self.trials}
+        for event in self._journal.events:
+            number = event.trial
+            if number is None or "metrics" not in event.payload:
+                continue
+            if event.kind == "measured" and number in self._pending:  # on its way up
+                recipe = self.course.decode(number, self._pending[number].proposal.genotype)
+                twins.claim(self._key(recipe, self.validation.items_of(number)), number)
+            elif event.kind in ("finished", "validated"):
+                on = VALIDATED if event.kind == "validated" else self.validation.items_of(number)
+                recipe = self.course.decode(number, genotypes[number])
+                twins.complete(self._key(recipe, on), number, event.payload)
+        return twins
+
+    def _enter(self, part: Part) -> None:
+        optimizer = self._study.optimizer(part, len(self._telling.optimizers))
+        self._telling.enter(optimizer)
+        if isinstance(optimizer, Scalarised):
+            self._combine[part.index] = optimizer.cost
+        whole_generations = optimizer.needs.compares == "generation"
+        self.validation.enter(part, whole_generations=whole_generations)
+        if self._climbing is not None:
+            self._climbing.enter(whole_generations=whole_generations)
+
+    def _place(self, number: int, proposal: Proposal) -> dict[str, Any]:
+        """Make a proposal a trial; returns what its event says."""
+        self._asked = number + 1
+        self._pending[number] = _Pending(proposal, 0)
+        self._origins[number] = proposal.origin
+        self.course.note(number, proposal.genotype)
+        if self._climbing is not None:
+            self._climbing.place(number, proposal.origin)
+        return asked(proposal, self.validation.place(number, proposal.origin))
+
+    def _must_wait(self, number: int) -> bool:
+        return self._climbing is not None and self._climbing.must_wait(number, self._pending)
+
+    def _jobs(self, number: int) -> list[Job]:
+        """Return the job of a trial, if it is to be scored."""
+        recipe = self._to_score(number)
+        if recipe is None:
+            return []
+        attempt = self._pending[number].attempt
+        if self._climbing is None:
+            return [self.validation.job(trial_id(number), number, recipe, attempt)]
+        positions = self._climbing.positions(number)
+        proxy = self._climbing.rung_of(number) == PROXY
+        return [Job(trial_id(number), recipe, "search", attempt, batch=positions, proxy=proxy)]
+
+    def _to_score(self, number: int) -> Recipe | None:
+        """Return the recipe of a trial that is to be scored.
+
+        One that decodes to no recipe, or to one that was completed, is finished at once; one
+        whose recipe is being evaluated waits for that.
+        """
+        try:
+            recipe = self.course.decode(number, self._pending[number].proposal.genotype)
+        except MEANINGLESS as error:
+            self._finish(number, Failed("invalid", str(error)), {})
+            return None
+        key = self._key(recipe, self.validation.items_of(number))
+        known = self._twins.find(key)
+        if known is not None:
+            self._repeat(number, known)
+            return None
+        if not self._twins.claim(key, number):
+            self._waiting.add(number)
+            return None
+        self._waiting.discard(number)
+        return recipe
+
+    def _retries(self, result: JobResult) -> bool:
+        """Say whether a result is a failure that is tried again."""
+        outcome = result.outcome
+        retryable = isinstance(outcome, Failed) and outcome.kind != "invalid"
+        return retryable and result.job.attempt < self._study.config.workers.retries
+
+    def _take_search(self, number: int, result: JobResult, *, retry: bool) -> list[Job]:
+        if self._retries(result):
+            attempt = result.job.attempt
+            payload = {"attempt": attempt, **outcome_to_json(result.outcome, None)}
+            self._journal.append("retried", payload, trial=number, timing=result.timing)
+            self._pending[number] = _Pending(self._pending[number].proposal, attempt + 1)
+            return self._jobs(number) if retry else []  # else the next session repeats it
+        outcome = self._telling.comparable(result.outcome)
+        if self._climbing is not None and isinstance(outcome, Completed):
+            outcome = self._measure(self._climbing, number, outcome, result.timing)
+        self._stopping.note(outcome)
+        if self._climbing is not None and isinstance(outcome, Completed):
+            return []
+        payload = self._finish(number, outcome, result.timing)
+        if isinstance(outcome, Completed):
+            self._share(number, result.job.recipe, payload)
+            return []
+        key = self._key(result.job.recipe, self.validation.items_of(number))
+        following = self._twins.fail(key) if retry else None
+        return [] if following is None else self._jobs(following)
+
+    def _take_validation(self, result: JobResult, *, retry: bool) -> list[Job]:
+        job, number = result.job, number_of(result.job.id)
+        if self._retries(result):
+            if retry:
+                return [replace(job, attempt=job.attempt + 1)]
+            self._validating.discard(number)
+            return []  # the next session repeats it
+        self._validating.discard(number)
+        payload = recorded(self._journal, job.id, "validation", result.outcome)
+        self._validated(number, payload, result.timing)
+        self._stopping.note(result.outcome)
+        if isinstance(result.outcome, Completed):
+            for twin in self._twins.complete(self._key(job.recipe, VALIDATED), number, payload):
+                self._repeat(twin, (number, payload))
+        return []
+
+    def _validated(
+        self, number: int, payload: Mapping[str, Any], timing: Mapping[str, float]
+    ) -> None:
+        self._journal.append("validated", payload, trial=number, timing=timing)
+        trial = self.validation.record(number, outcome_from_json(payload))
+        self._telling.validated(trial, self._origins[number], replayed=False)
+
+    def _measure(
+        self, climbing: Climbing, number: int, outcome: Completed, timing: Mapping[str, float]
+    ) -> Outcome:
+        """Record what a trial scored on the items of its rung; a failure where they do not fit."""
+        rung, n_items = climbing.rung_of(number), _count(climbing.positions(number))
+        noted = climbing.add(number, outcome)
+        if isinstance(noted, Completed):
+            name = "proxy" if rung == PROXY else f"rung-{rung}"
+            found = recorded(self._journal, f"{trial_id(number)}.{name}", "search", outcome)
+            payload = {"rung": rung, "n_items": n_items, **found}
+            self._journal.append("measured", payload, trial=number, timing=timing)
+            self._stopping.spend(n_items)
+        return noted
+
+    def _apply(self, climbing: Climbing, decision: Decision) -> None:
+        climbing.apply(decision)
+        for number in decision.climb:
+            self._pending[number] = _Pending(self._pending[number].proposal, 0)
+        self._ready += decision.climb
+
+    def _finish(self, number: int, outcome: Outcome, timing: Mapping[str, float]) -> dict[str, Any]:
+        """Finish a trial with an outcome of its own; returns what was recorded."""
+        pending, n_items = self._close(number)
+        split = self.validation.split_of(number)
+        return self._telling.finish(
+            number, pending.proposal, outcome, split, pending.attempt, timing, n_items=n_items
+        )
+
+    def _repeat(self, number: int, known: Paid) -> None:
+        """Finish a trial with the outcome of another."""
+        pending, _ = self._close(number)
+        self._telling.repeat(number, pending.proposal, known, pending.attempt)
+
+    def _share(self, number: int, recipe: Recipe, payload: Mapping[str, Any]) -> None:
+        """Finish the trials that waited for the outcome of this one."""
+        key = self._key(recipe, self.validation.items_of(number))
+        for twin in self._twins.complete(key, number, payload):
+            self._repeat(twin, (number, payload))
+
+    def _close(self, number: int) -> tuple[_Pending, int]:
+        """Take a trial off the books; returns it and the search items its end pays for."""
+        self._waiting.discard(number)
+        if self._climbing is None:
+            return self._pending.pop(number), self.validation.n_items(number)
+        self._climbing.finish(number)
+        return self._pending.pop(number), 0  # they were paid for rung by rung
+
+    def _replay(self, event: Event) -> None:
+        if event.kind == "stopped":
+            self.stopped = event.payload["reason"]
+        elif event.kind == "staged":
+            self._replay_stage(event)
+        elif event.kind == "noted":
+            self._telling.replay_note()
+        elif event.kind == "decided" and self._climbing is not None:
+            self._apply(self._climbing, Decision(**event.payload))
+        elif event.trial is not None and event.kind in TRIAL_EVENTS:
+            self._replay_trial(event, event.trial)
+
+    def _replay_trial(self, event: Event, number: int) -> None:
+        if event.kind == "asked":
+            proposal = self._telling.optimizers[-1].ask(number)
+            if proposal is None or self._place(number, proposal) != dict(event.payload):
+                raise other_proposal(self._journal, event, proposal)
+            self._ready.append(number)
+        elif event.kind == "retried":
+            attempt = event.payload["attempt"] + 1
+            self._pending[number] = _Pending(self._pending[number].proposal, attempt)
+        elif event.kind == "validated":
+            trial = self.validation.record(number, outcome_from_json(event.payload))
+            self._telling.validated(trial, self._origins[number], replayed=True)
+        elif event.kind == "measured" and self._climbing is not None:
+            self._replay_measured(self._climbing, number, event.payload)
+        else:
+            if number in self._ready:
+                self._ready.remove(number)
+            pending, n_items = self._close(number)
+            self._telling.replay(number, pending.proposal, event.payload, n_items=n_items)
+
+    def _replay_measured(self, climbing: Climbing, number: int, payload: Mapping[str, Any]) -> None:
+        self._ready.remove(number)
+        self._stopping.spend(_count(climbing.positions(number)))
+        file = payload.get("examples")
+        outcome = outcome_from_json(payload, self._journal.read_examples(file) if file else None)
+        if isinstance(outcome, Completed):
+            climbing.add(number, outcome)
+
+    def _replay_stage(self, event: Event) -> None:
+        """Choose again what a stage starts from, and compare."""
+        content = self.course.propose(self.validation.by_stage(self.trials), self._combine)
+        if content is None or canonical(content) != canonical(event.payload):
+            raise other_choice(self._journal, event, content)
+        self._enter(self.course.begin(event.payload, self._asked))
+
+
+def _count(positions: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(map(len, positions.values()))
