@@ -38,7 +38,7 @@ class CatCma(MarginSearch):
         SpaceError: no gene varies, or more continuous and integer ones than a covariance holds.
     """
 
-    needs = Needs(objectives="one", compares="generation")
+    needs = Needs(objectives="one", compares="generation", generations=True)
 
     def __init__(
         self,

@@ -92,7 +92,7 @@ class CmaEs(Generational):
         SpaceError: a categorical gene has more than two choices.
     """
 
-    needs = Needs(objectives="one", compares="generation")
+    needs = Needs(objectives="one", compares="generation", generations=True)
 
     def __init__(
         self,

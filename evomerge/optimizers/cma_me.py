@@ -69,7 +69,7 @@ class CmaMe(Generational):
         SpaceError: a gene is categorical.
     """
 
-    needs = Needs(objectives="many")
+    needs = Needs(objectives="many", generations=True)
     _name = "cma_me"
 
     def __init__(

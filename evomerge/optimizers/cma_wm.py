@@ -56,7 +56,7 @@ class CmaWm(MarginSearch):
             genes than a covariance holds.
     """
 
-    needs = Needs(objectives="one", compares="generation")
+    needs = Needs(objectives="one", compares="generation", generations=True)
 
     def __init__(
         self,

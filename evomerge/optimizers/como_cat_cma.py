@@ -58,7 +58,7 @@ class ComoCatCma(Generational):
         SpaceError: no gene varies, or more continuous and integer ones than a covariance holds.
     """
 
-    needs = Needs(objectives="two")
+    needs = Needs(objectives="two", generations=True)
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ class Nsga2(GenerationalSearch):
         ConfigError: an option is out of range.
     """
 
-    needs = Needs(objectives="any")
+    needs = Needs(objectives="any", generations=True)
 
     def __init__(
         self,

@@ -61,7 +61,7 @@ class Nsga3(GenerationalSearch):
             objectives.
     """
 
-    needs = Needs(objectives="many")
+    needs = Needs(objectives="many", generations=True)
 
     def __init__(
         self,

@@ -33,6 +33,8 @@ class Needs:
         compares: which candidates' costs are compared, and so must come from the same items:
             'all'; 'generation' compares those proposed one after another with the same origin,
             and the known points with one another; 'none' learns from no cost.
+        generations: it waits for whole generations; candidates proposed one after another with the
+            same origin are one.
         breeds: it proposes offspring of earlier trials, so its space is a population.
     """
 
@@ -40,6 +42,7 @@ class Needs:
     examples: bool = False
     nonnegative: bool = False
     compares: Literal["all", "generation", "none"] = "all"
+    generations: bool = False
     breeds: bool = False
 
 

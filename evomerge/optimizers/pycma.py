@@ -49,7 +49,7 @@ class Pycma(Generational):
         SpaceError: the genes are of another kind.
     """
 
-    needs = Needs(objectives="one", compares="generation")
+    needs = Needs(objectives="one", compares="generation", generations=True)
 
     def __init__(
         self,

@@ -55,7 +55,7 @@ class Scalarised:
             raise ConfigError(["optimizer: this optimizer takes several objectives as they are"])
         if optimizer.needs.examples:
             raise ConfigError(["optimizer: this optimizer reads per-example scores, not one cost"])
-        self.needs = Needs(objectives="many", compares=optimizer.needs.compares)
+        self.needs = replace(optimizer.needs, objectives="many")
         self._optimizer = optimizer
         self._pending = PendingTrials(integer("n_objectives", n_objectives, 2))
         self._method = choice("method", method, ("mean", "weighted", "tchebycheff"))

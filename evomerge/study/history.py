@@ -259,10 +259,10 @@ class History:
         self._telling.enter(optimizer)
         if isinstance(optimizer, Scalarised):
             self._combine[part.index] = optimizer.cost
-        whole_generations = optimizer.needs.compares == "generation"
-        self.validation.enter(part, whole_generations=whole_generations)
+        generations = optimizer.needs.generations
+        self.validation.enter(part, whole_generations=generations)
         if self._climbing is not None:
-            self._climbing.enter(whole_generations=whole_generations)
+            self._climbing.enter(whole_generations=generations)
 
     def _place(self, number: int, proposal: Proposal) -> dict[str, Any]:
         """Make a proposal a trial; returns what its event says."""

@@ -163,6 +163,10 @@ def asking_in_vain_changes_nothing(subject: Subject) -> None:
             proposals(once) == proposals(often), f"{subject.name}: asks that got None left traces"
         )
         answers = {e.number for e in often if isinstance(e, Asked) and e.proposal is None}
+        _require(
+            build(2).needs.generations == subject.generational,
+            f"{subject.name}: needs.generations must say whether it waits for generations",
+        )
         if not subject.generational:
             _require(not answers, f"{subject.name}: a steady-state optimizer waited at {answers}")
 

@@ -83,7 +83,7 @@ def test_costs_near_the_float_range_stay_finite():
 def test_needs_many_objectives_and_passes_the_reason_to_stop():
     inner = CmaEs(DOMAIN, 1, 0, restarts="none")
     optimizer = Scalarised(inner, 2)
-    assert optimizer.needs == Needs(objectives="many", compares="generation")
+    assert optimizer.needs == Needs(objectives="many", compares="generation", generations=True)
     drive(optimizer, sphere(DOMAIN, 2), 3000)
     assert optimizer.stop_reason() == inner.stop_reason() is not None
 

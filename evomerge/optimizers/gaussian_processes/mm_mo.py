@@ -107,7 +107,7 @@ class MmMo(Generational):
         ConfigError: an option is out of range, or does not go with the number of objectives.
     """
 
-    needs = Needs(objectives="any")
+    needs = Needs(objectives="any", generations=True)
 
     def __init__(
         self,

@@ -103,7 +103,7 @@ class Map(SurrogateSearch):
             the number of genes.
     """
 
-    needs = Needs(objectives="any")
+    needs = Needs(objectives="any", generations=True)
 
     def __init__(
         self,

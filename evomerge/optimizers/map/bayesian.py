@@ -72,7 +72,7 @@ class BayesianMap(SurrogateSearch):
         ConfigError: a gene is no number, an option is out of range, or there are too few trials.
     """
 
-    needs = Needs(objectives="any")
+    needs = Needs(objectives="any", generations=True)
 
     def __init__(
         self,

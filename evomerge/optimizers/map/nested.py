@@ -73,7 +73,7 @@ class NestedMap(Generational):
             range, or the budget is too small for the number of donors.
     """
 
-    needs = Needs(objectives="any")
+    needs = Needs(objectives="any", generations=True)
 
     def __init__(
         self,

@@ -440,3 +440,20 @@ def test_the_folder_of_a_run_is_as_small_as_it_can_be(tmp_path):
         Path(e.payload["examples"]).name for e in read_events(out) if e.payload.get("examples")
     }
     assert names == {file.name for file in (out / "examples").iterdir()}
+
+
+def test_halving_compares_whole_generations_whatever_the_cohort(tmp_path):
+    out = tmp_path / "run"
+    start(out, **HALVING)
+    origin = {e.trial: e.payload["origin"] for e in events_of(out, "asked")}
+    first = {}
+    for event in events_of(out, "decided"):
+        together = [*event.payload["climb"], *event.payload["stop"]]
+        for trial in together:
+            if not origin[trial].startswith(("seed", "init")):
+                first.setdefault(trial, (event.seq, together))
+    generations = {}
+    for trial, (seq, _) in first.items():
+        generations.setdefault(origin[trial], set()).add(seq)
+    assert len(generations) > 2
+    assert all(len(found) == 1 for found in generations.values())
