@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,10 +120,12 @@ class AdaptedCheckpoint:
         low_rank = self.low_rank(name, work)
         return base if low_rank is None else base.to(work) + low_rank.delta()
 
-    @property
-    def stored_whole(self) -> tuple[str, ...]:
-        """Tensors that the adapter replaces instead of adding factors to the base's."""
-        return tuple(self._replaced)
+    def replaced(self) -> Iterator[str]:
+        """Yield the tensors that the adapter stores whole and that are not the base's."""
+        for name, key in self._replaced.items():
+            own, base = self._file.tensor(key), self.base.tensor(name)
+            if not torch.equal(own.to(base.dtype), base):
+                yield name
 
     def adapts(self, name: str) -> bool:
         """Tell whether the adapter adds factors to a tensor."""

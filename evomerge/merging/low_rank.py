@@ -68,7 +68,7 @@ class Update:
 
 
 def low_rank_terms(plan: Plan) -> dict[str, Terms]:
-    """Return which adapters a merge adds to which tensors, and how much; no tensor is read.
+    """Return which adapters a merge adds to which tensors, and how much.
 
     Raises:
         RecipeError: the merge is no sum of LoRA adapters on one base; the message says why.
@@ -119,10 +119,9 @@ def _origin(plan: Plan) -> Checkpoint:
         own = checkpoint.base
         if isinstance(own, AdaptedCheckpoint) or (found and not _same(found, own)):
             raise _refusal("its adapters sit on different bases")
-        if checkpoint.stored_whole:
-            raise _refusal(
-                f"adapter '{checkpoint.label}' stores '{checkpoint.stored_whole[0]}' whole"
-            )
+        whole = next(checkpoint.replaced(), None)
+        if whole is not None:
+            raise _refusal(f"adapter '{checkpoint.label}' stores '{whole}' whole")
         found = own
     if found is None:
         raise _refusal("none of its donors is a LoRA adapter")

@@ -99,7 +99,7 @@ def _explained(folder: Path, repo: str) -> Iterator[None]:
         if status in (401, 403):
             why = "the Hub refused: the token is wrong or may not write there"
         else:
-            why = f"the Hub refused: {_first_line(error)}"
+            why = f"the Hub refused: {error.server_message or _first_line(error)}"
         raise UserError(f"--push-to-hub {repo}: {why}; {stands}") from error
     except (httpx.HTTPError, OSError, ValueError) as error:
         raise UserError(

@@ -170,9 +170,11 @@ def _read(name: str, ref: ModelRef) -> Licence:
 
 def _fetch_card(path: str, revision: str | None) -> str | None:
     """Get the card of a model of the Hub, whose weights came without; say why it is not there."""
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 -- slow import, rarely needed
+    from huggingface_hub import is_offline_mode, snapshot_download  # noqa: PLC0415 -- slow import
     from huggingface_hub.utils import httpx  # noqa: PLC0415
 
+    if is_offline_mode():
+        return "its card is not in the local cache and HF_HUB_OFFLINE is set"
     try:
         snapshot_download(path, revision=revision, allow_patterns=list(_CARD_FILES))
     except (OSError, ValueError, httpx.HTTPError) as error:
