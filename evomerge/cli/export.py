@@ -77,19 +77,23 @@ def export(
     if push_to_hub is not None:
         require_hub(push_to_hub)
     document: dict[str, Any] = {"run": str(folder), "out": str(out)}
+
+    def tell(text: str) -> None:
+        if not as_json:
+            typer.echo(text)
+
     if trial is None:
         export_all(folder, out, replace=force)
-        lines = [f"wrote {out}"]
+        tell(f"wrote {out}")
     else:
         exported = _export_trial(folder, trial, out, form, rank, verify=not no_verify, force=force)
         document |= _document(exported)
-        lines = _lines(exported)
-    if not as_json:
-        typer.echo("\n".join(lines))
-    if push_to_hub is not None:
-        document["url"] = _push(out, push_to_hub, trial, private=private, replace=force)
-        if not as_json:
-            typer.echo(f"  pushed    {document['url']}")
+        tell("\n".join(_lines(exported)))
+        if push_to_hub is not None:
+            if exported.names_folders:
+                tell("  pushing   the recipe too, which names folders of this machine")
+            document["url"] = _push(out, push_to_hub, trial, private=private, replace=force)
+            tell(f"  pushed    {document['url']}")
     if as_json:
         typer.echo(json.dumps(document, indent=2))
 
@@ -143,7 +147,7 @@ def _export_trial(
     return export_checkpoint(subject, out, verify=verify, replace=force)
 
 
-def _push(out: Path, repo: str, trial: int | None, *, private: bool, replace: bool) -> str:
+def _push(out: Path, repo: str, trial: int, *, private: bool, replace: bool) -> str:
     from evomerge.release import push  # noqa: PLC0415
 
     message = f"Trial {trial}, exported by evomerge"

@@ -22,12 +22,13 @@ from evomerge.errors import RunDirectoryError
 from evomerge.merging import MergeEngine
 from evomerge.merging.adapter import ADAPTER_WEIGHTS, AdaptedCheckpoint
 from evomerge.merging.adapter_folder import write_adapter
-from evomerge.merging.checkpoint import FileCheckpoint, resolve_folder
+from evomerge.merging.checkpoint import FileCheckpoint, is_hub_id, resolve_folder
 from evomerge.merging.low_rank import low_rank_terms, low_rank_updates
 from evomerge.merging.plan import Plan
 from evomerge.merging.safetensors_file import SafetensorsFile
 from evomerge.recipe import ModelRef, native
-from evomerge.release.card import Contents, model_card
+from evomerge.release.card import model_card
+from evomerge.release.contents import Contents
 from evomerge.release.gguf import gguf_findings
 from evomerge.release.licences import inherited
 from evomerge.release.samples import study_samples
@@ -48,11 +49,13 @@ class Exported:
         folder: where it is.
         contents: what it holds.
         chat: what to know of chat templates; None where there is nothing to say.
+        names_folders: whether the recipe in it names folders of this machine.
     """
 
     folder: Path
     contents: Contents
     chat: str | None
+    names_folders: bool
 
 
 def export_checkpoint(
@@ -89,9 +92,8 @@ def export_checkpoint(
             verification=verified,
             gguf=gguf_findings(folder),
         )
-        chat = _chat_note(subject, folder)
         _describe(subject, contents, folder)
-    return Exported(out, contents, chat)
+        return Exported(out, contents, _chat_note(subject, folder), _names_folders(subject))
 
 
 def export_adapter(
@@ -147,9 +149,8 @@ def export_adapter(
             verification=verified,
             adapter=adapter,
         )
-        chat = _chat_note(subject, folder)
         _describe(subject, contents, folder)
-    return Exported(out, contents, chat)
+        return Exported(out, contents, _chat_note(subject, folder), _names_folders(subject))
 
 
 def require_replaceable(out: Path, *, replace: bool) -> None:
@@ -203,6 +204,11 @@ def _chat_note(subject: Subject, folder: Path) -> str | None:
                 f"one: {own}"
             )
     return None
+
+
+def _names_folders(subject: Subject) -> bool:
+    paths = [path for ref in subject.models.values() for path in (ref.path, ref.adapter)]
+    return any(path is not None and not is_hub_id(path) for path in paths)
 
 
 def _has_template(folder: Path) -> bool:

@@ -99,7 +99,7 @@ def _explained(folder: Path, repo: str) -> Iterator[None]:
         if status in (401, 403):
             why = "the Hub refused: the token is wrong or may not write there"
         else:
-            why = f"the Hub refused: {error.server_message or _first_line(error)}"
+            why = f"the Hub refused: {_first_line(error.server_message or error)}"
         raise UserError(f"--push-to-hub {repo}: {why}; {stands}") from error
     except (httpx.HTTPError, OSError, ValueError) as error:
         raise UserError(
@@ -108,5 +108,5 @@ def _explained(folder: Path, repo: str) -> Iterator[None]:
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: Exception | str) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -48,8 +48,14 @@ class Licence:
         """The licence in a word or two; None where it is unknown."""
         if not self.names:
             return None
-        own = " and ".join(self.names)
-        return f"{own} ({self.full_name})" if self.full_name else own
+        return " and ".join(self.labels)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Each licence by the Hub's identifier, or by its own name where the Hub has none."""
+        return tuple(
+            self.full_name if name == "other" and self.full_name else name for name in self.names
+        )
 
     @property
     def sentence(self) -> str:
@@ -92,7 +98,7 @@ class Inheritance:
             full_name, link = own.pop()
             if not own and full_name and link:
                 return {"license": name, "license_name": full_name, "license_link": link}
-        known = sorted({one.called for one in self.licences if one.called})
+        known = sorted({label for one in self.licences for label in one.labels})
         if not known:
             return {"license": "unknown"}
         parts = known if not self.unknown else [*known, "unknown"]

@@ -98,6 +98,15 @@ def questions(module: Any, tokenizer: Any, samples: Samples) -> list[Question]:
     return asked
 
 
+def ask(module: Any, tokenizer: Any, samples: Samples) -> tuple[list[Question], list[Tensor]]:
+    """Ask a model all that it can be asked; nothing where it needs more than tokens or pixels."""
+    asked = questions(module, tokenizer, samples)
+    try:
+        return asked, answers(module, asked)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):
+        return [], []
+
+
 def answers(module: Any, asked: Sequence[Question]) -> list[Tensor]:
     """Return the logits for each question; of a model without a head, its last hidden states."""
     found = []

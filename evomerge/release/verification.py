@@ -20,48 +20,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from evomerge.errors import CheckpointError, VerificationError
+from evomerge.errors import CheckpointError
 from evomerge.merging import MergeEngine, PathExecutor, load_resident
 from evomerge.merging.adapter import AdaptedCheckpoint
 from evomerge.merging.checkpoint import FileCheckpoint, resolve_folder
-from evomerge.merging.targets import Targets
 from evomerge.merging.tokenizer import load_tokenizer
 from evomerge.recipe import ModelRef, Recipe, Source
-from evomerge.release.samples import Question, Samples, answers, questions
+from evomerge.release.comparison import (
+    Difference,
+    compare_adapted,
+    compare_bits,
+    compare_tensors,
+    compare_tokenizers,
+    difference,
+    failure,
+)
+from evomerge.release.samples import Question, Samples, answers, ask
 from evomerge.release.task import task_of
 
 ADAPTER_BOUND = 1e-4
 """Relative difference of the logits allowed between base with adapter and merge, in float32."""
-
-_TENSOR_BOUND = 1e-5  # of an adapted tensor, relative to its largest number
 
 FOLD_BOUND = {torch.float64: 0.01, torch.float32: 0.01, torch.bfloat16: 0.1, torch.float16: 0.1}
 """Relative difference of the logits allowed between a layer path and its folded weights.
 
 Folding is exact algebra but for the eps of norms, which see another size of the hidden state, and
 for rounding, which in 16 bits is felt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How far two models are apart where they cannot be equal to the bit.
-
-    Attributes:
-        what: which two.
-        relative: norm of the difference of the logits, over that of the logits less their mean.
-        bound: what is allowed; None for whatever it is.
-    """
-
-    what: str
-    relative: float
-    bound: float | None
-
-    def __str__(self) -> str:
-        """Return it as a clause."""
-        allowed = "" if self.bound is None else f" (at most {self.bound:g})"
-        return f"{self.what}: relative difference {self.relative:.1e}{allowed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +96,19 @@ def verify_checkpoint(
         VerificationError: they differ, or the folder cannot be loaded; the message says where.
     """
     evaluated = load_resident(engine, recipe)
-    asked = questions(evaluated.module, evaluated.tokenizer, samples)
-    expected = answers(evaluated.module, asked)
+    asked, expected = ask(evaluated.module, evaluated.tokenizer, samples)
     try:
-        n_tensors = _compare_tensors(evaluated.module, FileCheckpoint(folder, str(folder)))
-        _compare_tokenizers(evaluated.tokenizer, load_tokenizer(folder), samples)
+        n_tensors = compare_tensors(evaluated.module, FileCheckpoint(folder, str(folder)))
+        compare_tokenizers(evaluated.tokenizer, load_tokenizer(folder), samples.prompts)
     except CheckpointError as error:
-        raise _failure(str(error)) from error
+        raise failure(str(error)) from error
     dtype = str(evaluated.module.dtype).removeprefix("torch.")
     del evaluated
     gc.collect()
     task = task_of(engine.config(recipe))
     loaded = reload(task.auto_class, folder)
     for question, logits, got in zip(asked, expected, answers(loaded, asked), strict=True):
-        _compare_bits(f"the logits of {question.what}", got, logits)
+        compare_bits(f"the logits of {question.what}", got, logits)
     del loaded
     gc.collect()
     differences = () if recipe.path is None else (_folding(engine, recipe, asked, expected),)
@@ -159,20 +144,18 @@ def verify_adapter(
     """
     wide = recipe.model_copy(update={"out_dtype": "float32"})
     evaluated = load_resident(engine, wide)
-    asked = questions(evaluated.module, evaluated.tokenizer, samples)
-    expected = answers(evaluated.module, asked)
-    origin = resolve_folder(base.path, base.revision)
+    asked, expected = ask(evaluated.module, evaluated.tokenizer, samples)
     try:
-        written = AdaptedCheckpoint(FileCheckpoint(origin, str(base)), folder, str(folder))
+        written = AdaptedCheckpoint(engine.open(base), folder, str(folder))
         if is_exact:
-            _compare_adapted(evaluated.module, written)
+            compare_adapted(evaluated.module, written)
         if engine.check(wide).tokenizer.files():
-            _compare_tokenizers(evaluated.tokenizer, load_tokenizer(folder), samples)
+            compare_tokenizers(evaluated.tokenizer, load_tokenizer(folder), samples.prompts)
     except CheckpointError as error:
-        raise _failure(str(error)) from error
+        raise failure(str(error)) from error
     del evaluated
     gc.collect()
-    by, module = _adapted(engine, wide, base, origin, folder)
+    by, module = _adapted(engine, wide, base, folder)
     what = f"base and adapter together, loaded by {by} in float32, against the evaluated model"
     bound = ADAPTER_BOUND if is_exact else None
     return str(difference(what, answers(module, asked), expected, bound))
@@ -193,10 +176,10 @@ def reload(auto_class: str, folder: Path, dtype: torch.dtype | str = "auto") -> 
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise _failure(f"transformers.{auto_class} cannot load it: {line}") from error
+        raise failure(f"transformers.{auto_class} cannot load it: {line}") from error
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report.get(kind):
-            raise _failure(
+            raise failure(
                 f"transformers.{auto_class} finds {kind.replace('_', ' ')}: "
                 f"{', '.join(map(str, sorted(report[kind])[:3]))}"
             )
@@ -216,43 +199,23 @@ def _without_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def difference(
-    what: str, got: Sequence[Tensor], expected: Sequence[Tensor], bound: float | None
-) -> Difference:
-    """Measure how far logits are apart.
-
-    Raises:
-        VerificationError: farther than the bound.
-    """
-    square = size = 0.0
-    for one, other in zip(got, expected, strict=True):
-        a, b = one.double(), other.double()
-        square += float((a - b).square().sum())
-        size += float((b - b.mean(dim=-1, keepdim=True)).square().sum())
-    found = Difference(what, (square / size) ** 0.5 if size else square**0.5, bound)
-    if bound is not None and not found.relative <= bound:
-        raise _failure(str(found))
-    return found
-
-
-def _adapted(
-    engine: MergeEngine, recipe: Recipe, base: ModelRef, origin: Path, folder: Path
-) -> tuple[str, Any]:
+def _adapted(engine: MergeEngine, recipe: Recipe, base: ModelRef, folder: Path) -> tuple[str, Any]:
     """Load an adapter on its base; returns by what and the module."""
-    if find_spec("peft") is not None:
-        from peft import PeftModel  # noqa: PLC0415 -- optional, and slow to import
+    origin = resolve_folder(base.path, base.revision)
+    if find_spec("peft") is None or not any(origin.glob("*.safetensors")):
+        ref = base.model_copy(update={"adapter": str(folder)})
+        alone = Recipe(merge_method="passthrough", models=(Source(model=ref),), out_dtype="float32")
+        return "evomerge, by LoRA's formula,", load_resident(engine, alone).module
+    from peft import PeftModel  # noqa: PLC0415 -- optional, and slow to import
 
-        module = reload(task_of(engine.config(recipe)).auto_class, origin, torch.float32)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # PEFT's own, of what it calls in transformers
-                return "peft", PeftModel.from_pretrained(module, str(folder)).eval()
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise _failure(f"PEFT cannot load it: {line}") from error
-    ref = base.model_copy(update={"adapter": str(folder), "sha256": None})
-    alone = Recipe(merge_method="passthrough", models=(Source(model=ref),), out_dtype="float32")
-    return "its formula (peft is not installed)", load_resident(MergeEngine(), alone).module
+    module = reload(task_of(engine.config(recipe)).auto_class, origin, torch.float32)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PEFT's own, of what it calls in transformers
+            return "peft", PeftModel.from_pretrained(module, str(folder)).eval()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise failure(f"PEFT cannot load it: {line}") from error
 
 
 def _folding(
@@ -262,61 +225,3 @@ def _folding(
     path = PathExecutor(engine).load(recipe).module
     bound = FOLD_BOUND[path.dtype]
     return difference("the path run on its donors", answers(path, asked), expected, bound)
-
-
-def _compare_tensors(module: nn.Module, written: FileCheckpoint) -> int:
-    targets = Targets(module, written.names)
-    targets.require_complete()
-    count = 0
-    for name, target, tensor in targets.pairs(written.tensor):
-        _compare_bits(f"tensor '{name}'", tensor.to(target.dtype), target)
-        count += 1
-    return count
-
-
-def _compare_adapted(module: nn.Module, written: AdaptedCheckpoint) -> None:
-    targets = Targets(module, written.names)
-    for name, target, tensor in targets.pairs(written.tensor):
-        apart = float((tensor.to(target.dtype) - target).abs().max()) if target.numel() else 0.0
-        bound = _TENSOR_BOUND * float(target.abs().max()) if target.numel() else 0.0
-        if not apart <= bound:
-            raise _failure(f"tensor '{name}' is off by {apart:.3g}, and {bound:.3g} is allowed")
-
-
-def _compare_bits(what: str, got: Tensor, expected: Tensor) -> None:
-    if got.shape != expected.shape or got.dtype != expected.dtype:
-        raise _failure(
-            f"{what}: {tuple(got.shape)} {got.dtype} is on disk, the evaluated model has "
-            f"{tuple(expected.shape)} {expected.dtype}"
-        )
-    same = got.contiguous().view(-1).view(torch.uint8) == expected.contiguous().view(-1).view(
-        torch.uint8
-    )
-    if not bool(same.all()):
-        apart = same.view(-1, got.element_size()).all(dim=1).logical_not()
-        largest = float((got.double() - expected.double()).abs().max())
-        raise _failure(
-            f"{what}: {int(apart.sum())} of {got.numel()} values differ, by up to {largest:.3g}"
-        )
-
-
-def _compare_tokenizers(evaluated: Any, written: Any, samples: Samples) -> None:
-    if evaluated is None or written is None:
-        if evaluated is not written:
-            raise _failure("the tokenizer is missing")
-        return
-    if evaluated.get_vocab() != written.get_vocab():
-        raise _failure("the tokenizer has another vocabulary")
-    for prompt in samples.prompts:
-        if evaluated(prompt)["input_ids"] != written(prompt)["input_ids"]:
-            raise _failure(f"the tokenizer gives other tokens for {prompt!r:.60}")
-    for name in ("special_tokens_map", "chat_template"):
-        if getattr(evaluated, name, None) != getattr(written, name, None):
-            raise _failure(f"the tokenizer has another {name}")
-
-
-def _failure(what: str) -> VerificationError:
-    return VerificationError(
-        f"what was written is not the evaluated model: {what}; nothing was kept, export again "
-        "(a disk that fails is a usual cause)"
-    )

@@ -179,8 +179,8 @@ def test_donors_that_are_no_adapters_are_refused(adapters, family):
         with pytest.raises(RecipeError, match=why):
             low_rank_terms(MergeEngine().check(recipe))
     nothing = [{"model": f"{base}+{folders[0]}", "parameters": {"weight": 0}}]
+    recipe = Recipe.model_validate({**content, "models": nothing})
     with pytest.raises(RecipeError, match="it is the base itself"):
-        recipe = Recipe.model_validate({**content, "models": nothing})
         low_rank_terms(MergeEngine().check(recipe))
 
 
@@ -195,5 +195,5 @@ def test_modules_stored_whole_are_refused(family, tmp_path):
                 parameter.add_(0.1)
     model.save_pretrained(tmp_path / "adapter")
     recipe = recipe_of(base, [tmp_path / "adapter"], [1.0])
-    with pytest.raises(RecipeError, match="stores 'lm_head.weight' whole"):
+    with pytest.raises(RecipeError, match=r"stores 'lm_head\.weight' whole"):
         low_rank_terms(MergeEngine().check(recipe))

@@ -48,7 +48,7 @@ def test_base_and_adapter_are_the_evaluated_model(lora_run, tmp_path):
 def test_without_peft_the_formula_is_applied(lora_run, tmp_path, monkeypatch):
     monkeypatch.setattr(verification, "find_spec", lambda name: None)
     contents = export_adapter(read_subject(lora_run, 5), tmp_path / "out").contents
-    assert "loaded by its formula (peft is not installed)" in contents.verification
+    assert "loaded by evomerge, by LoRA's formula, in float32" in contents.verification
 
 
 def test_an_individual_that_was_split_between_units_is_an_adapter_too(lora_population, tmp_path):

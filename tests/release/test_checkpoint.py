@@ -1,4 +1,4 @@
-"""A trial as a checkpoint: what plain transformers loads is what was evaluated, or it is refused."""
+"""A trial as a checkpoint: plain transformers loads what was evaluated, or nothing is kept."""
 
 from __future__ import annotations
 

@@ -74,11 +74,15 @@ def change_tensors(folder, change):
         ("files", lambda f: (f / "modeling_own.py").touch()),
         (
             "numbers",
-            lambda f: change_tensors(f, lambda t: t.update({"lm_head.weight": t["lm_head.weight"].double()})),  # noqa: E501
+            lambda f: change_tensors(
+                f, lambda t: t.update({"lm_head.weight": t["lm_head.weight"].double()})
+            ),
         ),
         (
             "vocabulary",
-            lambda f: change_tensors(f, lambda t: t.update({"model.embed_tokens.weight": torch.zeros(49, 128)})),  # noqa: E501
+            lambda f: change_tensors(
+                f, lambda t: t.update({"model.embed_tokens.weight": torch.zeros(49, 128)})
+            ),
         ),
     ],
 )

@@ -27,53 +27,52 @@ class FakeHub:
         self.refuse: int | None = None
         self.tokens: set[str | None] = set()
 
-    def answer(self, method, path, body):
+    def answer(self, path, body):
         """Return status and content."""
         if self.refuse is not None:
             return self.refuse, {"error": "not today"}
         if path == "/api/repos/create":
-            wanted = json.loads(body)
-            name = f"{wanted.get('organization') or 'me'}/{wanted['name']}"
-            if name in self.repos:
-                return 409, {"error": "exists", "url": f"{self.address}/{name}"}
-            private = wanted.get("visibility") == "private" or bool(wanted.get("private"))
-            self.repos[name] = {"private": private, "files": {".gitattributes": b""}}
-            return 200, {"url": f"{self.address}/{name}"}
+            return self._created(**json.loads(body))
         if path == "/api/validate-yaml":
             return 200, {"errors": [], "warnings": []}
-        found = re.fullmatch(r"/api/models/(\w+)/(\w+)/?(.*)", path)
+        found = re.fullmatch(r"/api/models/(\w+/\w+)(?:/(\w+)/main)?", path)
         if found is None:
-            return 404, {"error": f"{method} {path}"}
-        owner, model, what = found.groups()
-        repo = self.repos[f"{owner}/{model}"]
-        if method == "GET" and not what:
-            return 200, {"id": f"{owner}/{model}", "private": repo["private"], "sha": "0" * 40}
-        if what.startswith("tree/"):
-            files = repo["files"].items()
-            return 200, [
-                {"type": "file", "path": file, "size": len(content), "oid": "0" * 40}
-                for file, content in files
-            ]
-        if what.startswith("preupload/"):
-            files = [one["path"] for one in json.loads(body)["files"]]
-            modes = {"uploadMode": "regular", "shouldIgnore": False}
-            return 200, {"files": [{"path": file, **modes} for file in files]}
-        if what.startswith("commit/"):
-            for line in map(json.loads, body.splitlines()):
-                value = line["value"]
-                if line["key"] == "file":
-                    repo["files"][value["path"]] = base64.b64decode(value["content"])
-                elif line["key"] == "deletedFile":
-                    del repo["files"][value["path"]]
-                elif line["key"] == "header":
-                    repo["message"] = value["summary"]
-            oid = "1" * 40
-            return 200, {
-                "success": True,
-                "commitOid": oid,
-                "commitUrl": f"{self.address}/{owner}/{model}/commit/{oid}",
-            }
-        return 404, {"error": f"{method} {path}"}
+            return 404, {"error": path}
+        name, what = found.groups()
+        return 200, getattr(self, f"_{what or 'info'}")(name, self.repos[name], body)
+
+    def _created(self, name, organization=None, visibility=None, **_):
+        name = f"{organization or 'me'}/{name}"
+        if name in self.repos:
+            return 409, {"error": "exists", "url": f"{self.address}/{name}"}
+        private = visibility == "private"
+        self.repos[name] = {"private": private, "files": {".gitattributes": b""}}
+        return 200, {"url": f"{self.address}/{name}"}
+
+    def _info(self, name, repo, body):
+        return {"id": name, "private": repo["private"], "sha": "0" * 40}
+
+    def _tree(self, name, repo, body):
+        return [
+            {"type": "file", "path": file, "size": len(content), "oid": "0" * 40}
+            for file, content in repo["files"].items()
+        ]
+
+    def _preupload(self, name, repo, body):
+        modes = {"uploadMode": "regular", "shouldIgnore": False}
+        return {"files": [{"path": one["path"], **modes} for one in json.loads(body)["files"]]}
+
+    def _commit(self, name, repo, body):
+        for line in map(json.loads, body.splitlines()):
+            value = line["value"]
+            if line["key"] == "file":
+                repo["files"][value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "deletedFile":
+                del repo["files"][value["path"]]
+            elif line["key"] == "header":
+                repo["message"] = value["summary"]
+        url = f"{self.address}/{name}/commit/{'1' * 40}"
+        return {"success": True, "commitOid": "1" * 40, "commitUrl": url}
 
 
 @contextmanager
@@ -88,7 +87,7 @@ def serving(hub):
             path = urlsplit(self.path).path
             if path.startswith(("/api/models/", "/api/repos/")):
                 hub.tokens.add(authorization.removeprefix("Bearer ") or None)
-            status, content = hub.answer(self.command, path, body)
+            status, content = hub.answer(path, body)
             sent = json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -171,7 +170,7 @@ def test_what_is_there_is_replaced_only_when_asked(hub, tmp_path):
     folder = folder_of(tmp_path / "out")
     old = {".gitattributes": b"", "README.md": b"old", "model-00001-of-00002.safetensors": b"old"}
     hub.repos["me/merge"] = {"private": False, "files": dict(old)}
-    with pytest.raises(UserError, match="holds files already.*--force"):
+    with pytest.raises(UserError, match=r"holds files already.*--force"):
         push(folder, "me/merge", private=False, replace=False, message="m")
     assert hub.repos["me/merge"]["files"] == old
     push(folder, "me/merge", private=False, replace=True, message="m")
@@ -180,7 +179,12 @@ def test_what_is_there_is_replaced_only_when_asked(hub, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("status", "why"), [(401, "may not write there"), (403, "may not write there"), (400, "the Hub refused: not today")]
+    ("status", "why"),
+    [
+        (401, "may not write there"),
+        (403, "may not write there"),
+        (400, "the Hub refused: not today"),
+    ],
 )
 def test_a_refusal_is_a_line_without_the_token(status, why, hub, tmp_path):
     folder = folder_of(tmp_path / "out")
