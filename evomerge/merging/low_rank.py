@@ -27,6 +27,7 @@ from evomerge.merging.checkpoint import Checkpoint, FileCheckpoint
 from evomerge.merging.lineages.segments import spread
 from evomerge.merging.methods.lineage import MixPart, TensorLineage
 from evomerge.merging.plan import Plan, TensorMerge
+from evomerge.merging.skeleton import is_embedding
 from evomerge.recipe.lineage import Donor
 
 _NO_WEIGHT = 1e-8  # as in `task_arithmetic`: a sum of weights below this does not divide
@@ -82,10 +83,12 @@ def low_rank_terms(plan: Plan) -> dict[str, Terms]:
     terms: dict[str, Terms] = {}
     for merge in plan.tensors.values():
         if merge.positions is not None or any(one.tensor != merge.name for one in merge.inputs):
-            raise _refusal("it changes the vocabulary, and an adapter keeps that of its base")
+            raise _refusal("it moves tensors or tokens, and an adapter keeps those of its base")
         found = _terms(merge, origin)
         if found:
             terms[merge.name] = found
+    if plan.config.get("tie_word_embeddings") and any(map(is_embedding, terms)):
+        raise _refusal("its embeddings are tied to the head, which PEFT leaves as it is")
     if not terms:
         raise _refusal("no donor has a weight, so that it is the base itself")
     return terms

@@ -107,6 +107,11 @@ def _scores(subject: Subject, contents: Contents) -> Iterator[str]:
     yield from scores_table(analysis, rows, bold=row.row.name)
     yield ""
     yield legend(analysis, rows)
+    if contents.adapter is not None:
+        yield (
+            f"They were measured on the merge as a checkpoint in {subject.study.context.dtype}; "
+            "base and adapter together are the same up to rounding."
+        )
     gains = gains_list(analysis, row)
     if gains:
         yield from ("", "Gains over the best baseline of each objective, paired on the same items:")

@@ -121,6 +121,7 @@ def export_adapter(
     require_replaceable(out, replace=replace)
     plan = engine.check(subject.recipe)
     terms = low_rank_terms(plan)
+    engine.require_pinned(subject.recipe)
     base, like = _base_of(plan)
     with whole_folder(out, replace=replace) as folder:
         folder.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,6 +183,13 @@ def test_donors_that_are_no_adapters_are_refused(adapters, family):
     recipe = Recipe.model_validate({**content, "models": nothing})
     with pytest.raises(RecipeError, match="it is the base itself"):
         low_rank_terms(MergeEngine().check(recipe))
+
+
+def test_tied_embeddings_are_refused(adapters):
+    plan = MergeEngine().check(recipe_of(*adapters("embeddings"), (1.0, 1.0)))
+    tied = replace(plan, config={**plan.config, "tie_word_embeddings": True})
+    with pytest.raises(RecipeError, match="tied to the head, which PEFT leaves as it is"):
+        low_rank_terms(tied)
 
 
 def test_modules_stored_whole_are_refused(family, tmp_path):

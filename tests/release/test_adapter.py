@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from evomerge import zoo
-from evomerge.errors import RecipeError, VerificationError
+from evomerge.errors import CheckpointError, RecipeError, VerificationError
 from evomerge.merging import MergeEngine, open_checkpoint
-from evomerge.recipe.model import ModelRef
+from evomerge.recipe import ModelRef, rewritten
 from evomerge.release import export_adapter, exporting, read_subject, verification
 
 BASE = zoo.path() / "models" / "base"
@@ -109,3 +111,21 @@ def test_what_is_no_adapter_is_refused_before_anything_is_written(zoo_run, path_
         with pytest.raises(RecipeError, match=why):
             export_adapter(read_subject(run, number), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_donors_that_changed_since_the_study_are_refused(lora_run, tmp_path):
+    subject = read_subject(lora_run, 5)
+    moved = tmp_path / "two"
+    shutil.copytree(subject.models["two"].adapter, moved)
+    tensors = load_file(moved / "adapter_model.safetensors")
+    tensors[min(tensors)][0, 0] += 1
+    save_file(tensors, moved / "adapter_model.safetensors")
+
+    def change(ref):
+        own = ref.adapter == subject.models["two"].adapter
+        return ref.model_copy(update={"adapter": str(moved)}) if own else ref
+
+    changed = replace(subject, recipe=rewritten(subject.recipe, change))
+    with pytest.raises(CheckpointError, match="the recipe pins"):
+        export_adapter(changed, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -213,6 +213,19 @@ def test_prompts_are_those_of_the_study(zoo_run):
     assert study_samples(moved) == Samples()
 
 
+def test_shards_are_read_back_too(exported, tmp_path):
+    recipe, engine = load(exported / "evomerge_recipe.yaml"), MergeEngine()
+    folder = tmp_path / "shards"
+    engine.write(recipe, folder, shard_bytes=500_000)
+    assert verify_checkpoint(engine, recipe, folder, Samples()).tensors == 39
+    shard = sorted(folder.glob("model-*.safetensors"))[-1]
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(VerificationError, match="values differ"):
+        verify_checkpoint(engine, recipe, folder, Samples())
+
+
 SMALL = {
     "hidden_size": 16,
     "num_hidden_layers": 2,
