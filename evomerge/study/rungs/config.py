@@ -47,7 +47,9 @@ class RungsConfig(Section):
             each rung by entropy). Where a part is not a random one, its means are biased.
         estimator: how candidates that were scored on a part of the items are judged.
         race: drop who is proven to be worse than a member of the front in every objective; the
-            chance, at most, that this is wrong for a candidate. Scores need bounds.
+            chance, at most, that this is wrong for a candidate. Scores need bounds. The chance is
+            exact against known points; members that climbed were promoted by the same first items
+            and look better on these than they are, see `evomerge.study.rungs.racing`.
         keep: the share of candidates that the objectives' proxies let through to the first rung.
         least_correlation: rank correlation of proxy and first rung below which the proxies are
             given up, measured on candidates that go on whatever the proxies say.
