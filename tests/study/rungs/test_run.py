@@ -14,6 +14,7 @@ from evomerge.report.run_history import run_history
 from evomerge.study import load_study, open_study, resume_run, start_run
 from evomerge.study import run as run_module
 from evomerge.study.course import Course
+from evomerge.study.rungs.counts import rung_counts, rung_lines
 from evomerge.study.rungs.promotion import ordered
 from evomerge.types import Completed, Failed, Objective
 from evomerge.workers import JobResult
@@ -170,6 +171,18 @@ def test_known_points_are_measured_in_full_at_once(whole):
     finished = {e.trial for e in events_of(out, "finished") if "same_as" not in e.payload}
     for trial in known & finished:
         assert rungs_of(out).get(trial, [top]) == [top]
+
+
+def test_a_rung_that_nobody_reached_is_told_as_such(tmp_path):
+    out = tmp_path / "run"
+    start(out, search={"optimizer": "random", "seeds": False}, rungs=HALVING["rungs"])
+    events = read_events(out)
+    first = next(event.seq for event in events if event.kind == "decided")
+    counts = rung_counts(events[:first])
+    assert [rung["items"] for rung in counts] == [5, 20, "all"]
+    assert [rung["scored"] for rung in counts] == [6, 0, 0]
+    assert rung_lines(counts)[-2] == "all items: 0 candidates"
+    assert rung_lines(rung_counts(events))[-2].startswith("all items: ")
 
 
 def test_what_is_told_is_measured_or_says_how_uncertain_it_is(whole):
