@@ -2,28 +2,20 @@
 
 import math
 import os
-import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from evomerge.errors import ConfigError
 from evomerge.journal import read_events
-from evomerge.study import load_study, resume_run, start_run
-from evomerge.study.problems import Problems
-from evomerge.study.rungs.checks import check_rungs
-from evomerge.study.rungs.config import RungsConfig
+from evomerge.study import resume_run, start_run
 from evomerge.study.rungs.counts import rung_counts, rung_lines
 from evomerge.study.rungs.proxies import EVERY, FIRST, Proxies
 from evomerge.types import Completed, Objective
-from evomerge.workers.spec import ObjectiveSpec, ProxySpec
-from tests.study.fakes import ITEMS, config
-from tests.study.rungs.test_run import (
+from tests.study.fakes import config
+from tests.study.rungs.runs import (
     RUNGS,
-    ByItem,
-    answers,
+    ByProxy,
     bounded,
     contents,
     events_of,
@@ -46,27 +38,6 @@ STUDY = {
 @pytest.fixture(autouse=True)
 def _no_models(monkeypatch):
     bounded(monkeypatch)
-
-
-class ByProxy(ByItem):
-    """Answers by proxies too: losses that order candidates as the scores do, or not at all."""
-
-    def __init__(self, *args, blind=False, **options):
-        super().__init__(*args, **options)
-        self._blind = blind
-
-    def scored(self, job):
-        if not job.proxy:
-            return super().scored(job)
-        metrics = {}
-        for name, sign in (("one", -1.0), ("two", 1.0)):
-            scores = answers(job.recipe, name)
-            positions = range(job.limit) if job.batch is None else job.batch[name]
-            chosen = [scores[ITEMS[name][position]] for position in positions]
-            metrics[name] = math.exp(sign * float(np.mean(chosen)))
-            if self._blind:
-                metrics[name] = zlib.crc32((job.id + name).encode()) / 2**32
-        return Completed(metrics)
 
 
 def start(out, executor=None, **changes):
@@ -185,85 +156,3 @@ def test_killed_at_any_write_it_is_the_same_run(tmp_path, scenario):
     assert os.WIFSIGNALED(status)
     resume_run(out, executor=lambda _: ByProxy())
     assert contents(out) == contents(whole)
-
-
-def part(name, proxied, search=None):
-    proxy = ProxySpec("p", {}, None, "minimize") if proxied else None
-    return ObjectiveSpec(Objective(name, bounds=(0, 1)), "f", proxy=proxy, search=search)
-
-
-@pytest.mark.parametrize(
-    ("proxied", "with_items", "says"),
-    [
-        ([True, False], ["one", "two"], ["objectives.two: 'one' has a proxy"]),
-        ([True, True], ["one"], ["objectives.two.proxy: there are no search items"]),
-        ([True, False], ["one"], []),
-        ([False, False], [], ["rungs: no objective has search items"]),
-    ],
-)
-def test_proxies_and_items_must_go_together(proxied, with_items, says):
-    problems = Problems()
-    parts = [part(name, own) for name, own in zip(("one", "two"), proxied, strict=True)]
-    items = {name: {"search": tuple({"id": f"i{k}"} for k in range(9))} for name in with_items}
-    check_rungs(RungsConfig(items=(5,)), parts, items, Path(), problems)
-    assert len(problems.lines) == len(says)
-    for line, start in zip(problems.lines, says, strict=True):
-        assert line.startswith(start)
-
-
-@pytest.mark.parametrize(
-    ("rungs", "says"),
-    [
-        ({"items": (5,), "keep": 0.2}, "rungs.keep: it is about proxies"),
-        ({"items": (5,), "least_correlation": 0}, "rungs.least_correlation: it is about proxies"),
-        ({"items": (5, 9)}, "rungs.items: 9 are not a part"),
-        ({"items": (4, 12, 30)}, "rungs.items: 12 are not a part"),
-    ],
-)
-def test_what_would_do_nothing_is_refused(rungs, says):
-    problems = Problems()
-    items = {"one": {"search": tuple({"id": f"i{k}"} for k in range(9))}}
-    check_rungs(RungsConfig(**rungs), [part("one", False, "s")], items, Path(), problems)
-    (line,) = problems.lines
-    assert line.startswith(says)
-
-
-def test_a_recorded_study_that_spells_out_every_default_is_sound():
-    problems = Problems()
-    items = {"one": {"search": tuple({"id": f"i{k}"} for k in range(9))}}
-    recorded = RungsConfig.model_validate(RungsConfig(items=(5,)).model_dump(mode="json"))
-    check_rungs(recorded, [part("one", False, "s")], items, Path(), problems)
-    assert problems.lines == []
-
-
-def test_items_that_could_not_be_read_are_not_said_to_be_none():
-    problems = Problems()
-    check_rungs(RungsConfig(items=(5,)), [part("one", True, "gone")], {}, Path(), problems)
-    assert problems.lines == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"race": 0.1}, "objectives.one: race needs"),
-        ({"order": "entropy"}, "objectives.one: an order or estimator"),
-        ({"estimator": "gmp_irt"}, "objectives.one: an order or estimator"),
-    ],
-)
-def test_what_counts_on_bounds_asks_for_them(changes, says):
-    problems = Problems()
-    items = {"one": {"search": tuple({"id": f"i{k}"} for k in range(9))}}
-    loss = ObjectiveSpec(Objective("one", "minimize", bounds=(0, None)), "f", search="s")
-    check_rungs(RungsConfig(items=(5,), **changes), [loss], items, Path(), problems)
-    assert problems.lines[0].startswith(says)
-
-
-def test_a_proxy_without_rungs_is_refused(tmp_path):
-    file = tmp_path / "study.yaml"
-    file.write_text(
-        "name: small\nmodels: {base: ./base, donors: {a: ./a}}\nspace: task_arithmetic\n"
-        "objectives:\n  one: {fitness: f, search: i.jsonl, proxy: {fitness: p}}\n"
-        "budget: {trials: 10}\n"
-    )
-    with pytest.raises(ConfigError, match="add rungs"):
-        load_study(file)

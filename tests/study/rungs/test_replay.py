@@ -10,7 +10,7 @@ from evomerge.journal import read_events
 from evomerge.journal.store import DATABASE
 from evomerge.study import resume_run, start_run
 from tests.study.fakes import PlainSpace, staged_config
-from tests.study.rungs.test_run import (
+from tests.study.rungs.runs import (
     RUNGS,
     ByItem,
     bounded,
