@@ -38,8 +38,9 @@ class RungsConfig(Section):
         items: of each rung, increasing; the last rung, all search items, goes without saying.
         promote: the share of candidates that goes on to the next rung; null lets all go on that
             `race` does not drop.
-        rule: 'asynchronous' compares a candidate with all that were scored at its rung before, at
-            once (ASHA); 'halving' compares the members of a cohort once all are scored.
+        rule: 'asynchronous' compares a candidate with the latest that were scored at its rung, at
+            once (ASHA); 'halving' compares the members of a cohort once all are scored. Of equals
+            a share goes on, drawn by the seed.
         cohort: of so many candidates at least, 9 by default; those of one generation always stay
             together.
         order: in which items are scored: 'random', 'stratified' (by how many of base and donors

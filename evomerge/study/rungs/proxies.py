@@ -34,6 +34,7 @@ class Proxies:
         objectives: of the study.
         share: of candidates that goes on.
         least_correlation: below which the proxies are given up.
+        seed: of the lots by which equals are told apart.
     """
 
     def __init__(
@@ -42,10 +43,11 @@ class Proxies:
         objectives: Sequence[Objective],
         share: float,
         least_correlation: float,
+        seed: int,
     ) -> None:
         self._foretold = [one for one in objectives if one.name in goals]
         self._proxies = [Objective(one.name, goals[one.name]) for one in self._foretold]
-        self._peers = Peers(share)
+        self._peers = Peers(share, seed)
         self._least = least_correlation
         self._n_placed = 0
         self._in_any_case: set[int] = set()

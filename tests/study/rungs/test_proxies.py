@@ -57,23 +57,23 @@ def test_correlation_is_spearmans_of_costs_whatever_the_goals():
     random = np.random.default_rng(0)
     loss = random.random(FIRST)
     accuracy = np.round(0.9 - 0.5 * loss + 0.1 * random.random(FIRST), 2)
-    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3)
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
     fed(proxies, loss[:-1], accuracy[:-1])
     assert proxies.correlations() is None
     assert proxies.of_use
-    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3)
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
     fed(proxies, loss, accuracy)
     expected = stats.spearmanr(loss, -accuracy).statistic
     assert proxies.correlations()["acc"] == pytest.approx(expected)
     assert proxies.of_use
-    wrong = Proxies({"acc": "maximize"}, [OBJECTIVE], 0.5, 0.3)
+    wrong = Proxies({"acc": "maximize"}, [OBJECTIVE], 0.5, 0.3, 0)
     fed(wrong, loss, accuracy)
     assert wrong.correlations()["acc"] == pytest.approx(-expected)
     assert not wrong.of_use
 
 
 def test_scores_that_tie_foretell_nothing():
-    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3)
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
     fed(proxies, np.arange(FIRST), np.full(FIRST, 0.25))
     assert proxies.correlations() == {"acc": 0.0}
 
@@ -82,7 +82,7 @@ def test_a_prediction_is_that_of_least_squares_kept_within_bounds():
     random = np.random.default_rng(1)
     loss = random.random(30)
     accuracy = 0.8 - 0.6 * loss + 0.05 * random.standard_normal(30)
-    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3)
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
     fed(proxies, loss, accuracy)
     line = stats.linregress(loss, accuracy)
     for number, at in ((100, 0.4), (101, 5.0)):
@@ -95,7 +95,7 @@ def test_a_prediction_is_that_of_least_squares_kept_within_bounds():
 
 
 def test_the_first_go_on_in_any_case_and_then_one_in_so_many():
-    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3)
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
     for number in range(3 * EVERY + FIRST):
         proxies.place(number)
         proxies.add(number, Completed({"acc": float(number)}))  # each worse than all before
@@ -104,7 +104,7 @@ def test_the_first_go_on_in_any_case_and_then_one_in_so_many():
 
 
 def test_nobody_is_stopped_before_enough_have_a_real_score():
-    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3)
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
     for number in range(2 * FIRST):  # many workers, or candidates that cannot be scored
         proxies.place(number)
         proxies.add(number, Completed({"acc": float(number)}))
