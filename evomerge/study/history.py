@@ -66,9 +66,6 @@ class History:
         self._combine: dict[int, Combine] = {}
         self.validation = Validation(study, self.course, self._combine)
         self._stopping = Stopping(journal, budget, study.config.limits.trials, self.course)
-        self._telling = Telling(
-            study, journal, self.course, self.validation, self._stopping, observe
-        )
         self._climbing: Climbing | None = None
         if study.config.rungs is not None:
             self._climbing = Climbing(
@@ -79,6 +76,15 @@ class History:
                 study.proxies,
                 study.folder,
             )
+        self._telling = Telling(
+            study,
+            journal,
+            self.course,
+            self.validation,
+            self._stopping,
+            observe,
+            self._climbing.notes if self._climbing else (),
+        )
         self._proposals: list[Proposal] = []
         self._attempts: dict[int, int] = {}  # of the trials that are not finished
         self._ready: list[int] = []
@@ -348,6 +354,7 @@ class History:
             payload = {"rung": rung, "n_items": n_items, **found}
             self._journal.append("measured", payload, trial=number, timing=timing)
             self._stopping.spend(n_items)
+            self._telling.note()
         return noted
 
     def _apply(self, climbing: Climbing, decision: Decision) -> None:
@@ -390,7 +397,7 @@ class History:
         elif event.kind == "staged":
             self._replay_stage(event)
         elif event.kind == "noted":
-            self._telling.replay_note()
+            self._telling.replay_note(event.payload)
         elif event.kind == "decided" and self._climbing is not None:
             self._apply(self._climbing, Decision(**event.payload))
         elif event.trial is not None and event.kind in TRIAL_EVENTS:

@@ -62,6 +62,9 @@ class Climbing:
         seed: of the study.
         proxies: objective name to the direction in which its proxy improves, where it has one.
         folder: where relative paths of the study start.
+
+    Attributes:
+        notes: what users should know of how it goes, in the order in which it was found.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Climbing:
         proxies: Mapping[str, Goal],
         folder: Path,
     ) -> None:
+        self.notes: list[str] = []
         self._rungs = rungs
         self._objectives = objectives
         self._seed = seed
@@ -183,7 +187,9 @@ class Climbing:
             peers = self._peers.setdefault(climber.rung, Peers(self._rungs.promote, seed))
             climber.promising = peers.goes_on(climber.costs[climber.rung])
         if climber.rung == 0 and self._proxies is not None:
+            n_noted = len(self._proxies.notes)
             self._proxies.add_real(number, outcome)
+            self.notes += self._proxies.notes[n_noted:]
         self._undecided[number] = climber
         return outcome
 

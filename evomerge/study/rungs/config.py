@@ -52,8 +52,10 @@ class RungsConfig(Section):
             exact against known points; members that climbed were promoted by the same first items
             and look better on these than they are, see `evomerge.study.rungs.racing`.
         keep: the share of candidates that the objectives' proxies let through to the first rung.
-        least_correlation: rank correlation of proxy and first rung below which the proxies are
-            given up, measured on candidates that go on whatever the proxies say.
+        least_correlation: the proxies are given up once it is shown that the rank correlation of
+            one of them with the first rung is lower: once the upper end of its one-sided 95 %
+            interval is. It is measured on candidates that go on whatever the proxies say, and
+            looked at when 16, 32, 64, ... of them have both scores.
     """
 
     items: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 
 import numpy as np
 
@@ -91,11 +90,11 @@ class ByItem(FakeExecutor):
 
 
 class ByProxy(ByItem):
-    """Answers by proxies too: losses that order candidates as the scores do, or not at all."""
+    """Answers by proxies too: losses that order candidates as the scores do, or the other way."""
 
-    def __init__(self, *args, blind=False, **options):
+    def __init__(self, *args, contrary=False, **options):
         super().__init__(*args, **options)
-        self._blind = blind
+        self._sign = -1.0 if contrary else 1.0
 
     def scored(self, job):
         if not job.proxy:
@@ -105,9 +104,7 @@ class ByProxy(ByItem):
             scores = answers(job.recipe, name)
             positions = range(job.limit) if job.batch is None else job.batch[name]
             chosen = [scores[ITEMS[name][position]] for position in positions]
-            metrics[name] = math.exp(sign * float(np.mean(chosen)))
-            if self._blind:
-                metrics[name] = zlib.crc32((job.id + name).encode()) / 2**32
+            metrics[name] = math.exp(self._sign * sign * float(np.mean(chosen)))
         return Completed(metrics)
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 from evomerge.journal import read_events
 from evomerge.study import resume_run, start_run
 from evomerge.study.rungs.counts import rung_counts, rung_lines
-from evomerge.study.rungs.proxies import EVERY, FIRST, Proxies
+from evomerge.study.rungs.proxies import CONFIDENCE, EVERY, FIRST, Proxies, upper_limit
 from evomerge.types import Completed, Objective
 from tests.study.fakes import config
 from tests.study.rungs.runs import (
@@ -72,10 +72,56 @@ def test_correlation_is_spearmans_of_costs_whatever_the_goals():
     assert not wrong.of_use
 
 
-def test_scores_that_tie_foretell_nothing():
+def test_scores_that_tie_foretell_nothing_and_show_nothing():
     proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
     fed(proxies, np.arange(FIRST), np.full(FIRST, 0.25))
     assert proxies.correlations() == {"acc": 0.0}
+    assert proxies.of_use
+
+
+@pytest.mark.parametrize(("true", "n"), [(0.0, 16), (0.3, 16), (0.3, 64), (0.8, 32)])
+def test_the_upper_limit_is_above_the_true_correlation_as_often_as_it_says(true, n):
+    pearson = 2 * math.sin(math.pi * true / 6)  # of a normal pair with that rank correlation
+    random = np.random.default_rng(n)
+    covers = []
+    for _ in range(1500):
+        a, b = random.standard_normal((2, n))
+        found = stats.spearmanr(a, pearson * a + math.sqrt(1 - pearson**2) * b).statistic
+        covers.append(upper_limit(float(found), n) >= true)
+    assert np.mean(covers) == pytest.approx(CONFIDENCE, abs=0.02)
+
+
+def test_one_look_that_is_low_by_chance_gives_nothing_up():
+    random = np.random.default_rng(3)
+    given_up = {0.0: 0, 0.3: 0, 0.6: 0}
+    for true in given_up:
+        pearson = 2 * math.sin(math.pi * true / 6)
+        for _ in range(100):
+            proxies = Proxies({"acc": "minimize"}, [Objective("acc", "minimize")], 0.5, 0.3, 0)
+            a, b = random.standard_normal((2, 4 * FIRST))
+            with_both(proxies, a, pearson * a + math.sqrt(1 - pearson**2) * b)
+            given_up[true] += not proxies.of_use
+    assert given_up[0.6] == 0
+    assert given_up[0.3] < 20  # three looks of 5 %
+    assert given_up[0.0] > 60
+
+
+def with_both(proxies, foretold, real):
+    """Give candidates both scores, as if all went on whatever the proxies say."""
+    for number, (cheap, dear) in enumerate(zip(foretold, real, strict=True)):
+        proxies.place(number)
+        proxies._in_any_case.add(number)
+        proxies.add(number, Completed({"acc": cheap}))
+        proxies.add_real(number, Completed({"acc": dear}))
+
+
+def test_a_real_score_without_a_proxys_is_no_pair():
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
+    fed(proxies, np.arange(FIRST) / 100, np.arange(FIRST) / 50)
+    proxies.add_real(99, Completed({"acc": 0.5}))
+    proxies.place(100)
+    proxies.add(100, Completed({"acc": 0.03}))
+    assert proxies.predictions(100)["acc"][0] == pytest.approx(0.06)
 
 
 def test_a_prediction_is_that_of_least_squares_kept_within_bounds():
@@ -133,14 +179,28 @@ def test_whoever_the_proxies_stop_costs_no_real_evaluation(tmp_path):
     assert rung_lines(counts)[0].startswith("by the proxies: ")
 
 
-def test_proxies_that_foretell_nothing_are_given_up(tmp_path):
+def test_proxies_that_are_shown_not_to_foretell_are_given_up(tmp_path):
     out = tmp_path / "run"
-    start(out, ByProxy(blind=True))
+    start(out, ByProxy(contrary=True))
     asked = [trial for trial, rungs in sorted(rungs_of(out).items()) if rungs[0] == -1]
     later = [trial for trial, rungs in rungs_of(out).items() if rungs[0] == 0]
     assert FIRST <= len(asked) < 45
     assert later
     assert min(later) > max(asked)
+    (note,) = events_of(out, "noted")
+    assert note.payload["of"] == "rungs"
+    assert note.payload["text"].startswith(
+        f"proxies: rank correlation with the first rung over {FIRST} candidates: one -"
+    )
+    assert note.payload["text"].endswith("; given up")
+
+
+def test_what_the_correlation_is_stands_in_the_journal(tmp_path):
+    out = tmp_path / "run"
+    start(out)
+    (note,) = events_of(out, "noted")
+    assert f"over {FIRST} candidates: one 1.00 (at most 1.00), two" in note.payload["text"]
+    assert "given up" not in note.payload["text"]
 
 
 @pytest.mark.parametrize("scenario", range(4))
