@@ -51,10 +51,10 @@ def make_executor(study: Prepared) -> Executor:
         executor = InlineExecutor(study.evaluator)
     else:
         executor = LocalExecutor(study.evaluator, count=workers.count, timeout_s=workers.timeout_s)
-    if study.config.cache is None:
+    cache = study.config.cache_file(study.folder)
+    if cache is None:
         return executor
-    store = OutcomeStore(study.folder / Path(study.config.cache).expanduser())
-    return CachedExecutor(executor, store, study.evaluator, library_versions())
+    return CachedExecutor(executor, OutcomeStore(cache), study.evaluator, library_versions())
 
 
 def start_run(
