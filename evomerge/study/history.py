@@ -247,7 +247,9 @@ class History:
         generations = optimizer.needs.generations
         self.validation.enter(part, whole_generations=generations)
         if self._climbing is not None:
-            self._climbing.enter(whole_generations=generations)
+            self._climbing.enter(
+                whole_generations=generations, combine=self._combine.get(part.index)
+            )
 
     def _place(self, number: int, proposal: Proposal) -> dict[str, Any]:
         """Make a proposal a trial; returns what its event says."""

@@ -12,6 +12,7 @@ import numpy as np
 from evomerge.optimizers.known_points import is_known_point
 from evomerge.pareto import non_dominated
 from evomerge.study.batches import Windows
+from evomerge.study.picks import Combine
 from evomerge.study.rungs.climber import Climber
 from evomerge.study.rungs.config import RungsConfig
 from evomerge.study.rungs.judging import Judging
@@ -91,12 +92,19 @@ class Climbing:
         self._peers: dict[int, Peers] = {}
         self._stopping: list[int] = []
         self._part = -1
+        self._combine: Combine | None = None
         self._cohorts: Windows | None = None
         self._latest: int | None = None
 
-    def enter(self, *, whole_generations: bool) -> None:
-        """Begin the next part of the run, whose trials have no peers yet."""
+    def enter(self, *, whole_generations: bool, combine: Combine | None) -> None:
+        """Begin the next part of the run, whose trials have no peers yet.
+
+        Args:
+            whole_generations: trials of one generation are of one cohort.
+            combine: the one cost that its trials are compared by; None compares all their costs.
+        """
         self._part += 1
+        self._combine = combine
         self._latest = None
         self._peers = {}
         self._proxies = None
@@ -181,11 +189,12 @@ class Climbing:
             climber.add(outcome, self._ladder, self._bounds)
         except ValueError as error:
             return Failed("error", str(error))
-        climber.costs[climber.rung] = self._judging.costs(climber)
+        costs = self._judging.costs(climber)
+        climber.costs[climber.rung] = costs
         if self._cohorts is None and not climber.origin and self._rungs.promote is not None:
             seed = self._seed_of_lots(self._part, climber.rung)
             peers = self._peers.setdefault(climber.rung, Peers(self._rungs.promote, seed))
-            climber.promising = peers.goes_on(climber.costs[climber.rung])
+            climber.promising = peers.goes_on(self._compared(costs))
         if climber.rung == 0 and self._proxies is not None:
             n_noted = len(self._proxies.notes)
             self._proxies.add_real(number, outcome)
@@ -277,12 +286,18 @@ class Climbing:
         )
         return not any((one.part, one.cohort) == (part, name) for one in on_the_way)
 
+    def _compared(self, costs: Sequence[float]) -> Sequence[float]:
+        """Return what a trial is compared by: its costs, or the one they are combined into."""
+        return costs if self._combine is None else [self._combine(costs)]
+
     def _best_of(self, members: Sequence[int]) -> set[int]:
         share = self._rungs.promote
         if share is None:
             return set(members)
         first = self._climbers[members[0]]
-        costs = np.array([self._climbers[number].costs[first.rung] for number in members])
+        costs = np.array(
+            [self._compared(self._climbers[number].costs[first.rung]) for number in members]
+        )
         seed = self._seed_of_lots(first.part, first.rung, first.cohort or 0)
         return {members[row] for row in best_of_cohort(costs, share, seed)}
 
