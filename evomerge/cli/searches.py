@@ -240,6 +240,8 @@ def _rung_lines(rungs: RungsConfig | None) -> Iterator[str]:
     rules = []
     if rungs.promote is not None:
         rules.append(f"{rungs.promote:.0%} go on ({rungs.rule})")
+    if rungs.n_brackets > 1:
+        rules.append(f"{rungs.n_brackets} brackets")
     if rungs.race is not None:
         rules.append(f"whoever is proven worse than the front stops (error rate {rungs.race:g})")
     yield f"rungs       {', '.join(map(str, rungs.items))} and all search items; {', '.join(rules)}"

@@ -254,9 +254,10 @@ class History:
         self._proposals.append(proposal)
         self._attempts[number] = 0
         self.course.note(number, proposal.genotype)
+        place = self.validation.place(number, proposal.origin)
         if self._climbing is not None:
-            self._climbing.place(number, proposal.origin)
-        return asked(proposal, self.validation.place(number, proposal.origin))
+            place |= self._climbing.place(number, proposal.origin)
+        return asked(proposal, place)
 
     def _must_wait(self, number: int) -> bool:
         return self._climbing is not None and self._climbing.must_wait(number, self._attempts)
@@ -346,14 +347,15 @@ class History:
         self, climbing: Climbing, number: int, outcome: Completed, timing: Mapping[str, float]
     ) -> Outcome:
         """Record what a trial scored on the items of its rung; a failure where they do not fit."""
-        rung, n_items = climbing.rung_of(number), _count(climbing.positions(number))
+        rung, price = climbing.rung_of(number), climbing.price(number)
+        n_items = sum(map(len, climbing.positions(number).values()))
         noted = climbing.add(number, outcome)
         if isinstance(noted, Completed):
             name = "proxy" if rung == PROXY else f"rung-{rung}"
             found = recorded(self._journal, f"{trial_id(number)}.{name}", "search", outcome)
             payload = {"rung": rung, "n_items": n_items, **found}
             self._journal.append("measured", payload, trial=number, timing=timing)
-            self._stopping.spend(n_items)
+            self._stopping.spend(price)
             self._telling.note()
         return noted
 
@@ -424,7 +426,7 @@ class History:
 
     def _replay_measured(self, climbing: Climbing, number: int, payload: Mapping[str, Any]) -> None:
         self._ready.remove(number)
-        self._stopping.spend(_count(climbing.positions(number)))
+        self._stopping.spend(climbing.price(number))
         file = payload.get("examples")
         outcome = outcome_from_json(payload, self._journal.read_examples(file) if file else None)
         if isinstance(outcome, Completed):
@@ -436,7 +438,3 @@ class History:
         if content is None or canonical(content) != canonical(event.payload):
             raise other_choice(self._journal, event, content)
         self._enter(self.course.begin(event.payload, len(self._proposals)))
-
-
-def _count(positions: Mapping[str, tuple[int, ...]]) -> int:
-    return sum(map(len, positions.values()))

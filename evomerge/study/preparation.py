@@ -29,7 +29,7 @@ from evomerge.study.rehearsal import Rehearsal, Rehearsed
 from evomerge.study.rungs.checks import check_rungs
 from evomerge.study.stage_optimizer import stage_optimizer
 from evomerge.study.unseen import StandIns
-from evomerge.types import Goal, Objective
+from evomerge.types import Objective
 from evomerge.workers.cached import OutcomeStore
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, ProxySpec, items_digest
 
@@ -78,10 +78,10 @@ class Prepared(Outline):
     warnings: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
-    def proxies(self) -> dict[str, Goal]:
-        """Objective name to the direction in which its proxy improves, where it has one."""
+    def proxies(self) -> dict[str, ProxySpec]:
+        """Objective name to its proxy, where it has one."""
         return {
-            part.objective.name: part.proxy.goal
+            part.objective.name: part.proxy
             for part in self.evaluator.objectives
             if part.proxy is not None
         }
@@ -304,7 +304,7 @@ def _proxy(part: ObjectiveConfig, where: str, folder: Path, problems: Problems) 
         partial(check_fitness, proxy.fitness, proxy.arguments, metric=proxy.metric, folder=folder),
     )
     goal = "maximize" if found is None else found.goal
-    return ProxySpec(proxy.fitness, proxy.arguments, proxy.metric, goal)
+    return ProxySpec(proxy.fitness, proxy.arguments, proxy.metric, goal, proxy.cost)
 
 
 def _n_items(config: StudyConfig, items: ItemsBySplit) -> int | None:
