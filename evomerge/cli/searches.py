@@ -133,6 +133,7 @@ def check(
     study = shlex.join(words)
     config, genes = prepared.config, prepared.space.domain.genes
     spaces = (prepared.space, *prepared.later)
+    expected = prepared.expected_trials(prepared.space)
     if as_json:
         summary: dict[str, Any] = {
             "study": config.name,
@@ -140,6 +141,7 @@ def check(
             "genes": [gene.name for gene in genes],
             "objectives": {item.name: item.goal for item in prepared.objectives},
             "budget": config.limits.model_dump(exclude_none=True),
+            "expected_trials": expected,
             "inputs": dict(prepared.inputs),
         }
         if config.stages is not None:
@@ -175,7 +177,8 @@ def check(
         f"{value} {key}" for key, value in config.limits.model_dump(exclude_none=True).items()
     )
     if config.stages is None:
-        typer.echo(f"  search      {config.search.optimizer}, {limits}")
+        about = "" if expected is None else f" (its items pay for about {expected} trials)"
+        typer.echo(f"  search      {config.search.optimizer}, {limits}{about}")
     for number, (stage, space) in enumerate(zip(config.stages or (), spaces, strict=False)):
         typer.echo(
             f"  {'' if number else 'stages':<12}{stage.name}: {_what(space)}, "

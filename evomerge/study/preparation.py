@@ -18,9 +18,10 @@ from evomerge.fitness.public_tests import public_test_of
 from evomerge.merging import MergeEngine, resolve_device
 from evomerge.optimizers import Optimizer
 from evomerge.recipe.model import Recipe
-from evomerge.spaces import SpaceContext, known_recipes
-from evomerge.study.config import ObjectiveConfig, StudyConfig
+from evomerge.spaces import Space, SpaceContext, known_recipes
+from evomerge.study.config import ObjectiveConfig, StageConfig, StudyConfig
 from evomerge.study.course import Part
+from evomerge.study.expected_trials import expected_trials
 from evomerge.study.items import ItemsBySplit, read_items, with_default_sources
 from evomerge.study.models import context_of, is_adapter, pinned
 from evomerge.study.outline import Outline
@@ -97,7 +98,15 @@ class Prepared(Outline):
         if position:  # mixed, so that no stage draws what another seed's other stage does
             seed = int(np.random.SeedSequence([seed, position]).generate_state(1)[0])
         stage = part.stage.model_copy(update={"trials": part.trials})
-        return stage_optimizer(stage, part.space, seed, self.objectives, self.folder)
+        expected = self.expected_trials(part.space)
+        return stage_optimizer(
+            stage, part.space, seed, self.objectives, self.folder, expected=expected
+        )
+
+    def expected_trials(self, space: Space) -> int | None:
+        """Return about how many trials a budget of items pays for, see `expected_trials`."""
+        counts = {name: len(ids) for name, ids in self.items.items()}
+        return expected_trials(self.config, space, counts)
 
 
 def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None) -> Prepared:
@@ -141,13 +150,13 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     if base is not None and all(donors.values()):
         found = {name: ref for name, ref in donors.items() if ref is not None}
         context = context_of(config, engine, base, found)
-        stages = Rehearsal(
-            config,
-            folder,
-            context,
-            lambda stage, space: stage_optimizer(stage, space, config.seed, objectives, folder),
-            problems,
-        ).run(engine)
+        counts = {name: len(own["search"]) for name, own in found_items.items() if "search" in own}
+
+        def optimizer(stage: StageConfig, space: Space) -> Optimizer:
+            expected = expected_trials(config, space, counts)
+            return stage_optimizer(stage, space, config.seed, objectives, folder, expected=expected)
+
+        stages = Rehearsal(config, folder, context, optimizer, problems).run(engine)
         uniform = known_recipes(context).get("uniform")
         if uniform is not None and not problems.lines:  # of base and donors, as the baselines are
             problems.attempt("models", lambda: engine.check(uniform))
