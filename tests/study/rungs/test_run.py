@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evomerge.errors import FitnessError
+from evomerge.errors import FitnessError, UserError
 from evomerge.journal import outcome_from_json, read_events
 from evomerge.journal.examples import read_examples
-from evomerge.report import collect_front
+from evomerge.report import collect_front, save_html, to_json
+from evomerge.report.pair import collect_pair
 from evomerge.report.run_history import run_history
+from evomerge.report.run_report import write_report
 from evomerge.study import open_study, resume_run, start_run
 from evomerge.study.course import Course
 from evomerge.study.rungs.counts import rung_counts, rung_lines
@@ -155,6 +157,40 @@ def test_only_what_was_measured_is_on_the_front_or_called_best(whole):
         assert set(row.search_examples["one"]) == set(ITEMS["one"])
     history = run_history(read_events(out))
     assert not {n for n in history.scored if "errors" in finished[n]}
+    estimated = sorted(n for n, payload in finished.items() if "errors" in payload)
+    assert [one.trial for one in history.stopped] == estimated
+    assert front.stopped == history.stopped
+    for one in front.stopped:
+        assert one.scores == finished[one.trial]["metrics"]
+        assert one.reach("one") == pytest.approx(1.96 * finished[one.trial]["errors"]["one"], 1e-3)
+
+
+def test_pages_show_estimates_apart_from_results(tmp_path):
+    out = tmp_path / "run"
+    start(out)
+    front = collect_front(out)
+    save_html(front, tmp_path / "front.html")
+    write_report(out, tmp_path / "report")
+    pages = [
+        (path.read_text(encoding="utf-8"), text)
+        for path, text in (
+            (tmp_path / "front.html", "estimates of search scores"),
+            (tmp_path / "report" / "report.html", f"the {len(front.stopped)} trials that stopped"),
+        )
+    ]
+    for page, text in pages:
+        assert text in page
+        data = page[page.rindex("Plotly.newPlot") :]
+        assert "diamond-open" in data
+        for one in front.stopped:
+            assert f"trial {one.trial}" in data
+    with pytest.raises(UserError, match="it stopped on a rung and has an estimate only"):
+        collect_pair(out, (str(front.stopped[0].trial), str(front.members[0].trial)), "search")
+    members = {row.trial for row in front.members}
+    assert members.isdisjoint(one.trial for one in front.stopped)
+    document = to_json(front)
+    assert document["trials"]["stopped"] == len(front.stopped) > 8
+    assert any("stopped on a rung" in note for note in document["notes"])
 
 
 def test_nobody_climbs_without_having_been_measured_below(whole):
