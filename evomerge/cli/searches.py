@@ -134,6 +134,7 @@ def check(
     study = shlex.join(words)
     config, genes = prepared.config, prepared.space.domain.genes
     spaces = (prepared.space, *prepared.later)
+    expected = prepared.expected_trials(prepared.space)
     if as_json:
         summary: dict[str, Any] = {
             "study": config.name,
@@ -141,6 +142,7 @@ def check(
             "genes": [gene.name for gene in genes],
             "objectives": {item.name: item.goal for item in prepared.objectives},
             "budget": config.limits.model_dump(exclude_none=True),
+            "expected_trials": expected,
             "inputs": dict(prepared.inputs),
         }
         if config.stages is not None:
@@ -176,7 +178,8 @@ def check(
         f"{value} {key}" for key, value in config.limits.model_dump(exclude_none=True).items()
     )
     if config.stages is None:
-        typer.echo(f"  search      {config.search.optimizer}, {limits}")
+        about = "" if expected is None else f" (its items pay for about {expected} trials)"
+        typer.echo(f"  search      {config.search.optimizer}, {limits}{about}")
     for number, (stage, space) in enumerate(zip(config.stages or (), spaces, strict=False)):
         typer.echo(
             f"  {'' if number else 'stages':<12}{stage.name}: {_what(space)}, "
@@ -241,6 +244,8 @@ def _rung_lines(rungs: RungsConfig | None) -> Iterator[str]:
     rules = []
     if rungs.promote is not None:
         rules.append(f"{rungs.promote:.0%} go on ({rungs.rule})")
+    if rungs.n_brackets > 1:
+        rules.append(f"{rungs.n_brackets} brackets")
     if rungs.race is not None:
         rules.append(f"whoever is proven worse than the front stops (error rate {rungs.race:g})")
     yield f"rungs       {', '.join(map(str, rungs.items))} and all search items; {', '.join(rules)}"

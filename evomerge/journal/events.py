@@ -5,7 +5,8 @@
     staged    stage, its donors in full, the trials they come from: before its first trial
     asked     trial, genotype, origin                 before the job is submitted; `batch` numbers
                                                       the batch of search items it is scored on,
-                                                      null scores the validation items
+                                                      null scores the validation items;
+                                                      `bracket` is the rung it begins at
     retried   trial, the failed attempt               before the next attempt is submitted
     measured  trial, rung, how many items are new     before it is decided whether the trial climbs
               there, outcome on these

@@ -56,10 +56,13 @@ class ProxyConfig(OpenSection):
     Attributes:
         fitness: as in an objective; 'negative_log_likelihood' for answers that are generated.
         metric: which metric counts when it returns several.
+        cost: of an item, as a share of what the objective's fitness takes for one; it counts so
+            much in a budget of items, and decides nothing else.
     """
 
     fitness: str
     metric: str | None = None
+    cost: float = Field(default=1.0, gt=0, le=1)
 
 
 class ObjectiveConfig(OpenSection):
@@ -160,7 +163,8 @@ class BudgetConfig(Section):
 
     Attributes:
         trials: candidates asked for; in a study of several stages each has its own.
-        items: scores of single items, over all objectives; what was in flight is finished.
+        items: scores of single items, over all objectives; what was in flight is finished. One by
+            a proxy counts as the proxy's `cost` says.
         hours: wall-clock hours of searching, over all sessions of the run.
     """
 

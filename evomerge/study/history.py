@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -18,13 +18,14 @@ from evomerge.study.mismatch import other_choice, other_proposal
 from evomerge.study.picks import Combine
 from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer
-from evomerge.study.records import asked, number_of, recorded, shared, trial_id
+from evomerge.study.records import asked, number_of, recorded, trial_id
 from evomerge.study.rungs.climbing import Climbing, Decision
 from evomerge.study.rungs.ladder import PROXY
 from evomerge.study.stages import MEANINGLESS
 from evomerge.study.stopping import Stopping
 from evomerge.study.telling import Telling
 from evomerge.study.twins import Paid, Twins
+from evomerge.study.validating import Validating
 from evomerge.study.validation import VALIDATED, Validation
 from evomerge.types import Completed, Failed, Outcome, Split, Trial
 from evomerge.workers import Job, JobResult
@@ -88,7 +89,15 @@ class History:
         self._proposals: list[Proposal] = []
         self._attempts: dict[int, int] = {}  # of the trials that are not finished
         self._ready: list[int] = []
-        self._validating: set[int] = set()
+        self._validating = Validating(
+            journal,
+            self.validation,
+            self._telling,
+            self._stopping,
+            self._recipe,
+            lambda number: self._proposals[number].origin,
+            study.config.workers.retries,
+        )
         if self.course.parts:
             self._enter(self.course.parts[0])
         for event in journal.events:
@@ -157,17 +166,7 @@ class History:
         Args:
             ended: the present part asks for no more trials.
         """
-        while True:
-            due = self.validation.due(ended=ended)
-            trial = next((one for one in due if one.number not in self._validating), None)
-            if trial is None:
-                return None
-            recipe = self._recipe(trial.number)
-            known = self._twins.find(recipe, VALIDATED)
-            if known is None:
-                self._validating.add(trial.number)
-                return Job(trial_id(trial.number), recipe, "validation")
-            self._validated(trial.number, shared(known), {})
+        return self._validating.next(self._twins, ended=ended)
 
     def take(self, result: JobResult, *, retry: bool) -> list[Job]:
         """Record a result; returns the jobs that follow.
@@ -176,9 +175,13 @@ class History:
             result: of a job of `ask`, `next_ready`, `next_validation` or this.
             retry: a failed attempt, or one that waited for it, may follow now.
         """
-        if number_of(result.job.id) not in self._attempts:
-            return self._take_validation(result, retry=retry)
-        jobs = self._take_search(number_of(result.job.id), result, retry=retry)
+        number = number_of(result.job.id)
+        if number not in self._attempts:
+            jobs, payload = self._validating.take(result, retry=retry)
+            if payload is not None:
+                self._share(number, result.job.recipe, VALIDATED, payload)
+            return jobs
+        jobs = self._take_search(number, result, retry=retry)
         self.settle(ended=False)
         return jobs
 
@@ -256,9 +259,10 @@ class History:
         self._proposals.append(proposal)
         self._attempts[number] = 0
         self.course.note(number, proposal.genotype)
+        place = self.validation.place(number, proposal.origin)
         if self._climbing is not None:
-            self._climbing.place(number, proposal.origin)
-        return asked(proposal, self.validation.place(number, proposal.origin))
+            place |= self._climbing.place(number, proposal.origin)
+        return asked(proposal, place)
 
     def _must_wait(self, number: int) -> bool:
         return self._climbing is not None and self._climbing.must_wait(number, self._attempts)
@@ -295,15 +299,9 @@ class History:
             return None
         return recipe if self._twins.claim(recipe, items, number, measured=measured) else None
 
-    def _retries(self, result: JobResult) -> bool:
-        """Say whether a result is a failure that is tried again."""
-        outcome = result.outcome
-        retryable = isinstance(outcome, Failed) and outcome.kind != "invalid"
-        return retryable and result.job.attempt < self._study.config.workers.retries
-
     def _take_search(self, number: int, result: JobResult, *, retry: bool) -> list[Job]:
-        if self._retries(result):
-            attempt = result.job.attempt
+        attempt = result.job.attempt
+        if result.retryable and attempt < self._study.config.workers.retries:
             payload = {"attempt": attempt, **outcome_to_json(result.outcome, None)}
             self._journal.append("retried", payload, trial=number, timing=result.timing)
             self._attempts[number] = attempt + 1
@@ -322,40 +320,19 @@ class History:
         following = self._twins.fail(recipe, items) if retry else None
         return [] if following is None else self._jobs(following)
 
-    def _take_validation(self, result: JobResult, *, retry: bool) -> list[Job]:
-        job, number = result.job, number_of(result.job.id)
-        if self._retries(result):
-            if retry:
-                return [replace(job, attempt=job.attempt + 1)]
-            self._validating.discard(number)
-            return []  # the next session repeats it
-        self._validating.discard(number)
-        payload = recorded(self._journal, job.id, "validation", result.outcome)
-        self._validated(number, payload, result.timing)
-        self._stopping.note(result.outcome)
-        if isinstance(result.outcome, Completed):
-            self._share(number, job.recipe, VALIDATED, payload)
-        return []
-
-    def _validated(
-        self, number: int, payload: Mapping[str, Any], timing: Mapping[str, float]
-    ) -> None:
-        self._journal.append("validated", payload, trial=number, timing=timing)
-        trial = self.validation.record(number, outcome_from_json(payload))
-        self._telling.validated(trial, self._proposals[number].origin, replayed=False)
-
     def _measure(
         self, climbing: Climbing, number: int, outcome: Completed, timing: Mapping[str, float]
     ) -> Outcome:
         """Record what a trial scored on the items of its rung; a failure where they do not fit."""
-        rung, n_items = climbing.rung_of(number), _count(climbing.positions(number))
+        rung, price = climbing.rung_of(number), climbing.price(number)
+        n_items = sum(map(len, climbing.positions(number).values()))
         noted = climbing.add(number, outcome)
         if isinstance(noted, Completed):
             name = "proxy" if rung == PROXY else f"rung-{rung}"
             found = recorded(self._journal, f"{trial_id(number)}.{name}", "search", outcome)
             payload = {"rung": rung, "n_items": n_items, **found}
             self._journal.append("measured", payload, trial=number, timing=timing)
-            self._stopping.spend(n_items)
+            self._stopping.spend(price)
             self._telling.note()
         return noted
 
@@ -414,8 +391,7 @@ class History:
         elif event.kind == "retried":
             self._attempts[number] = event.payload["attempt"] + 1
         elif event.kind == "validated":
-            trial = self.validation.record(number, outcome_from_json(event.payload))
-            self._telling.validated(trial, self._proposals[number].origin, replayed=True)
+            self._validating.replay(number, event.payload)
         elif event.kind == "measured" and self._climbing is not None:
             self._replay_measured(self._climbing, number, event.payload)
         else:
@@ -426,7 +402,7 @@ class History:
 
     def _replay_measured(self, climbing: Climbing, number: int, payload: Mapping[str, Any]) -> None:
         self._ready.remove(number)
-        self._stopping.spend(_count(climbing.positions(number)))
+        self._stopping.spend(climbing.price(number))
         file = payload.get("examples")
         outcome = outcome_from_json(payload, self._journal.read_examples(file) if file else None)
         if isinstance(outcome, Completed):
@@ -438,7 +414,3 @@ class History:
         if content is None or canonical(content) != canonical(event.payload):
             raise other_choice(self._journal, event, content)
         self._enter(self.course.begin(event.payload, len(self._proposals)))
-
-
-def _count(positions: Mapping[str, tuple[int, ...]]) -> int:
-    return sum(map(len, positions.values()))

@@ -18,9 +18,10 @@ from evomerge.fitness.public_tests import public_test_of
 from evomerge.merging import MergeEngine, resolve_device
 from evomerge.optimizers import Optimizer
 from evomerge.recipe.model import Recipe
-from evomerge.spaces import SpaceContext, known_recipes
-from evomerge.study.config import ObjectiveConfig, StudyConfig
+from evomerge.spaces import Space, SpaceContext, known_recipes
+from evomerge.study.config import ObjectiveConfig, StageConfig, StudyConfig
 from evomerge.study.course import Part
+from evomerge.study.expected_trials import expected_trials
 from evomerge.study.items import ItemsBySplit, read_items, with_default_sources
 from evomerge.study.models import context_of, is_adapter, pinned
 from evomerge.study.outline import Outline
@@ -29,7 +30,7 @@ from evomerge.study.rehearsal import Rehearsal, Rehearsed
 from evomerge.study.rungs.checks import check_rungs
 from evomerge.study.stage_optimizer import stage_optimizer
 from evomerge.study.unseen import StandIns
-from evomerge.types import Goal, Objective
+from evomerge.types import Objective
 from evomerge.workers.cached import OutcomeStore
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, ProxySpec, items_digest
 
@@ -78,10 +79,10 @@ class Prepared(Outline):
     warnings: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
-    def proxies(self) -> dict[str, Goal]:
-        """Objective name to the direction in which its proxy improves, where it has one."""
+    def proxies(self) -> dict[str, ProxySpec]:
+        """Objective name to its proxy, where it has one."""
         return {
-            part.objective.name: part.proxy.goal
+            part.objective.name: part.proxy
             for part in self.evaluator.objectives
             if part.proxy is not None
         }
@@ -97,7 +98,15 @@ class Prepared(Outline):
         if position:  # mixed, so that no stage draws what another seed's other stage does
             seed = int(np.random.SeedSequence([seed, position]).generate_state(1)[0])
         stage = part.stage.model_copy(update={"trials": part.trials})
-        return stage_optimizer(stage, part.space, seed, self.objectives, self.folder)
+        expected = self.expected_trials(part.space)
+        return stage_optimizer(
+            stage, part.space, seed, self.objectives, self.folder, expected=expected
+        )
+
+    def expected_trials(self, space: Space) -> int | None:
+        """Return about how many trials a budget of items pays for, see `expected_trials`."""
+        counts = {name: len(ids) for name, ids in self.items.items()}
+        return expected_trials(self.config, space, counts)
 
 
 def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None) -> Prepared:
@@ -141,13 +150,13 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     if base is not None and all(donors.values()):
         found = {name: ref for name, ref in donors.items() if ref is not None}
         context = context_of(config, engine, base, found)
-        stages = Rehearsal(
-            config,
-            folder,
-            context,
-            lambda stage, space: stage_optimizer(stage, space, config.seed, objectives, folder),
-            problems,
-        ).run(engine)
+        counts = {name: len(own["search"]) for name, own in found_items.items() if "search" in own}
+
+        def optimizer(stage: StageConfig, space: Space) -> Optimizer:
+            expected = expected_trials(config, space, counts)
+            return stage_optimizer(stage, space, config.seed, objectives, folder, expected=expected)
+
+        stages = Rehearsal(config, folder, context, optimizer, problems).run(engine)
         uniform = known_recipes(context).get("uniform")
         if uniform is not None and not problems.lines:  # of base and donors, as the baselines are
             problems.attempt("models", lambda: engine.check(uniform))
@@ -304,7 +313,7 @@ def _proxy(part: ObjectiveConfig, where: str, folder: Path, problems: Problems) 
         partial(check_fitness, proxy.fitness, proxy.arguments, metric=proxy.metric, folder=folder),
     )
     goal = "maximize" if found is None else found.goal
-    return ProxySpec(proxy.fitness, proxy.arguments, proxy.metric, goal)
+    return ProxySpec(proxy.fitness, proxy.arguments, proxy.metric, goal, proxy.cost)
 
 
 def _n_items(config: StudyConfig, items: ItemsBySplit) -> int | None:

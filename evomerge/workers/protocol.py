@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from evomerge.recipe.model import Recipe
-from evomerge.types import Outcome, Split
+from evomerge.types import Failed, Outcome, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,11 @@ class JobResult:
     worker: str = ""
     hops: int = 0
     hops_reused: int = 0
+
+    @property
+    def retryable(self) -> bool:
+        """Whether it is a failure that another attempt may mend."""
+        return isinstance(self.outcome, Failed) and self.outcome.kind != "invalid"
 
     @property
     def timing(self) -> dict[str, float]:

@@ -243,16 +243,16 @@ def prepared(study: StudyConfig | None = None, folder: Path = Path("/study")) ->
         first, *others = rehearsed(study, folder, context, problems)
         assert problems.lines == []
         space, later = first.space, tuple(stage.space for stage in others)
-    proxy = ProxySpec("fake", {}, None, "minimize")
     parts = tuple(
         ObjectiveSpec(
             objective,
             "fake",
             search="s",
             holdout="h",
-            proxy=proxy if study.objectives[objective.name].proxy else None,
+            proxy=None if proxy is None else ProxySpec("p", {}, None, "minimize", proxy.cost),
         )
         for objective in OBJECTIVES
+        for proxy in (study.objectives[objective.name].proxy,)
     )
     spec = EvaluatorSpec(space.decode(space.domain.initial), context.base, parts, folder)
     inputs = {"models.base": "0" * 64}

@@ -42,7 +42,10 @@ class RungsConfig(Section):
             once (ASHA); 'halving' compares the members of a cohort once all are scored. Of equals
             a share goes on, drawn by the seed.
         cohort: of so many candidates at least, 9 by default; those of one generation always stay
-            together.
+            together. With brackets it is the size of a cohort that begins at the first rung.
+        brackets: how many there are, each beginning a rung higher than the one before and so with
+            fewer candidates at the same cost, as in Hyperband; 'all' has one for each rung, in the
+            last of which everybody is scored on all items. One by default: successive halving.
         order: in which items are scored: 'random', 'stratified' (by how many of base and donors
             solve an item), 'entropy' (those that these disagree on first), 'half_entropy' (half of
             each rung by entropy). Where a part is not a random one, its means are biased.
@@ -62,6 +65,7 @@ class RungsConfig(Section):
     promote: float | None = Field(default=1 / 3, gt=0, lt=1)
     rule: Literal["asynchronous", "halving"] = "asynchronous"
     cohort: int | None = Field(default=None, ge=2)
+    brackets: Annotated[int, Field(ge=1)] | Literal["all"] = 1
     order: Literal["random", "stratified", "entropy", "half_entropy"] = "random"
     estimator: EstimatorConfig = EstimatorConfig()
     race: float | None = Field(default=None, gt=0, lt=1)
@@ -76,6 +80,11 @@ class RungsConfig(Section):
         return items
 
     @property
+    def n_brackets(self) -> int:
+        """How many brackets there are."""
+        return len(self.items) + 1 if self.brackets == "all" else self.brackets
+
+    @property
     def needs_endpoints(self) -> bool:
         """Whether base and donors must be scored on all items before anybody else is judged."""
         return self.order != "random" or self.estimator.name != "difference"
@@ -88,4 +97,11 @@ class RungsConfig(Section):
             raise ValueError("race holds its promise for items in random order only; remove order")
         if self.cohort is not None and self.rule != "halving":
             raise ValueError("cohort goes with rule: halving; remove it")
+        if self.n_brackets > len(self.items) + 1:
+            raise ValueError(
+                f"{self.brackets} brackets begin at as many rungs, and there are "
+                f"{len(self.items) + 1} with that of all items; use 'brackets: all'"
+            )
+        if self.n_brackets > 1 and self.promote is None:
+            raise ValueError("brackets divide candidates by the share that goes on; give promote")
         return self

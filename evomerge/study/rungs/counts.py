@@ -20,7 +20,8 @@ def rung_counts(events: Sequence[Event]) -> list[dict[str, Any]]:
 
     Returns:
         'items' of an objective ('all' at the last rung, 'proxy' before the first), 'scored' and
-        'climbed' trials, 'n_items' that were scored there over all objectives.
+        'climbed' trials, 'n_items' that were scored there over all objectives; where there are
+        brackets also the trials that were 'begun' there.
     """
     rungs = events[0].payload["study"].get("rungs") if events else None
     if rungs is None:
@@ -40,10 +41,15 @@ def rung_counts(events: Sequence[Event]) -> list[dict[str, Any]]:
     for event in events:
         if event.kind == "measured":
             paid[event.payload["rung"]] += event.payload["n_items"]
-    return [
+    counts = [
         {"items": size, "scored": scored[rung], "climbed": climbed[rung], "n_items": paid[rung]}
         for rung, size in items.items()
     ]
+    begun = Counter(event.payload.get("bracket") for event in events if event.kind == "asked")
+    if set(begun) - {None}:
+        for rung, count in zip(items, counts, strict=True):
+            count["begun"] = begun[rung]
+    return counts
 
 
 def rung_lines(counts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -52,6 +58,8 @@ def rung_lines(counts: Sequence[Mapping[str, Any]]) -> list[str]:
     for rung in counts:
         what = _NAMES.get(rung["items"], f"{rung['items']} items")
         more = "" if rung["items"] == "all" else f", {rung['climbed']} of them went on"
+        if rung.get("begun"):
+            more += f"; {rung['begun']} began here"
         lines.append(f"{what}: {rung['scored']} candidates{more}")
     if counts:
         lines.append(f"{sum(rung['n_items'] for rung in counts)} items scored in all")

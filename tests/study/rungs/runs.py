@@ -33,6 +33,18 @@ HALVING = {
     "rungs": {"items": [5, 20], "promote": 0.4, "rule": "halving", "cohort": 6},
 }
 IRT = {"rungs": {"items": [5, 20], "promote": 0.4, "order": "half_entropy", "estimator": "gmp_irt"}}
+PROXIES = {
+    "objectives": {
+        "one": {"fitness": "f", "search": "s", "proxy": {"fitness": "p"}},
+        "two": {"fitness": "f", "goal": "minimize", "search": "s", "proxy": {"fitness": "p"}},
+    },
+    "rungs": {"items": [5], "keep": 0.4},
+}
+BRACKETS = {"rungs": {"items": [5, 20], "promote": 0.4, "brackets": "all"}}
+HALVING_BRACKETS = {
+    "search": {"optimizer": "random"},
+    "rungs": {**HALVING["rungs"], "cohort": 8, "brackets": "all"},
+}
 RACE = {"rungs": {"items": [5, 10, 20, 40], "promote": None, "race": 0.1}}
 
 

@@ -7,6 +7,7 @@ import pytest
 from evomerge.study.rungs.climbing import Climbing, Decision
 from evomerge.study.rungs.config import RungsConfig
 from evomerge.types import Completed, Objective
+from evomerge.workers.spec import ProxySpec
 
 OBJECTIVES = (Objective("acc"), Objective("size", "minimize"))
 ITEMS = {"acc": tuple(f"i{k}" for k in range(12))}
@@ -41,11 +42,13 @@ def test_an_objective_without_items_is_scored_once():
 
 
 def test_one_that_the_proxies_let_through_has_it_already():
-    books = climbing({"acc": "minimize"})
+    books = climbing({"acc": ProxySpec("p", {}, None, "minimize", cost=0.25)})
     books.place(0, "random")
     assert set(books.positions(0)) == {"acc"}
+    assert books.price(0) == 3 * 0.25
     assert scored(books, 0, size=7.0) == {"acc", "size"}
     books.apply(Decision(climb=[0]))
+    assert books.price(0) == 3
     assert scored(books, 0) == {"acc"}
     assert books.told(0).metrics["size"] == 7.0
 

@@ -12,8 +12,9 @@ from evomerge.study import resume_run, start_run
 from evomerge.study.rungs.counts import rung_counts, rung_lines
 from evomerge.study.rungs.proxies import CONFIDENCE, EVERY, FIRST, Proxies, upper_limit
 from evomerge.types import Completed, Objective
-from tests.study.fakes import config
+from tests.study.fakes import Interrupting, config
 from tests.study.rungs.runs import (
+    PROXIES,
     RUNGS,
     ByProxy,
     bounded,
@@ -24,15 +25,7 @@ from tests.study.rungs.runs import (
 from tests.study.test_crash import in_child, kill_in_write_path
 
 OBJECTIVE = Objective("acc", "maximize", bounds=(0.0, 1.0))
-STUDY = {
-    **RUNGS,
-    "objectives": {
-        "one": {"fitness": "f", "search": "s", "proxy": {"fitness": "p"}},
-        "two": {"fitness": "f", "goal": "minimize", "search": "s", "proxy": {"fitness": "p"}},
-    },
-    "rungs": {"items": [5], "keep": 0.4},
-    "budget": {"trials": 60},
-}
+STUDY = {**RUNGS, **PROXIES, "budget": {"trials": 60}}
 
 
 @pytest.fixture(autouse=True)
@@ -177,6 +170,26 @@ def test_whoever_the_proxies_stop_costs_no_real_evaluation(tmp_path):
     assert [rung["items"] for rung in counts] == ["proxy", 5, "all"]
     assert counts[0]["scored"] - counts[0]["climbed"] == len(stopped)
     assert rung_lines(counts)[0].startswith("by the proxies: ")
+
+
+def test_a_budget_of_items_counts_those_of_proxies_by_their_cost(tmp_path):
+    for cost in (1.0, 0.1):
+        objectives = {
+            name: {**one, "proxy": {"fitness": "p", "cost": cost}}
+            for name, one in STUDY["objectives"].items()
+        }
+        out = tmp_path / f"run-{cost}"
+        start(out, InterruptedByProxy(at=40), objectives=objectives, budget={"items": 900})
+        resume_run(out, executor=lambda _: ByProxy())
+        paid = {-1: 0, 0: 0, 1: 0}
+        for event in events_of(out, "measured"):
+            paid[event.payload["rung"]] += event.payload["n_items"]
+        assert 900 <= cost * paid[-1] + paid[0] + paid[1] <= 900 + 95
+        assert paid[-1] > 100
+
+
+class InterruptedByProxy(ByProxy, Interrupting):
+    """Both."""
 
 
 def test_proxies_that_are_shown_not_to_foretell_are_given_up(tmp_path):

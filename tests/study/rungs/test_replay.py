@@ -49,7 +49,15 @@ def cut(whole, out, length):
 
 
 @pytest.mark.parametrize(
-    ("changes", "every"), [({"rungs": HALVING}, 2), (GENERATIONS, 1), (RACE, 6), (ENDPOINTS, 6)]
+    ("changes", "every"),
+    [
+        ({"rungs": HALVING}, 3),
+        (GENERATIONS, 2),
+        (RACE, 8),
+        (ENDPOINTS, 8),
+        ({"rungs": {**HALVING, "brackets": "all"}}, 5),
+        ({"rungs": {**RUNGS["rungs"], "brackets": 2}}, 8),
+    ],
 )
 def test_killed_after_any_event_it_is_the_same_run(tmp_path, changes, every):
     whole = tmp_path / "whole"

@@ -1,16 +1,19 @@
 """Whole runs with rungs: what is scored, told, kept; interrupted, killed and in any order."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from evomerge.errors import FitnessError
+from evomerge.errors import FitnessError, UserError
 from evomerge.journal import outcome_from_json, read_events
 from evomerge.journal.examples import read_examples
-from evomerge.report import collect_front
+from evomerge.report import collect_front, save_html, to_json
+from evomerge.report.pair import collect_pair
 from evomerge.report.run_history import run_history
+from evomerge.report.run_report import write_report
 from evomerge.study import open_study, resume_run, start_run
 from evomerge.study.course import Course
 from evomerge.study.rungs.counts import rung_counts, rung_lines
@@ -18,7 +21,9 @@ from evomerge.study.rungs.promotion import ordered
 from evomerge.types import Completed
 from tests.study.fakes import ITEMS, staged_config
 from tests.study.rungs.runs import (
+    BRACKETS,
     HALVING,
+    HALVING_BRACKETS,
     IRT,
     RACE,
     RUNGS,
@@ -40,11 +45,20 @@ def _no_models(monkeypatch):
     bounded(monkeypatch)
 
 
-@pytest.fixture(scope="module", params=["asynchronous", "halving", "race", "irt"])
+EVERY = {
+    "asynchronous": {},
+    "halving": HALVING,
+    "race": RACE,
+    "irt": IRT,
+    "brackets": BRACKETS,
+    "halving brackets": HALVING_BRACKETS,
+}
+
+
+@pytest.fixture(scope="module", params=EVERY)
 def whole(request, tmp_path_factory):
     """A run that nothing disturbed, and what it was started with."""
-    every = {"asynchronous": {}, "halving": HALVING, "race": RACE, "irt": IRT}
-    changes = every[request.param]
+    changes = EVERY[request.param]
     out = tmp_path_factory.mktemp("whole") / "run"
     with pytest.MonkeyPatch.context() as patch:
         bounded(patch)
@@ -143,18 +157,53 @@ def test_only_what_was_measured_is_on_the_front_or_called_best(whole):
         assert set(row.search_examples["one"]) == set(ITEMS["one"])
     history = run_history(read_events(out))
     assert not {n for n in history.scored if "errors" in finished[n]}
+    estimated = sorted(n for n, payload in finished.items() if "errors" in payload)
+    assert [one.trial for one in history.stopped] == estimated
+    assert front.stopped == history.stopped
+    for one in front.stopped:
+        assert one.scores == finished[one.trial]["metrics"]
+        assert one.reach("one") == pytest.approx(1.96 * finished[one.trial]["errors"]["one"], 1e-3)
+
+
+def test_pages_show_estimates_apart_from_results(tmp_path):
+    out = tmp_path / "run"
+    start(out)
+    front = collect_front(out)
+    save_html(front, tmp_path / "front.html")
+    write_report(out, tmp_path / "report")
+    pages = [
+        (path.read_text(encoding="utf-8"), text)
+        for path, text in (
+            (tmp_path / "front.html", "estimates of search scores"),
+            (tmp_path / "report" / "report.html", f"the {len(front.stopped)} trials that stopped"),
+        )
+    ]
+    for page, text in pages:
+        assert text in page
+        data = page[page.rindex("Plotly.newPlot") :]
+        assert "diamond-open" in data
+        for one in front.stopped:
+            assert f"trial {one.trial}" in data
+    with pytest.raises(UserError, match="it stopped on a rung and has an estimate only"):
+        collect_pair(out, (str(front.stopped[0].trial), str(front.members[0].trial)), "search")
+    members = {row.trial for row in front.members}
+    assert members.isdisjoint(one.trial for one in front.stopped)
+    document = to_json(front)
+    assert document["trials"]["stopped"] == len(front.stopped) > 8
+    assert any("stopped on a rung" in note for note in document["notes"])
 
 
 def test_nobody_climbs_without_having_been_measured_below(whole):
     out, _, _ = whole
     top = max(rung for rungs in rungs_of(out).values() for rung in rungs)
+    first = {e.trial: e.payload.get("bracket", 0) for e in events_of(out, "asked")}
     for trial, rungs in rungs_of(out).items():
         if trial not in known_trials(out):
-            assert rungs == list(range(len(rungs)))
+            assert rungs == list(range(first[trial], first[trial] + len(rungs)))
             assert rungs[-1] <= top
     climbed = [number for e in events_of(out, "decided") for number in e.payload["climb"]]
     for number in set(climbed):
-        assert climbed.count(number) == rungs_of(out)[number][-1]
+        assert climbed.count(number) == rungs_of(out)[number][-1] - first[number]
 
 
 def test_the_asynchronous_rule_takes_the_share_of_the_latest(tmp_path):
@@ -329,6 +378,25 @@ def test_the_folder_of_a_run_is_as_small_as_it_can_be(tmp_path):
         Path(e.payload["examples"]).name for e in read_events(out) if e.payload.get("examples")
     }
     assert names == {file.name for file in (out / "examples").iterdir()}
+
+
+@pytest.mark.parametrize("changes", [BRACKETS, HALVING_BRACKETS])
+def test_brackets_get_their_shares_and_are_compared_apart(tmp_path, changes):
+    out = tmp_path / "run"
+    start(out, budget={"trials": 90}, **changes)
+    known = known_trials(out)
+    of = {e.trial: e.payload.get("bracket") for e in events_of(out, "asked")}
+    assert {trial for trial, bracket in of.items() if bracket is None} == known
+    counts = Counter(of[trial] for trial in of if trial not in known)
+    due = [1 / (10 + 0.4 * 40 + 0.16 * 95), 1 / (40 + 0.4 * 95), 1 / 95]
+    for bracket, share in enumerate(due):
+        expected = share / sum(due) * (90 - len(known))
+        assert abs(counts[bracket] - expected) < (2 if changes is BRACKETS else 8)
+    for event in events_of(out, "decided"):
+        assert len({of[t] for t in (*event.payload["climb"], *event.payload["stop"])} - {None}) <= 1
+    shown = rung_counts(read_events(out))
+    assert [rung["begun"] for rung in shown] == [counts[bracket] for bracket in range(3)]
+    assert rung_lines(shown)[1].endswith(f"; {counts[1]} began here")
 
 
 def test_halving_compares_whole_generations_whatever_the_cohort(tmp_path):
