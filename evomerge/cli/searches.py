@@ -123,7 +123,7 @@ def check(
 ) -> None:
     """Check a study without running it: models, data, space, fitness; all errors at once."""
     from evomerge.cli.costs import EstimateOptions  # noqa: PLC0415
-    from evomerge.study import StandIns, prepare  # noqa: PLC0415
+    from evomerge.study import StandIns, described_workers, prepare  # noqa: PLC0415
 
     options = EstimateOptions(estimate, device, device_tflops, bandwidth, answer_tokens)
     options.check()
@@ -133,6 +133,7 @@ def check(
     study = shlex.join(words)
     config, genes = prepared.config, prepared.space.domain.genes
     spaces = (prepared.space, *prepared.later)
+    workers = None if stand_ins.used else described_workers(config, prepared.folder)
     if as_json:
         summary: dict[str, Any] = {
             "study": config.name,
@@ -156,6 +157,7 @@ def check(
         elif config.batches is not None:
             summary["batches"] = config.batches.model_dump()
         summary |= config.model_dump(include={"rungs"}, exclude_none=True)
+        summary["workers"] = workers
         summary["not_seen"] = list(stand_ins.used)
         summary["warnings"] = list(prepared.warnings)
         if estimate:
@@ -181,7 +183,8 @@ def check(
             f"  {'' if number else 'stages':<12}{stage.name}: {_what(space)}, "
             f"{stage.search.optimizer}, {stage.trials} trials{_sources(stage)}"
         )
-    for line in (*_batch_lines(config.plan), *_rung_lines(config.rungs)):
+    placed = [] if workers is None else [f"workers     {workers}"]
+    for line in (*_batch_lines(config.plan), *_rung_lines(config.rungs), *placed):
         typer.echo(f"  {line}")
     if config.stages is not None:
         typer.echo(f"  budget      {limits}")

@@ -1,0 +1,312 @@
+"""A cluster as Ray has it: connections, nodes, actors, and what Ray says when they are gone.
+
+Ray's own restarts and retries are off: which job is tried again is decided, and recorded, by who
+searches.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import signal
+import socket
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evomerge.errors import MissingExtra, UserError
+from evomerge.workers.cluster.models import read_piece
+from evomerge.workers.cluster.protocol import Fetch, Lost, Node
+from evomerge.workers.cluster.slot import Slot
+from evomerge.workers.cluster.spec import ClusterSpec
+from evomerge.workers.machine import available_cores, available_gpus, physical_memory
+
+NODE_LABEL = "ray.io/node-id"
+PROBE_S = 5.0
+OBJECT_STORE_BYTES = 128 << 20
+_LOCAL_PATHS = ("working_dir", "py_modules", "excludes")
+
+
+class RayCluster:
+    """A connection to a Ray cluster.
+
+    A process that is connected already stays with its cluster, and connected when this is closed.
+
+    Args:
+        wanted: the cluster, and what each worker needs.
+        folder: where relative paths of the runtime environment start.
+
+    Raises:
+        UserError: Ray is not installed, or the cluster cannot be reached.
+    """
+
+    def __init__(self, wanted: ClusterSpec, folder: Path) -> None:
+        self._ray = _import_ray()
+        self._wanted = wanted
+        self._actors: dict[str, Any] = {}
+        self._reader: Any = None
+        environment = _absolute(wanted.runtime_env, folder)
+        self._owns = not self._ray.is_initialized()
+        self._own_environment = {} if self._owns else environment
+        if self._owns:
+            _connect(self._ray, wanted.address, environment)
+
+    def nodes(self) -> list[Node]:
+        """List the nodes that are alive."""
+        return [
+            Node(one["NodeID"], one["NodeManagerHostname"], one["Resources"], one["Labels"])
+            for one in self._ray.nodes()
+            if one["Alive"]
+        ]
+
+    def start(self, name: str, barred: Collection[str]) -> RayActor:
+        """Ask for an actor; Ray places it when there is room."""
+        labels = dict(self._wanted.labels)
+        if barred:
+            labels[NODE_LABEL] = f"!in({','.join(sorted(barred))})"
+        options = {
+            "num_cpus": self._wanted.cpus,
+            "num_gpus": self._wanted.gpus,
+            "memory": self._wanted.memory or None,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "scheduling_strategy": "SPREAD" if self._wanted.strategy == "spread" else "DEFAULT",
+            "label_selector": labels or None,
+            "runtime_env": self._own_environment or None,
+        }
+        try:
+            handle = self._ray.remote(_RaySlot).options(**options).remote()
+        except ValueError as error:
+            raise UserError(f"workers: Ray refuses them: {_line(error)}") from error
+        self._actors[name] = handle
+        return RayActor(handle)
+
+    def answered(self, calls: Sequence[Any], timeout_s: float | None) -> list[Any]:
+        """Block until one of the calls has an answer or the timeout passes; returns all that do."""
+        if not calls:
+            time.sleep(timeout_s or 0.0)
+            return []
+        by_ref = {call.ref: call for call in calls}
+        refs = list(by_ref)
+        if not self._ray.wait(refs, num_returns=1, timeout=timeout_s)[0]:
+            return []
+        done, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
+        return [by_ref[ref] for ref in done]
+
+    def fetch(self) -> Fetch:
+        """Return what reads the driver's files through an actor on the driver's node."""
+        if self._reader is None:
+            here = self._ray.get_runtime_context().get_node_id()
+            self._reader = (
+                self._ray.remote(_Reader)
+                .options(num_cpus=0, label_selector={NODE_LABEL: here})
+                .remote()
+            )
+        return _RayFetch(self._reader)
+
+    def close(self) -> None:
+        """End all actors, and Ray with them where it is ours."""
+        for handle in (*self._actors.values(), *([self._reader] if self._reader else [])):
+            RayActor(handle).end()
+        self._actors.clear()
+        self._reader = None
+        if self._owns and self._ray.is_initialized():
+            with _kept_signals():
+                self._ray.shutdown()
+
+
+class RayCall:
+    """Something an actor was asked to do.
+
+    Attributes:
+        ref: Ray's name of the answer.
+    """
+
+    def __init__(self, ref: Any) -> None:
+        self.ref = ref
+
+    def result(self) -> Any:
+        """Return the answer; see `Call`."""
+        import ray  # noqa: PLC0415 an extra
+        from ray import exceptions  # noqa: PLC0415
+
+        try:
+            return ray.get(self.ref)
+        except exceptions.RuntimeEnvSetupError as error:
+            raise UserError(f"workers.runtime_env: Ray cannot set it up: {_line(error)}") from error
+        except exceptions.ActorUnavailableError as error:
+            raise Lost("the connection to its node broke", with_node=True) from error
+        except exceptions.ActorDiedError as error:
+            raise self._death(error) from error
+        except exceptions.NodeDiedError as error:
+            raise Lost("its node was lost", with_node=True) from error
+        except exceptions.RayTaskError as error:
+            raise Lost(_line(error.cause or error)) from error
+        except exceptions.RayError as error:
+            raise Lost(_line(error)) from error
+
+    def _death(self, error: Any) -> Lost:
+        if error.preempted:
+            return Lost("its node was preempted", with_node=True)
+        text = str(error)
+        if "node" in text and ("terminated" in text or "node has died" in text):
+            return Lost("its node was lost", with_node=True)
+        if "exits with a connection error" in text or "SYSTEM_ERROR" in text:
+            return Lost("its process was ended (often: out of memory)")
+        return Lost(text.strip().splitlines()[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class RayActor:
+    """A handle of an actor."""
+
+    handle: Any
+
+    def call(self, method: str, *arguments: Any) -> RayCall:
+        """Ask for something, without waiting."""
+        return RayCall(getattr(self.handle, method).remote(*arguments))
+
+    def end(self) -> None:
+        """End it at once."""
+        import ray  # noqa: PLC0415 an extra
+
+        with suppress(Exception):  # it is gone, and so may the connection be
+            ray.kill(self.handle, no_restart=True)
+
+
+class _RaySlot(Slot):
+    """A slot that knows its node."""
+
+    def where(self) -> Node:
+        import ray  # noqa: PLC0415 an extra
+
+        return Node(ray.get_runtime_context().get_node_id(), platform.node(), {})
+
+
+class _Reader:
+    """Reads files on the driver's node."""
+
+    def read(self, path: str, offset: int, length: int) -> bytes:
+        return read_piece(path, offset, length)
+
+
+@dataclass(frozen=True, slots=True)
+class _RayFetch:
+    """Asks a reader, from any node."""
+
+    reader: Any
+
+    def __call__(self, path: str, offset: int, length: int) -> bytes:
+        import ray  # noqa: PLC0415 an extra
+
+        piece: bytes = ray.get(self.reader.read.remote(path, offset, length))
+        return piece
+
+
+def this_machine() -> Node:
+    """Describe this machine as the one node of a Ray of our own."""
+    resources = {"CPU": float(available_cores()), "memory": float(physical_memory())}
+    gpus = available_gpus()
+    return Node("", platform.node(), resources | ({"GPU": float(gpus)} if gpus else {}))
+
+
+def _import_ray() -> Any:
+    """Import Ray, told not to write what its machinery logs into our output."""
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
+    try:
+        import ray  # noqa: PLC0415 an extra, and slow to import
+    except ImportError:
+        raise MissingExtra("workers: backend 'ray'", "ray") from None
+    return ray
+
+
+def _connect(ray: Any, address: str, environment: Mapping[str, Any]) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    own: dict[str, Any] = {}
+    if address == "local":
+        machine = this_machine().resources
+        own = {
+            "num_cpus": int(machine["CPU"]),
+            "num_gpus": int(machine.get("GPU", 0)),
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "include_dashboard": False,
+        }
+    else:
+        _probe(address)
+    try:
+        with _kept_signals():
+            ray.init(address=address, runtime_env=dict(environment) or None, **own, **quiet)
+    except ray.exceptions.AuthenticationError as error:
+        raise UserError(
+            f"workers.address: the Ray cluster at '{address}' asks for a token: set "
+            f"RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH ({error.message})"
+        ) from error
+    except (RuntimeError, ValueError, OSError, TypeError, ray.exceptions.RayError) as error:
+        what = "cannot be started" if own else f"at '{address}' cannot be used"
+        raise UserError(f"workers.address: Ray {what}: {_line(error)}") from error
+
+
+def _probe(address: str) -> None:
+    """Refuse an address at which nobody listens; Ray itself would try for minutes.
+
+    Raises:
+        UserError: saying how to mend it.
+    """
+    from ray._private.services import canonicalize_bootstrap_address  # noqa: PLC0415
+
+    try:
+        found = canonicalize_bootstrap_address(address)
+        host, _, port = str(found).rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
+    except ConnectionError as error:
+        if address != "auto":
+            raise UserError(_unreachable(address, error)) from error
+        raise UserError(
+            "workers.address: no Ray cluster runs here; start one with 'ray start --head', set "
+            "RAY_ADDRESS, or say address: local"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(_unreachable(address, error)) from error
+
+
+def _unreachable(address: str, error: Exception) -> str:
+    return (
+        f"workers.address: no Ray cluster answers at '{address}' ({_line(error)}); "
+        "'ray status' on its head node says its address, host:port"
+    )
+
+
+@contextmanager
+def _kept_signals() -> Iterator[None]:
+    """Keep the handler of SIGTERM, which Ray replaces by one that ends the process."""
+    try:
+        before = signal.getsignal(signal.SIGTERM)
+        yield
+    finally:
+        with suppress(ValueError):  # outside the main thread neither Ray nor we can set one
+            signal.signal(signal.SIGTERM, before)
+
+
+def _absolute(environment: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Let relative paths of a runtime environment start at the study's folder."""
+
+    def place(path: Any) -> Any:
+        is_local = isinstance(path, str) and "://" not in path
+        return str((folder / Path(path).expanduser()).resolve()) if is_local else path
+
+    found = dict(environment)
+    if "working_dir" in found:
+        found["working_dir"] = place(found["working_dir"])
+    if "py_modules" in found:
+        found["py_modules"] = [place(path) for path in found["py_modules"]]
+    return found
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of what an error says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
