@@ -8,8 +8,11 @@ import signal
 import time
 
 from evomerge.errors import UserError
-from evomerge.types import Completed
+from evomerge.types import Completed, Failed
 from evomerge.workers import Job, JobResult
+
+PARENT_SIGNALS = {"orphan": signal.SIGKILL, "freeze": signal.SIGSTOP}
+"""What a job does to the process that started its worker, and then sleeps."""
 
 
 class Scripted:
@@ -24,6 +27,9 @@ class Scripted:
             time.sleep(float(argument))
         elif verb == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        elif verb in PARENT_SIGNALS:
+            os.kill(os.getppid(), PARENT_SIGNALS[verb])
+            time.sleep(60)
         elif verb == "exit":
             os._exit(3)
         elif verb == "spawn":
@@ -48,3 +54,38 @@ def hangs(spec, name):
 def slow_to_start(spec, name):
     time.sleep(3)
     return Scripted(spec, name)
+
+
+class ReadsModel:
+    """Scores a job by where its first model is, which must be there."""
+
+    def __init__(self, spec, name):
+        self.template = spec.template.models[0].model.path
+
+    def evaluate(self, job: Job) -> JobResult:
+        path = job.recipe.models[0].model.path
+        return JobResult(job, Completed({path: float(path == self.template)}))
+
+
+class Formula:
+    """Scores as `tests.study.fakes.score` does; a failure of that kills the actor above."""
+
+    deadly = False
+
+    def __init__(self, spec, name):
+        from tests.study.fakes import score  # noqa: PLC0415 what it imports, other workers need not
+
+        self.score = score
+
+    def evaluate(self, job: Job) -> JobResult:
+        outcome = self.score(job.recipe)
+        if self.deadly and isinstance(outcome, Failed):
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)
+        return JobResult(job, outcome)
+
+
+class Deadly(Formula):
+    """Candidates that cannot be scored kill their worker, whatever node it is on."""
+
+    deadly = True

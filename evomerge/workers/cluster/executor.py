@@ -94,6 +94,7 @@ class ClusterExecutor:
         self._moves: Counter[tuple[str, str, int]] = Counter()
         self._lost_places = 0
         self._roomless_since: float | None = None
+        self._looked_at = 0.0
         self._slots: list[_Slot] = []
         wanted.require_room(cluster.nodes())
         self._slots = [self._open(number) for number in range(wanted.count)]
@@ -148,7 +149,8 @@ class ClusterExecutor:
         asked = {slot.call: slot for slot in self._slots if slot.call is not None}
         results: list[JobResult] = []
         for call in self._cluster.answered(list(asked), self._patience(deadline)):
-            results += self._hear(asked[call], call)
+            if asked[call].call is call:  # it was not replaced for what another one said
+                results += self._hear(asked[call], call)
         now = time.monotonic()
         for slot in list(self._slots):
             if slot.step is _Step.PLACING:
@@ -285,10 +287,7 @@ class ClusterExecutor:
         barred = self._nodes.barred
         if node.id in barred:
             return
-        others = [
-            one for one in self._cluster.nodes() if one.id != node.id and one.id not in barred
-        ]
-        if not self._wanted.room(others):
+        if not self._wanted.room(one for one in self._unbarred() if one.id != node.id):
             if not useless:
                 return
             if not self._wanted.on_demand:
@@ -312,14 +311,19 @@ class ClusterExecutor:
             self._roomless_since = None
             return
         if self._roomless_since is None:
-            self._roomless_since = now
-            return
-        waited = now - self._roomless_since
-        if waited >= self._room_s:
+            self._roomless_since = self._looked_at = now
+        if now - self._roomless_since >= self._room_s:
             self._give_up(
-                f"workers: no place for one of {self._wanted} in {waited / 60:.0f} minutes; free "
-                "some of the cluster, or lower what each gets"
+                f"workers: no place for one of {self._wanted} in {self._room_s / 60:.0f} minutes; "
+                "free some of the cluster, or lower what each gets"
             )
+        if self._nodes.barred and now - self._looked_at >= self._beat_s:
+            self._looked_at = now
+            if not self._wanted.on_demand and not self._wanted.room(self._unbarred()):
+                self._give_up(list(self._nodes.barred.values())[-1])
+
+    def _unbarred(self) -> list[Node]:
+        return [one for one in self._cluster.nodes() if one.id not in self._nodes.barred]
 
     def _give_up(self, message: str) -> None:
         self.close()

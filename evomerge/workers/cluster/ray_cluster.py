@@ -81,7 +81,7 @@ class RayCluster:
         try:
             handle = self._ray.remote(_RaySlot).options(**options).remote()
         except ValueError as error:
-            raise UserError(f"workers: Ray refuses them: {_line(error)}") from error
+            raise UserError(f"workers.runtime_env: Ray refuses it: {_line(error)}") from error
         self._actors[name] = handle
         return RayActor(handle)
 
