@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import compress
 
 import numpy as np
 
@@ -72,7 +71,7 @@ class Standing:
         costs = np.array(trial.costs)
         if (self._costs <= costs).all(axis=1).any():
             return
-        kept = ~(costs <= self._costs).all(axis=1)  # equal ones went before
+        kept = np.flatnonzero((costs > self._costs).any(axis=1))
         self._costs = np.vstack([self._costs[kept], costs])
-        self.front = [*compress(self.front, kept), trial]
+        self.front = [*(self.front[index] for index in kept), trial]
         self._volume = None

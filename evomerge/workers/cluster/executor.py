@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -41,10 +41,6 @@ class _Slot:
     fetch: Fetch | None = None
     heard_at: float = 0.0
     job: Job | None = None
-
-    @property
-    def is_ready(self) -> bool:
-        return self.step in (_Step.IDLE, _Step.WORKING)
 
 
 class ClusterExecutor:
@@ -96,13 +92,15 @@ class ClusterExecutor:
         self._roomless_since: float | None = None
         self._looked_at = 0.0
         self._slots: list[_Slot] = []
+        self._ready: set[str] = set()
+        self._idle: dict[str, _Slot] = {}
         wanted.require_room(cluster.nodes())
         self._slots = [self._open(number) for number in range(wanted.count)]
 
     @property
     def capacity(self) -> int:
         """As many jobs as there are ready workers; one before there are any."""
-        return max(1, sum(slot.is_ready for slot in self._slots))
+        return max(1, len(self._ready))
 
     def submit(self, job: Job) -> None:
         """Hand over a job; it starts as soon as a worker is free."""
@@ -130,15 +128,34 @@ class ClusterExecutor:
         actor = self._cluster.start(name, self._nodes.barred.keys())
         return _Slot(name, actor, actor.call("where"))
 
+    def _turn(self, slot: _Slot, step: _Step) -> None:
+        """Let a worker take the next step; who is ready, and idle, is asked at every trial."""
+        slot.step = step
+        if step in (_Step.IDLE, _Step.WORKING):
+            self._ready.add(slot.name)
+        else:
+            self._ready.discard(slot.name)
+        if step is _Step.IDLE:
+            self._idle[slot.name] = slot
+        else:
+            self._idle.pop(slot.name, None)
+
     def _dispatch(self) -> None:
-        idle = [slot for slot in self._slots if slot.step is _Step.IDLE]
-        while self._queue and idle:
+        while self._queue and self._idle:
             job = self._queue.pop(0)
-            suspects = self._nodes.suspects(job.id)
-            slot = min(idle, key=lambda one: one.node is not None and one.node.id in suspects)
-            idle.remove(slot)
-            slot.step, slot.job = _Step.WORKING, job
+            slot = self._choose(self._nodes.suspects(job.id))
+            self._turn(slot, _Step.WORKING)
+            slot.job = job
             self._ask(slot, "work", job, self._beat_s)
+
+    def _choose(self, suspects: Collection[str]) -> _Slot:
+        """Return an idle worker, where a job has not lost one yet if there is one."""
+        elsewhere = (
+            slot
+            for slot in self._idle.values()
+            if slot.node is not None and slot.node.id not in suspects
+        )
+        return next(elsewhere, None) or next(iter(self._idle.values()))
 
     def _ask(self, slot: _Slot, method: str, *arguments: object) -> None:
         slot.call = slot.actor.call(method, *arguments)
@@ -195,7 +212,8 @@ class ClusterExecutor:
         return []
 
     def _place(self, slot: _Slot, node: Node) -> None:
-        slot.node, slot.step = node, _Step.STARTING
+        slot.node = node
+        self._turn(slot, _Step.STARTING)
         self._lost_places = 0
         if node.id in self._nodes.barred:  # it was asked for before the node was
             self._reopen(slot)
@@ -204,7 +222,7 @@ class ClusterExecutor:
 
     def _go_on_starting(self, slot: _Slot, answer: object) -> None:
         if isinstance(answer, Ready) and slot.node is not None:
-            slot.step = _Step.IDLE
+            self._turn(slot, _Step.IDLE)
             self._nodes.started(slot.node.id)
             return
         if isinstance(answer, Missing):
@@ -216,7 +234,8 @@ class ClusterExecutor:
         job, node = slot.job, slot.node
         if job is None or node is None:
             raise RuntimeError(f"{slot.name} has a result of no job")
-        slot.job, slot.step = None, _Step.IDLE
+        slot.job = None
+        self._turn(slot, _Step.IDLE)
         outcome = result.outcome
         if isinstance(outcome, Failed) and outcome.kind in ("lost", "timeout"):
             outcome = replace(outcome, message=f"{outcome.message}, on {node.host}")
@@ -229,7 +248,7 @@ class ClusterExecutor:
 
     def _lose(self, slot: _Slot, lost: Lost) -> list[JobResult]:
         """Replace a worker that is gone; returns what became of its job."""
-        job, node, actor, is_starting = slot.job, slot.node, slot.actor, not slot.is_ready
+        job, node, actor, step = slot.job, slot.node, slot.actor, slot.step
         slot.job = None
         results = []
         if node is None:
@@ -240,7 +259,7 @@ class ClusterExecutor:
             message = f"the worker on {node.host} was lost: {lost}"
             if lost.with_node:
                 self._note(message + ("; its job is done elsewhere" if job else ""))
-            elif is_starting and self._nodes.failed_start(node.id):
+            elif step is _Step.STARTING and self._nodes.failed_start(node.id):
                 self._bar(node, f"no worker can be started: {lost}", useless=True)
             if job is not None and not self._moves_on(job, lost):
                 self._blame(node, job, message)
@@ -302,7 +321,8 @@ class ClusterExecutor:
         """Replace an actor by a new one, wherever there is room."""
         slot.actor.end()
         slot.actor = self._cluster.start(slot.name, self._nodes.barred.keys())
-        slot.step, slot.node, slot.job, slot.fetch = _Step.PLACING, None, None, None
+        self._turn(slot, _Step.PLACING)
+        slot.node = slot.job = slot.fetch = None
         slot.call = slot.actor.call("where")
 
     def _require_workers(self, now: float) -> None:

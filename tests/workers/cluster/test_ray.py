@@ -19,7 +19,6 @@ from tests.study.fakes import config, without_models
 from tests.workers import fakes
 from tests.workers.test_local import RECIPE, SPEC, drain
 
-
 TWO = ClusterSpec("auto", 2)
 QUICK_HEALTH = {
     "health_check_initial_delay_ms": 0,
@@ -157,10 +156,10 @@ def test_a_synchronous_search_finds_what_it_finds_on_one_machine(start, tmp_path
     without_models(monkeypatch, run_module)
 
     def on_ray(study):
-        return start(study.evaluator, build=fakes.Formula)
+        return start(study.evaluator, build=fakes.Rugged)
 
     def here(study):
-        return LocalExecutor(study.evaluator, count=2, build=fakes.Formula)
+        return LocalExecutor(study.evaluator, count=2, build=fakes.Rugged)
 
     start_run(config(), tmp_path, tmp_path / "ray", executor=on_ray)
     start_run(config(), tmp_path, tmp_path / "local", executor=here)
@@ -181,9 +180,9 @@ def test_a_candidate_that_kills_its_workers_is_a_recorded_failure(start, tmp_pat
         for event in events
         if event.kind == "finished" and "failed" in event.payload
     }
-    killers = {n: one for n, one in failed.items() if one["failed"] == "lost"}
-    assert killers
-    for number, payload in killers.items():
+    assert {number for number, one in failed.items() if one["failed"] == "lost"} == {5, 9}
+    for number in (5, 9):
+        payload = failed[number]
         own = [event.kind for event in events if event.trial == number]
         assert own == ["asked", "retried", "finished"]
         assert (payload["attempt"], "its process was ended" in payload["message"]) == (1, True)
