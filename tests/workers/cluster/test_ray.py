@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from evomerge.study import start_run
 from evomerge.types import Completed
 from evomerge.workers import Job, LocalExecutor
 from evomerge.workers.cluster import ClusterExecutor, ClusterSpec
+from evomerge.workers.cluster.models import ModelFolder
 from evomerge.workers.cluster.ray_cluster import RayCluster
 from evomerge.workers.cluster.slot import Order
 from tests.study.fakes import config, without_models
@@ -129,6 +131,22 @@ def test_workers_come_and_go_with_their_nodes(start, machines):
     assert executor.capacity == 1
     assert any("its job is done elsewhere" in note for note in notes)
     machines.remove_node(first)
+
+
+def test_models_that_nodes_do_not_see_are_copied_there_once(start, tmp_path):
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(os.urandom(100_000))
+    seen = ModelFolder.of(folder, allow_pickle=False)
+    (file,) = seen.files
+    elsewhere = replace(seen, files=(replace(file, changed_at=file.changed_at - 5),))
+    wanted = replace(TWO, runtime_env={"env_vars": {"TMPDIR": str(tmp_path)}})
+    executor = start(wanted=wanted, models={("m", None): elsewhere}, build=fakes.ReadsModel)
+    executor.submit(Job("ok-1", RECIPE))
+    ((path, is_template),) = drain(executor, 1)["ok-1"].metrics.items()
+    assert path.startswith(f"{tmp_path}/evomerge-models-")
+    assert is_template
+    assert Path(path, file.name).read_bytes() == (folder / file.name).read_bytes()
 
 
 def test_what_a_worker_refuses_is_said_in_its_words(start):
