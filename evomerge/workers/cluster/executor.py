@@ -252,7 +252,7 @@ class ClusterExecutor:
         slot.job = None
         results = []
         if node is None:
-            self._lost_places += 1
+            self._lost_places += not lost.with_node
             if self._lost_places >= MAX_LOST_PLACES:
                 self._give_up(f"no worker can be started: {lost}")
         else:

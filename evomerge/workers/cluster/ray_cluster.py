@@ -28,7 +28,6 @@ from evomerge.workers.machine import available_cores, available_gpus, physical_m
 NODE_LABEL = "ray.io/node-id"
 PROBE_S = 5.0
 OBJECT_STORE_BYTES = 128 << 20
-_LOCAL_PATHS = ("working_dir", "py_modules", "excludes")
 
 
 class RayCluster:
