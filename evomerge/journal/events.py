@@ -11,7 +11,7 @@
               there, outcome on these
     decided   the trials that climb to the next rung  before jobs for it are submitted, and before
               and those that stop at theirs           the latter are finished
-    noted     what the optimizer says of its search, when it says it
+    noted     what the optimizer, or `of` rungs, says of the search, when it is said
     finished  trial, outcome                          before the optimizer is told; `same_as` names
                                                       the trial whose recipe and outcome these are
     validated trial, outcome on the validation items  before anything is chosen by it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -267,6 +268,10 @@ class StudyConfig(Section):
     workers: WorkersConfig = WorkersConfig()
     front: FrontConfig = FrontConfig()
     cache: str | None = None
+
+    def cache_file(self, folder: Path) -> Path | None:
+        """Return the file of `cache`, its relative path starting in a folder."""
+        return None if self.cache is None else folder / Path(self.cache).expanduser()
 
     @property
     def plan(self) -> tuple[StageConfig, ...]:

@@ -43,10 +43,10 @@ def make_executor(study: Prepared, note: Callable[[str], None] = lambda _: None)
         executor = _on_a_cluster(study, note)
     else:
         executor = LocalExecutor(study.evaluator, count=workers.count, timeout_s=workers.timeout_s)
-    if study.config.cache is None:
+    cache = study.config.cache_file(study.folder)
+    if cache is None:
         return executor
-    store = OutcomeStore(study.folder / Path(study.config.cache).expanduser())
-    return CachedExecutor(executor, store, study.evaluator, library_versions())
+    return CachedExecutor(executor, OutcomeStore(cache), study.evaluator, library_versions())
 
 
 def described_workers(config: StudyConfig, folder: Path) -> str:
@@ -66,7 +66,8 @@ def described_workers(config: StudyConfig, folder: Path) -> str:
     if workers.backend == "local":
         count = f"{workers.count} process{'es' if workers.count > 1 else ''}"
         return f"{count} on this machine, {each} each, device {workers.device}"
-    from evomerge.workers.cluster.ray_cluster import RayCluster, this_machine  # noqa: PLC0415
+    from evomerge.workers.cluster.ray_cluster import RayCluster  # noqa: PLC0415
+    from evomerge.workers.cluster.ray_connection import this_machine  # noqa: PLC0415
 
     wanted = workers.cluster
     if wanted.address == "local":

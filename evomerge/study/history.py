@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
 from evomerge.journal import Event, Journal, outcome_from_json, outcome_to_json
 from evomerge.journal.events import canonical
 from evomerge.optimizers import Proposal, Scalarised
+from evomerge.optimizers.known_points import is_known_point
 from evomerge.recipe import Recipe
 from evomerge.study.config import BudgetConfig
 from evomerge.study.course import Course, Part
@@ -24,21 +25,13 @@ from evomerge.study.rungs.ladder import PROXY
 from evomerge.study.stages import MEANINGLESS
 from evomerge.study.stopping import Stopping
 from evomerge.study.telling import Telling
-from evomerge.study.twins import Paid, Twins, key_of
+from evomerge.study.twins import Paid, Twins
 from evomerge.study.validation import VALIDATED, Validation
 from evomerge.types import Completed, Failed, Outcome, Split, Trial
 from evomerge.workers import Job, JobResult
 
 NOTHING_LEFT = "nothing left to ask"
 TRIAL_EVENTS = frozenset({"asked", "retried", "measured", "finished", "validated"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A trial that was asked for and not finished."""
-
-    proposal: Proposal
-    attempt: int
 
 
 class History:
@@ -74,9 +67,6 @@ class History:
         self._combine: dict[int, Combine] = {}
         self.validation = Validation(study, self.course, self._combine)
         self._stopping = Stopping(journal, budget, study.config.limits.trials, self.course)
-        self._telling = Telling(
-            study, journal, self.course, self.validation, self._stopping, observe
-        )
         self._climbing: Climbing | None = None
         if study.config.rungs is not None:
             self._climbing = Climbing(
@@ -87,11 +77,18 @@ class History:
                 study.proxies,
                 study.folder,
             )
-        self._origins: dict[int, str] = {}
-        self._asked = 0
-        self._pending: dict[int, _Pending] = {}
+        self._telling = Telling(
+            study,
+            journal,
+            self.course,
+            self.validation,
+            self._stopping,
+            observe,
+            self._climbing.notes if self._climbing else (),
+        )
+        self._proposals: list[Proposal] = []
+        self._attempts: dict[int, int] = {}  # of the trials that are not finished
         self._ready: list[int] = []
-        self._waiting: set[int] = set()
         self._validating: set[int] = set()
         if self.course.parts:
             self._enter(self.course.parts[0])
@@ -100,7 +97,7 @@ class History:
         self._telling.note()
         over = self._part_over() is not None and self.course.is_last
         if (
-            self._pending
+            self._attempts
             or self.validation.due(ended=over)
             or not (over or self._stopping.used_up(0.0))
         ):
@@ -114,7 +111,7 @@ class History:
     @property
     def has_pending(self) -> bool:
         """Whether a trial was asked for and is not finished."""
-        return bool(self._pending)
+        return bool(self._attempts)
 
     def together(self) -> AbstractContextManager[None]:
         """Commit what happens inside in one go; see `Journal.together`."""
@@ -123,8 +120,7 @@ class History:
     def paid(self, recipe: Recipe, split: Split) -> Paid | None:
         """Return the trial that scored a recipe on all items of a split; None without one."""
         items = {"search": "", "validation": VALIDATED}.get(split)
-        found = None if items is None else self._twins.find(self._key(recipe, items))
-        return None if found is None or "errors" in found[1] else found
+        return None if items is None else self._twins.find(recipe, items, measured=True)
 
     def take_up(self) -> None:
         """Do what follows from the journal alone, where an earlier session was killed before it."""
@@ -139,7 +135,7 @@ class History:
         """Ask for one trial; None when the optimizer waits, else the jobs to be done for it."""
         if self._ready:  # the one before waits for base and donors
             return None
-        number = self._asked
+        number = len(self._proposals)
         proposal = self._telling.optimizers[-1].ask(number)
         if proposal is None:
             return None
@@ -171,8 +167,8 @@ class History:
             trial = next((one for one in due if one.number not in self._validating), None)
             if trial is None:
                 return None
-            recipe = self.course.decode(trial.number, trial.genotype)
-            known = self._twins.find(self._key(recipe, VALIDATED))
+            recipe = self._recipe(trial.number)
+            known = self._twins.find(recipe, VALIDATED)
             if known is None:
                 self._validating.add(trial.number)
                 return Job(trial_id(trial.number), recipe, "validation")
@@ -185,7 +181,7 @@ class History:
             result: of a job of `ask`, `next_ready`, `next_validation` or this.
             retry: a failed attempt, or one that waited for it, may follow now.
         """
-        if number_of(result.job.id) not in self._pending:
+        if number_of(result.job.id) not in self._attempts:
             return self._take_validation(result, retry=retry)
         jobs = self._take_search(number_of(result.job.id), result, retry=retry)
         self.settle(ended=False)
@@ -200,9 +196,10 @@ class History:
         climbing = self._climbing
         while climbing is not None:
             for number in climbing.stopping:
-                recipe = self.course.decode(number, self._pending[number].proposal.genotype)
-                self._share(number, recipe, self._finish(number, climbing.told(number), {}))
-            decision = climbing.decide(self._pending.keys() - self._waiting, ended=ended)
+                payload = self._finish(number, climbing.told(number), {})
+                items = self.validation.items_of(number)
+                self._share(number, self._recipe(number), items, payload)
+            decision = climbing.decide(self._attempts.keys() - self._twins.waiting, ended=ended)
             if not (decision.climb or decision.stop):
                 return
             self._journal.append("decided", asdict(decision))
@@ -221,7 +218,7 @@ class History:
         content = self.course.propose(self.validation.by_stage(self.trials), self._combine)
         if content is None:
             raise RuntimeError("the last stage was begun already")
-        self._enter(self.course.begin(content, self._asked))
+        self._enter(self.course.begin(content, len(self._proposals)))
         self._journal.append("staged", content)
         self._telling.note()
 
@@ -236,28 +233,16 @@ class History:
         if not self.course.parts:
             return NOTHING_LEFT
         optimizer = self._telling.optimizers[-1]
-        return self._stopping.out_of_trials(self._asked) or optimizer.stop_reason()
+        return self._stopping.out_of_trials(len(self._proposals)) or optimizer.stop_reason()
 
-    def _key(self, recipe: Recipe, items: str) -> str:
-        return key_of(recipe, self._study.context) + items
+    def _recipe(self, number: int) -> Recipe:
+        return self.course.decode(number, self._proposals[number].genotype)
 
     @cached_property
     def _twins(self) -> Twins:
         """What was evaluated; worked out by the first who asks, since reading a run need not."""
-        twins = Twins()
-        genotypes = {trial.number: trial.genotype for trial in self.trials}
-        for event in self._journal.events:
-            number = event.trial
-            if number is None or "metrics" not in event.payload:
-                continue
-            if event.kind == "measured" and number in self._pending:  # on its way up
-                recipe = self.course.decode(number, self._pending[number].proposal.genotype)
-                twins.claim(self._key(recipe, self.validation.items_of(number)), number)
-            elif event.kind in ("finished", "validated"):
-                on = VALIDATED if event.kind == "validated" else self.validation.items_of(number)
-                recipe = self.course.decode(number, genotypes[number])
-                twins.complete(self._key(recipe, on), number, event.payload)
-        return twins
+        context, events = self._study.context, self._journal.events
+        return Twins.read(context, events, self.validation, self._recipe, self._attempts)
 
     def _enter(self, part: Part) -> None:
         optimizer = self._study.optimizer(part, len(self._telling.optimizers))
@@ -267,27 +252,28 @@ class History:
         generations = optimizer.needs.generations
         self.validation.enter(part, whole_generations=generations)
         if self._climbing is not None:
-            self._climbing.enter(whole_generations=generations)
+            self._climbing.enter(
+                whole_generations=generations, combine=self._combine.get(part.index)
+            )
 
     def _place(self, number: int, proposal: Proposal) -> dict[str, Any]:
         """Make a proposal a trial; returns what its event says."""
-        self._asked = number + 1
-        self._pending[number] = _Pending(proposal, 0)
-        self._origins[number] = proposal.origin
+        self._proposals.append(proposal)
+        self._attempts[number] = 0
         self.course.note(number, proposal.genotype)
         if self._climbing is not None:
             self._climbing.place(number, proposal.origin)
         return asked(proposal, self.validation.place(number, proposal.origin))
 
     def _must_wait(self, number: int) -> bool:
-        return self._climbing is not None and self._climbing.must_wait(number, self._pending)
+        return self._climbing is not None and self._climbing.must_wait(number, self._attempts)
 
     def _jobs(self, number: int) -> list[Job]:
         """Return the job of a trial, if it is to be scored."""
         recipe = self._to_score(number)
         if recipe is None:
             return []
-        attempt = self._pending[number].attempt
+        attempt = self._attempts[number]
         if self._climbing is None:
             return [self.validation.job(trial_id(number), number, recipe, attempt)]
         positions = self._climbing.positions(number)
@@ -298,23 +284,21 @@ class History:
         """Return the recipe of a trial that is to be scored.
 
         One that decodes to no recipe, or to one that was completed, is finished at once; one
-        whose recipe is being evaluated waits for that.
+        whose recipe is being evaluated waits for that. Known points are always measured: with
+        rungs an estimate of their recipe is no outcome for them.
         """
         try:
-            recipe = self.course.decode(number, self._pending[number].proposal.genotype)
+            recipe = self._recipe(number)
         except MEANINGLESS as error:
             self._finish(number, Failed("invalid", str(error)), {})
             return None
-        key = self._key(recipe, self.validation.items_of(number))
-        known = self._twins.find(key)
+        items = self.validation.items_of(number)
+        measured = is_known_point(self._proposals[number].origin)
+        known = self._twins.find(recipe, items, measured=measured)
         if known is not None:
             self._repeat(number, known)
             return None
-        if not self._twins.claim(key, number):
-            self._waiting.add(number)
-            return None
-        self._waiting.discard(number)
-        return recipe
+        return recipe if self._twins.claim(recipe, items, number, measured=measured) else None
 
     def _retries(self, result: JobResult) -> bool:
         """Say whether a result is a failure that is tried again."""
@@ -327,7 +311,7 @@ class History:
             attempt = result.job.attempt
             payload = {"attempt": attempt, **outcome_to_json(result.outcome, None)}
             self._journal.append("retried", payload, trial=number, timing=result.timing)
-            self._pending[number] = _Pending(self._pending[number].proposal, attempt + 1)
+            self._attempts[number] = attempt + 1
             return self._jobs(number) if retry else []  # else the next session repeats it
         outcome = self._telling.comparable(result.outcome)
         if self._climbing is not None and isinstance(outcome, Completed):
@@ -336,11 +320,11 @@ class History:
         if self._climbing is not None and isinstance(outcome, Completed):
             return []
         payload = self._finish(number, outcome, result.timing)
+        recipe, items = result.job.recipe, self.validation.items_of(number)
         if isinstance(outcome, Completed):
-            self._share(number, result.job.recipe, payload)
+            self._share(number, recipe, items, payload)
             return []
-        key = self._key(result.job.recipe, self.validation.items_of(number))
-        following = self._twins.fail(key) if retry else None
+        following = self._twins.fail(recipe, items) if retry else None
         return [] if following is None else self._jobs(following)
 
     def _take_validation(self, result: JobResult, *, retry: bool) -> list[Job]:
@@ -355,8 +339,7 @@ class History:
         self._validated(number, payload, result.timing)
         self._stopping.note(result.outcome)
         if isinstance(result.outcome, Completed):
-            for twin in self._twins.complete(self._key(job.recipe, VALIDATED), number, payload):
-                self._repeat(twin, (number, payload))
+            self._share(number, job.recipe, VALIDATED, payload)
         return []
 
     def _validated(
@@ -364,7 +347,7 @@ class History:
     ) -> None:
         self._journal.append("validated", payload, trial=number, timing=timing)
         trial = self.validation.record(number, outcome_from_json(payload))
-        self._telling.validated(trial, self._origins[number], replayed=False)
+        self._telling.validated(trial, self._proposals[number].origin, replayed=False)
 
     def _measure(
         self, climbing: Climbing, number: int, outcome: Completed, timing: Mapping[str, float]
@@ -378,40 +361,42 @@ class History:
             payload = {"rung": rung, "n_items": n_items, **found}
             self._journal.append("measured", payload, trial=number, timing=timing)
             self._stopping.spend(n_items)
+            self._telling.note()
         return noted
 
     def _apply(self, climbing: Climbing, decision: Decision) -> None:
         climbing.apply(decision)
         for number in decision.climb:
-            self._pending[number] = _Pending(self._pending[number].proposal, 0)
+            self._attempts[number] = 0
         self._ready += decision.climb
 
     def _finish(self, number: int, outcome: Outcome, timing: Mapping[str, float]) -> dict[str, Any]:
         """Finish a trial with an outcome of its own; returns what was recorded."""
-        pending, n_items = self._close(number)
-        split = self.validation.split_of(number)
+        attempt, n_items = self._close(number)
+        split, proposal = self.validation.split_of(number), self._proposals[number]
         return self._telling.finish(
-            number, pending.proposal, outcome, split, pending.attempt, timing, n_items=n_items
+            number, proposal, outcome, split, attempt, timing, n_items=n_items
         )
 
     def _repeat(self, number: int, known: Paid) -> None:
         """Finish a trial with the outcome of another."""
-        pending, _ = self._close(number)
-        self._telling.repeat(number, pending.proposal, known, pending.attempt)
+        attempt, _ = self._close(number)
+        self._telling.repeat(number, self._proposals[number], known, attempt)
 
-    def _share(self, number: int, recipe: Recipe, payload: Mapping[str, Any]) -> None:
-        """Finish the trials that waited for the outcome of this one."""
-        key = self._key(recipe, self.validation.items_of(number))
-        for twin in self._twins.complete(key, number, payload):
+    def _share(self, number: int, recipe: Recipe, items: str, payload: Mapping[str, Any]) -> None:
+        """Finish the trials that waited for the outcome of this one on these items."""
+        twins, unsatisfied = self._twins.complete(recipe, items, number, payload)
+        for twin in twins:
             self._repeat(twin, (number, payload))
+        self._ready += unsatisfied
 
-    def _close(self, number: int) -> tuple[_Pending, int]:
-        """Take a trial off the books; returns it and the search items its end pays for."""
-        self._waiting.discard(number)
+    def _close(self, number: int) -> tuple[int, int]:
+        """Take a trial off the books; returns its attempt and the items its end pays for."""
+        attempt = self._attempts.pop(number)
         if self._climbing is None:
-            return self._pending.pop(number), self.validation.n_items(number)
+            return attempt, self.validation.n_items(number)
         self._climbing.finish(number)
-        return self._pending.pop(number), 0  # they were paid for rung by rung
+        return attempt, 0  # they were paid for rung by rung
 
     def _replay(self, event: Event) -> None:
         if event.kind == "stopped":
@@ -419,7 +404,7 @@ class History:
         elif event.kind == "staged":
             self._replay_stage(event)
         elif event.kind == "noted":
-            self._telling.replay_note()
+            self._telling.replay_note(event.payload)
         elif event.kind == "decided" and self._climbing is not None:
             self._apply(self._climbing, Decision(**event.payload))
         elif event.trial is not None and event.kind in TRIAL_EVENTS:
@@ -432,18 +417,17 @@ class History:
                 raise other_proposal(self._journal, event, proposal)
             self._ready.append(number)
         elif event.kind == "retried":
-            attempt = event.payload["attempt"] + 1
-            self._pending[number] = _Pending(self._pending[number].proposal, attempt)
+            self._attempts[number] = event.payload["attempt"] + 1
         elif event.kind == "validated":
             trial = self.validation.record(number, outcome_from_json(event.payload))
-            self._telling.validated(trial, self._origins[number], replayed=True)
+            self._telling.validated(trial, self._proposals[number].origin, replayed=True)
         elif event.kind == "measured" and self._climbing is not None:
             self._replay_measured(self._climbing, number, event.payload)
         else:
             if number in self._ready:
                 self._ready.remove(number)
-            pending, n_items = self._close(number)
-            self._telling.replay(number, pending.proposal, event.payload, n_items=n_items)
+            _, n_items = self._close(number)
+            self._telling.replay(number, self._proposals[number], event.payload, n_items=n_items)
 
     def _replay_measured(self, climbing: Climbing, number: int, payload: Mapping[str, Any]) -> None:
         self._ready.remove(number)
@@ -458,7 +442,7 @@ class History:
         content = self.course.propose(self.validation.by_stage(self.trials), self._combine)
         if content is None or canonical(content) != canonical(event.payload):
             raise other_choice(self._journal, event, content)
-        self._enter(self.course.begin(event.payload, self._asked))
+        self._enter(self.course.begin(event.payload, len(self._proposals)))
 
 
 def _count(positions: Mapping[str, tuple[int, ...]]) -> int:

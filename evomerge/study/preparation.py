@@ -29,6 +29,7 @@ from evomerge.study.rungs.checks import check_rungs
 from evomerge.study.stage_optimizer import stage_optimizer
 from evomerge.study.unseen import StandIns
 from evomerge.types import Goal, Objective
+from evomerge.workers.cached import OutcomeStore
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, ProxySpec, items_digest
 
 VERSIONED = (
@@ -130,6 +131,9 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     objectives = tuple(part.objective for part in parts)
     if config.rungs is not None:
         check_rungs(config.rungs, parts, found_items, folder, problems)
+    cache = config.cache_file(folder)
+    if cache is not None and not stand_ins.used:  # else it is to run on another machine
+        problems.attempt("cache", partial(OutcomeStore.check, cache))
     if config.workers.backend != "ray":  # whose devices are not here
         problems.attempt("workers.device", partial(resolve_device, config.workers.device))
     context: SpaceContext | None = None

@@ -12,10 +12,11 @@ import numpy as np
 from evomerge.optimizers.known_points import is_known_point
 from evomerge.pareto import non_dominated
 from evomerge.study.batches import Windows
+from evomerge.study.picks import Combine
 from evomerge.study.rungs.climber import Climber
 from evomerge.study.rungs.config import RungsConfig
 from evomerge.study.rungs.judging import Judging
-from evomerge.study.rungs.ladder import PROXY, Ladder, Positions
+from evomerge.study.rungs.ladder import PROXY, Ladder, Positions, own_seed
 from evomerge.study.rungs.promotion import Peers, best_of_cohort
 from evomerge.study.rungs.proxies import Proxies
 from evomerge.study.rungs.racing import log_threshold, log_wealth
@@ -23,6 +24,8 @@ from evomerge.types import Bounds, Completed, Failed, Goal, Objective, Outcome
 
 Cohort: TypeAlias = tuple[int, int, int]
 """Part, cohort and rung of trials that are compared with one another."""
+
+_LOTS = 1 << 16  # tells these seeds from those of objectives
 
 COHORT = 9
 """Of 9, 3 and 1 go on where a third is promoted at each of two rungs."""
@@ -60,6 +63,9 @@ class Climbing:
         seed: of the study.
         proxies: objective name to the direction in which its proxy improves, where it has one.
         folder: where relative paths of the study start.
+
+    Attributes:
+        notes: what users should know of how it goes, in the order in which it was found.
     """
 
     def __init__(
@@ -71,8 +77,10 @@ class Climbing:
         proxies: Mapping[str, Goal],
         folder: Path,
     ) -> None:
+        self.notes: list[str] = []
         self._rungs = rungs
         self._objectives = objectives
+        self._seed = seed
         self._ladder = Ladder(rungs.items, items, seed)
         self._judging = Judging(rungs, objectives, self._ladder, seed, folder)
         self._has_learnt = not rungs.needs_endpoints
@@ -84,18 +92,26 @@ class Climbing:
         self._peers: dict[int, Peers] = {}
         self._stopping: list[int] = []
         self._part = -1
+        self._combine: Combine | None = None
         self._cohorts: Windows | None = None
         self._latest: int | None = None
 
-    def enter(self, *, whole_generations: bool) -> None:
-        """Begin the next part of the run, whose trials have no peers yet."""
+    def enter(self, *, whole_generations: bool, combine: Combine | None) -> None:
+        """Begin the next part of the run, whose trials have no peers yet.
+
+        Args:
+            whole_generations: trials of one generation are of one cohort.
+            combine: the one cost that its trials are compared by; None compares all their costs.
+        """
         self._part += 1
+        self._combine = combine
         self._latest = None
         self._peers = {}
         self._proxies = None
         if self._proxy_goals:
             keep, least = self._rungs.keep, self._rungs.least_correlation
-            self._proxies = Proxies(self._proxy_goals, self._objectives, keep, least)
+            seed = self._seed_of_lots(self._part)
+            self._proxies = Proxies(self._proxy_goals, self._objectives, keep, least, seed)
         if self._rungs.rule == "halving":
             self._cohorts = Windows(
                 self._rungs.cohort or COHORT, whole_generations=whole_generations
@@ -173,12 +189,16 @@ class Climbing:
             climber.add(outcome, self._ladder, self._bounds)
         except ValueError as error:
             return Failed("error", str(error))
-        climber.costs[climber.rung] = self._judging.costs(climber)
+        costs = self._judging.costs(climber)
+        climber.costs[climber.rung] = costs
         if self._cohorts is None and not climber.origin and self._rungs.promote is not None:
-            peers = self._peers.setdefault(climber.rung, Peers(self._rungs.promote))
-            climber.promising = peers.goes_on(climber.costs[climber.rung])
+            seed = self._seed_of_lots(self._part, climber.rung)
+            peers = self._peers.setdefault(climber.rung, Peers(self._rungs.promote, seed))
+            climber.promising = peers.goes_on(self._compared(costs))
         if climber.rung == 0 and self._proxies is not None:
+            n_noted = len(self._proxies.notes)
             self._proxies.add_real(number, outcome)
+            self.notes += self._proxies.notes[n_noted:]
         self._undecided[number] = climber
         return outcome
 
@@ -244,6 +264,9 @@ class Climbing:
             if one.scored >= self._ladder.top and part in (None, one.part)
         ]
 
+    def _seed_of_lots(self, *names: int) -> int:
+        return own_seed(self._seed, _LOTS, *names)
+
     def _is_promising(self, number: int) -> bool:
         """Say whether a trial is among the best that were scored at its rung so far."""
         climber = self._climbers[number]
@@ -263,13 +286,20 @@ class Climbing:
         )
         return not any((one.part, one.cohort) == (part, name) for one in on_the_way)
 
+    def _compared(self, costs: Sequence[float]) -> Sequence[float]:
+        """Return what a trial is compared by: its costs, or the one they are combined into."""
+        return costs if self._combine is None else [self._combine(costs)]
+
     def _best_of(self, members: Sequence[int]) -> set[int]:
         share = self._rungs.promote
         if share is None:
             return set(members)
-        rung = self._climbers[members[0]].rung
-        costs = np.array([self._climbers[number].costs[rung] for number in members])
-        return {members[row] for row in best_of_cohort(costs, share)}
+        first = self._climbers[members[0]]
+        costs = np.array(
+            [self._compared(self._climbers[number].costs[first.rung]) for number in members]
+        )
+        seed = self._seed_of_lots(first.part, first.rung, first.cohort or 0)
+        return {members[row] for row in best_of_cohort(costs, share, seed)}
 
     def _is_beaten(self, number: int) -> bool:
         """Say whether a member of the front is proven to be better in every objective."""

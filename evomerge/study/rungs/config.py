@@ -38,8 +38,9 @@ class RungsConfig(Section):
         items: of each rung, increasing; the last rung, all search items, goes without saying.
         promote: the share of candidates that goes on to the next rung; null lets all go on that
             `race` does not drop.
-        rule: 'asynchronous' compares a candidate with all that were scored at its rung before, at
-            once (ASHA); 'halving' compares the members of a cohort once all are scored.
+        rule: 'asynchronous' compares a candidate with the latest that were scored at its rung, at
+            once (ASHA); 'halving' compares the members of a cohort once all are scored. Of equals
+            a share goes on, drawn by the seed.
         cohort: of so many candidates at least, 9 by default; those of one generation always stay
             together.
         order: in which items are scored: 'random', 'stratified' (by how many of base and donors
@@ -47,10 +48,14 @@ class RungsConfig(Section):
             each rung by entropy). Where a part is not a random one, its means are biased.
         estimator: how candidates that were scored on a part of the items are judged.
         race: drop who is proven to be worse than a member of the front in every objective; the
-            chance, at most, that this is wrong for a candidate. Scores need bounds.
+            chance, at most, that this is wrong for a candidate. Scores need bounds. The chance is
+            exact against known points; members that climbed were promoted by the same first items
+            and look better on these than they are, see `evomerge.study.rungs.racing`.
         keep: the share of candidates that the objectives' proxies let through to the first rung.
-        least_correlation: rank correlation of proxy and first rung below which the proxies are
-            given up, measured on candidates that go on whatever the proxies say.
+        least_correlation: the proxies are given up once it is shown that the rank correlation of
+            one of them with the first rung is lower: once the upper end of its one-sided 95 %
+            interval is. It is measured on candidates that go on whatever the proxies say, and
+            looked at when 16, 32, 64, ... of them have both scores.
     """
 
     items: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)

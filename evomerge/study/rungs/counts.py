@@ -33,8 +33,7 @@ def rung_counts(events: Sequence[Event]) -> list[dict[str, Any]]:
             at[event.trial] = event.payload["rung"]
         elif event.kind == "decided":
             climbed.update(at[number] for number in event.payload["climb"])
-    n_rungs = max(scored, default=0) + 1
-    items = dict(enumerate([*rungs["items"][: n_rungs - 1], "all"] if scored else []))
+    items = dict(enumerate([*rungs["items"], "all"] if scored else []))  # reached or not
     if scored[PROXY]:
         items = {PROXY: "proxy", **items}
     paid: Counter[int] = Counter()

@@ -1,4 +1,4 @@
-"""A cluster as Ray has it: connections, nodes, actors, and what Ray says when they are gone.
+"""A cluster as Ray has it: nodes, actors, and what Ray says when they are gone.
 
 Ray's own restarts and retries are off: which job is tried again is decided, and recorded, by who
 searches.
@@ -6,28 +6,28 @@ searches.
 
 from __future__ import annotations
 
-import logging
-import os
 import platform
-import signal
-import socket
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evomerge.errors import MissingExtra, UserError
+from evomerge.errors import UserError
 from evomerge.workers.cluster.models import read_piece
 from evomerge.workers.cluster.protocol import Fetch, Lost, Node
+from evomerge.workers.cluster.ray_connection import (
+    connect,
+    first_line,
+    import_ray,
+    kept_signals,
+    with_absolute_paths,
+)
 from evomerge.workers.cluster.slot import Slot
 from evomerge.workers.cluster.spec import ClusterSpec
-from evomerge.workers.machine import available_cores, available_gpus, physical_memory
 
 NODE_LABEL = "ray.io/node-id"
-PROBE_S = 5.0
-OBJECT_STORE_BYTES = 128 << 20
 
 
 class RayCluster:
@@ -44,15 +44,15 @@ class RayCluster:
     """
 
     def __init__(self, wanted: ClusterSpec, folder: Path) -> None:
-        self._ray = _import_ray()
+        self._ray = import_ray()
         self._wanted = wanted
         self._actors: dict[str, Any] = {}
         self._reader: Any = None
-        environment = _absolute(wanted.runtime_env, folder)
+        environment = with_absolute_paths(wanted.runtime_env, folder)
         self._owns = not self._ray.is_initialized()
         self._own_environment = {} if self._owns else environment
         if self._owns:
-            _connect(self._ray, wanted.address, environment)
+            connect(self._ray, wanted.address, environment)
 
     def nodes(self) -> list[Node]:
         """List the nodes that are alive."""
@@ -80,7 +80,7 @@ class RayCluster:
         try:
             handle = self._ray.remote(_RaySlot).options(**options).remote()
         except ValueError as error:
-            raise UserError(f"workers.runtime_env: Ray refuses it: {_line(error)}") from error
+            raise UserError(f"workers.runtime_env: Ray refuses it: {first_line(error)}") from error
         self._actors[name] = handle
         return RayActor(handle)
 
@@ -114,7 +114,7 @@ class RayCluster:
         self._actors.clear()
         self._reader = None
         if self._owns and self._ray.is_initialized():
-            with _kept_signals():
+            with kept_signals():
                 self._ray.shutdown()
 
 
@@ -136,7 +136,9 @@ class RayCall:
         try:
             return ray.get(self.ref)
         except exceptions.RuntimeEnvSetupError as error:
-            raise UserError(f"workers.runtime_env: Ray cannot set it up: {_line(error)}") from error
+            raise UserError(
+                f"workers.runtime_env: Ray cannot set it up: {first_line(error)}"
+            ) from error
         except exceptions.ActorUnavailableError as error:
             raise Lost("the connection to its node broke", with_node=True) from error
         except exceptions.ActorDiedError as error:
@@ -144,9 +146,9 @@ class RayCall:
         except exceptions.NodeDiedError as error:
             raise Lost("its node was lost", with_node=True) from error
         except exceptions.RayTaskError as error:
-            raise Lost(_line(error.cause or error)) from error
+            raise Lost(first_line(error.cause or error)) from error
         except exceptions.RayError as error:
-            raise Lost(_line(error)) from error
+            raise Lost(first_line(error)) from error
 
     def _death(self, error: Any) -> Lost:
         if error.preempted:
@@ -204,108 +206,3 @@ class _RayFetch:
 
         piece: bytes = ray.get(self.reader.read.remote(path, offset, length))
         return piece
-
-
-def this_machine() -> Node:
-    """Describe this machine as the one node of a Ray of our own."""
-    resources = {"CPU": float(available_cores()), "memory": float(physical_memory())}
-    gpus = available_gpus()
-    return Node("", platform.node(), resources | ({"GPU": float(gpus)} if gpus else {}))
-
-
-def _import_ray() -> Any:
-    """Import Ray, told not to write what its machinery logs into our output."""
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
-    try:
-        import ray  # noqa: PLC0415 an extra, and slow to import
-    except ImportError:
-        raise MissingExtra("workers: backend 'ray'", "ray") from None
-    return ray
-
-
-def _connect(ray: Any, address: str, environment: Mapping[str, Any]) -> None:
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    own: dict[str, Any] = {}
-    if address == "local":
-        machine = this_machine().resources
-        own = {
-            "num_cpus": int(machine["CPU"]),
-            "num_gpus": int(machine.get("GPU", 0)),
-            "object_store_memory": OBJECT_STORE_BYTES,
-            "include_dashboard": False,
-        }
-    else:
-        _probe(address)
-    try:
-        with _kept_signals():
-            ray.init(address=address, runtime_env=dict(environment) or None, **own, **quiet)
-    except ray.exceptions.AuthenticationError as error:
-        raise UserError(
-            f"workers.address: the Ray cluster at '{address}' asks for a token: set "
-            f"RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH ({error.message})"
-        ) from error
-    except (RuntimeError, ValueError, OSError, TypeError, ray.exceptions.RayError) as error:
-        what = "cannot be started" if own else f"at '{address}' cannot be used"
-        raise UserError(f"workers.address: Ray {what}: {_line(error)}") from error
-
-
-def _probe(address: str) -> None:
-    """Refuse an address at which nobody listens; Ray itself would try for minutes.
-
-    Raises:
-        UserError: saying how to mend it.
-    """
-    from ray._private.services import canonicalize_bootstrap_address  # noqa: PLC0415
-
-    try:
-        found = canonicalize_bootstrap_address(address)
-        host, _, port = str(found).rpartition(":")
-        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
-    except ConnectionError as error:
-        if address != "auto":
-            raise UserError(_unreachable(address, error)) from error
-        raise UserError(
-            "workers.address: no Ray cluster runs here; start one with 'ray start --head', set "
-            "RAY_ADDRESS, or say address: local"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise UserError(_unreachable(address, error)) from error
-
-
-def _unreachable(address: str, error: Exception) -> str:
-    return (
-        f"workers.address: no Ray cluster answers at '{address}' ({_line(error)}); "
-        "'ray status' on its head node says its address, host:port"
-    )
-
-
-@contextmanager
-def _kept_signals() -> Iterator[None]:
-    """Keep the handler of SIGTERM, which Ray replaces by one that ends the process."""
-    try:
-        before = signal.getsignal(signal.SIGTERM)
-        yield
-    finally:
-        with suppress(ValueError):  # outside the main thread neither Ray nor we can set one
-            signal.signal(signal.SIGTERM, before)
-
-
-def _absolute(environment: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Let relative paths of a runtime environment start at the study's folder."""
-
-    def place(path: Any) -> Any:
-        is_local = isinstance(path, str) and "://" not in path
-        return str((folder / Path(path).expanduser()).resolve()) if is_local else path
-
-    found = dict(environment)
-    if "working_dir" in found:
-        found["working_dir"] = place(found["working_dir"])
-    if "py_modules" in found:
-        found["py_modules"] = [place(path) for path in found["py_modules"]]
-    return found
-
-
-def _line(error: Exception) -> str:
-    """Return the first line of what an error says."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from evomerge.study.rungs.climbing import Climbing, Decision
 from evomerge.study.rungs.config import RungsConfig
 from evomerge.types import Completed, Objective
@@ -12,7 +14,7 @@ ITEMS = {"acc": tuple(f"i{k}" for k in range(12))}
 
 def climbing(proxies=None):
     books = Climbing(RungsConfig(items=(3, 6)), OBJECTIVES, ITEMS, 0, proxies or {}, Path())
-    books.enter(whole_generations=False)
+    books.enter(whole_generations=False, combine=None)
     return books
 
 
@@ -59,3 +61,20 @@ def test_secondary_metrics_of_a_part_are_not_passed_off_as_those_of_all_items():
         books.apply(Decision(climb=[1]))
         scored(books, 1)
     assert books.told(1).notes == {"size/l1": 8.0}
+
+
+@pytest.mark.parametrize("rule", ["asynchronous", "halving"])
+def test_where_costs_are_combined_the_one_decides_who_goes_on(rule):
+    # Nobody dominates anybody: each is smaller and worse than the one before it.
+    cohort = 4 if rule == "halving" else None
+    rungs = RungsConfig(items=(3, 6), promote=0.25, rule=rule, cohort=cohort)
+    books = Climbing(rungs, OBJECTIVES, ITEMS, 0, {}, Path())
+    books.enter(whole_generations=False, combine=lambda costs: 10 * costs[0] + costs[1])
+    climbed = []
+    for number, (acc, size) in enumerate([(0.5, 4), (0.9, 5), (0.3, 3.5), (0.2, 3.4), (0, 0)]):
+        books.place(number, "random")
+        scored(books, number, size=size, score=acc)
+        decision = books.decide([], ended=False)
+        climbed += decision.climb
+        books.apply(decision)
+    assert climbed == ([0, 1] if rule == "asynchronous" else [1])
