@@ -124,7 +124,7 @@ def check(
 ) -> None:
     """Check a study without running it: models, data, space, fitness; all errors at once."""
     from evomerge.cli.costs import EstimateOptions  # noqa: PLC0415
-    from evomerge.study import StandIns, prepare  # noqa: PLC0415
+    from evomerge.study import StandIns, described_workers, prepare  # noqa: PLC0415
 
     options = EstimateOptions(estimate, device, device_tflops, bandwidth, answer_tokens)
     options.check()
@@ -135,6 +135,7 @@ def check(
     config, genes = prepared.config, prepared.space.domain.genes
     spaces = (prepared.space, *prepared.later)
     expected = prepared.expected_trials(prepared.space)
+    workers = None if stand_ins.used else described_workers(config, prepared.folder)
     if as_json:
         summary: dict[str, Any] = {
             "study": config.name,
@@ -146,19 +147,11 @@ def check(
             "inputs": dict(prepared.inputs),
         }
         if config.stages is not None:
-            summary["stages"] = [
-                {
-                    "stage": stage.name,
-                    "genes": len(space.domain.genes),
-                    "optimizer": stage.search.optimizer,
-                    "trials": stage.trials,
-                    "batches": stage.batches and stage.batches.model_dump(),
-                }
-                for stage, space in zip(config.plan, spaces, strict=True)
-            ]
+            summary["stages"] = [*map(_stage_summary, config.plan, spaces)]
         elif config.batches is not None:
             summary["batches"] = config.batches.model_dump()
         summary |= config.model_dump(include={"rungs"}, exclude_none=True)
+        summary["workers"] = workers
         summary["not_seen"] = list(stand_ins.used)
         summary["warnings"] = list(prepared.warnings)
         if estimate:
@@ -185,7 +178,8 @@ def check(
             f"  {'' if number else 'stages':<12}{stage.name}: {_what(space)}, "
             f"{stage.search.optimizer}, {stage.trials} trials{_sources(stage)}"
         )
-    for line in (*_batch_lines(config.plan), *_rung_lines(config.rungs)):
+    placed = [] if workers is None else [f"workers     {workers}"]
+    for line in (*_batch_lines(config.plan), *_rung_lines(config.rungs), *placed):
         typer.echo(f"  {line}")
     if config.stages is not None:
         typer.echo(f"  budget      {limits}")
@@ -196,6 +190,17 @@ def check(
         typer.echo(f"next: evomerge check {study}, where the models are")
     else:
         typer.echo(f"next: evomerge run {study}")
+
+
+def _stage_summary(stage: StageConfig, space: Space) -> dict[str, Any]:
+    """Say of a stage, for scripts, what it does."""
+    return {
+        "stage": stage.name,
+        "genes": len(space.domain.genes),
+        "optimizer": stage.search.optimizer,
+        "trials": stage.trials,
+        "batches": stage.batches and stage.batches.model_dump(),
+    }
 
 
 def _what(space: Space) -> str:

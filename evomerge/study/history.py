@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
@@ -120,6 +121,10 @@ class History:
     def has_pending(self) -> bool:
         """Whether a trial was asked for and is not finished."""
         return bool(self._attempts)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Commit what happens inside in one go; see `Journal.together`."""
+        return self._journal.together()
 
     def paid(self, recipe: Recipe, split: Split) -> Paid | None:
         """Return the trial that scored a recipe on all items of a split; None without one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -144,7 +143,8 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     cache = config.cache_file(folder)
     if cache is not None and not stand_ins.used:  # else it is to run on another machine
         problems.attempt("cache", partial(OutcomeStore.check, cache))
-    problems.attempt("workers.device", partial(resolve_device, config.workers.device))
+    if config.workers.backend != "ray":  # whose devices are not here
+        problems.attempt("workers.device", partial(resolve_device, config.workers.device))
     context: SpaceContext | None = None
     stages: list[Rehearsed] = []
     if base is not None and all(donors.values()):
@@ -168,8 +168,8 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         base=context.base,
         objectives=tuple(parts),
         folder=folder,
-        device=config.workers.device,
-        threads=config.workers.threads or max(1, available_cores() // config.workers.count),
+        device=config.workers.device_each,
+        threads=config.workers.threads_each,
         allow_pickle=config.models.allow_pickle,
         path_cache_bytes=config.workers.prefix_cache_mb * 2**20,
     )
@@ -205,13 +205,6 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         nonnegative=any(stage.needs.nonnegative for stage in stages),
         warnings=_warnings(config, owners),
     )
-
-
-def available_cores() -> int:
-    """Count the cores this process may use, which under a scheduler are fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def library_versions() -> dict[str, str]:

@@ -76,7 +76,11 @@ class Executor(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many jobs may be submitted and not yet returned."""
+        """How many jobs may be submitted and not yet returned, at least one.
+
+        It may change while jobs run, as workers come and go; more may be under way than it says
+        when it has become less.
+        """
         ...
 
     def submit(self, job: Job) -> None:
