@@ -18,7 +18,7 @@ from evomerge.errors import RunDirectoryError, UserError
 
 if TYPE_CHECKING:
     from evomerge.spaces import Space
-    from evomerge.study import Ended, StudyConfig
+    from evomerge.study import Ended, Prepared, StandIns, StudyConfig
     from evomerge.study.config import PickConfig, StageConfig
     from evomerge.study.rungs.config import RungsConfig
 
@@ -132,28 +132,10 @@ def check(
     named = named_study(words, overrides or (), context)
     prepared = prepare(named.config, named.path.parent, stand_ins)
     study = shlex.join(words)
-    config, genes = prepared.config, prepared.space.domain.genes
-    spaces = (prepared.space, *prepared.later)
-    expected = prepared.expected_trials(prepared.space)
+    config, spaces = prepared.config, (prepared.space, *prepared.later)
     workers = None if stand_ins.used else described_workers(config, prepared.folder)
     if as_json:
-        summary: dict[str, Any] = {
-            "study": config.name,
-            "donors": list(config.models.donors),
-            "genes": [gene.name for gene in genes],
-            "objectives": {item.name: item.goal for item in prepared.objectives},
-            "budget": config.limits.model_dump(exclude_none=True),
-            "expected_trials": expected,
-            "inputs": dict(prepared.inputs),
-        }
-        if config.stages is not None:
-            summary["stages"] = [*map(_stage_summary, config.plan, spaces)]
-        elif config.batches is not None:
-            summary["batches"] = config.batches.model_dump()
-        summary |= config.model_dump(include={"rungs"}, exclude_none=True)
-        summary["workers"] = workers
-        summary["not_seen"] = list(stand_ins.used)
-        summary["warnings"] = list(prepared.warnings)
+        summary = _summary(prepared, stand_ins, workers)
         if estimate:
             summary["estimate"] = options.estimate(prepared, stand_ins, as_json=True)
         typer.echo(json.dumps(summary, indent=2))
@@ -171,6 +153,7 @@ def check(
         f"{value} {key}" for key, value in config.limits.model_dump(exclude_none=True).items()
     )
     if config.stages is None:
+        expected = prepared.expected_trials(prepared.space)
         about = "" if expected is None else f" (its items pay for about {expected} trials)"
         typer.echo(f"  search      {config.search.optimizer}, {limits}{about}")
     for number, (stage, space) in enumerate(zip(config.stages or (), spaces, strict=False)):
@@ -192,15 +175,36 @@ def check(
         typer.echo(f"next: evomerge run {study}")
 
 
-def _stage_summary(stage: StageConfig, space: Space) -> dict[str, Any]:
-    """Say of a stage, for scripts, what it does."""
-    return {
-        "stage": stage.name,
-        "genes": len(space.domain.genes),
-        "optimizer": stage.search.optimizer,
-        "trials": stage.trials,
-        "batches": stage.batches and stage.batches.model_dump(),
+def _summary(prepared: Prepared, stand_ins: StandIns, workers: str | None) -> dict[str, Any]:
+    """Return what `check` says, without an estimate, as JSON data."""
+    config, spaces = prepared.config, (prepared.space, *prepared.later)
+    summary: dict[str, Any] = {
+        "study": config.name,
+        "donors": list(config.models.donors),
+        "genes": [gene.name for gene in prepared.space.domain.genes],
+        "objectives": {item.name: item.goal for item in prepared.objectives},
+        "budget": config.limits.model_dump(exclude_none=True),
+        "expected_trials": prepared.expected_trials(prepared.space),
+        "inputs": dict(prepared.inputs),
     }
+    if config.stages is not None:
+        summary["stages"] = [
+            {
+                "stage": stage.name,
+                "genes": len(space.domain.genes),
+                "optimizer": stage.search.optimizer,
+                "trials": stage.trials,
+                "batches": stage.batches and stage.batches.model_dump(),
+            }
+            for stage, space in zip(config.plan, spaces, strict=True)
+        ]
+    elif config.batches is not None:
+        summary["batches"] = config.batches.model_dump()
+    summary |= config.model_dump(include={"rungs"}, exclude_none=True)
+    summary["workers"] = workers
+    summary["not_seen"] = list(stand_ins.used)
+    summary["warnings"] = list(prepared.warnings)
+    return summary
 
 
 def _what(space: Space) -> str:
