@@ -16,8 +16,9 @@
                                                       the trial whose recipe and outcome these are
     validated trial, outcome on the validation items  before anything is chosen by it
     scored    an evaluation beside the search (a baseline, or a front member on hold-out items)
-    stopped   why the search ended
-    extended  the budget as it is after an addition
+    stopped   why the search ended; `budget` is the kind that was used up, where one was. What clocks
+              decided is read from here and never decided again
+    extended  the budget as it is after an addition; a search that had stopped may go on
 
 A run that was killed and resumed has the same events as one that was not: what happened to the
 process (starts, interruptions) is kept apart, in sessions.
@@ -60,7 +61,8 @@ class Event:
         trial: the trial it belongs to, if any.
         payload: plain JSON data.
         at: wall-clock seconds since the epoch; not part of what is compared on replay.
-        timing: seconds spent, by step; not part of what is compared either.
+        timing: seconds spent, by step, and what else it took: `items` that were scored, `cost` that
+            fitnesses charged; not part of what is compared either.
     """
 
     seq: int

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from evomerge.recipe.model import DType
+from evomerge.study.budgets.config import BudgetConfig
 from evomerge.study.config_checks import study_problems
 from evomerge.study.rungs.config import RungsConfig
 from evomerge.study.sections import OpenSection, Section
@@ -152,20 +153,6 @@ class BatchesConfig(Section):
                 f"keep {self.keep} of {self.trials} trials: keep at most as many as share a batch"
             )
         return self
-
-
-class BudgetConfig(Section):
-    """When the search stops, whichever comes first.
-
-    Attributes:
-        trials: candidates asked for; in a study of several stages each has its own.
-        items: scores of single items, over all objectives; what was in flight is finished.
-        hours: wall-clock hours of searching, over all sessions of the run.
-    """
-
-    trials: int | None = Field(default=None, ge=1)
-    items: int | None = Field(default=None, ge=1)
-    hours: float | None = Field(default=None, gt=0)
 
 
 class PickConfig(Section):

@@ -11,7 +11,9 @@ from evomerge.journal import Event, Journal, outcome_from_json, outcome_to_json
 from evomerge.journal.events import canonical
 from evomerge.optimizers import Proposal, Scalarised
 from evomerge.recipe import Recipe
-from evomerge.study.config import BudgetConfig
+from evomerge.study.budgets.config import BudgetConfig
+from evomerge.study.budgets.meter import Meter
+from evomerge.study.budgets.stopping import Stop, Stopping
 from evomerge.study.course import Course, Part
 from evomerge.study.mismatch import other_choice, other_proposal
 from evomerge.study.picks import Combine
@@ -21,14 +23,13 @@ from evomerge.study.records import asked, number_of, recorded, shared, trial_id
 from evomerge.study.rungs.climbing import Climbing, Decision
 from evomerge.study.rungs.ladder import PROXY
 from evomerge.study.stages import MEANINGLESS
-from evomerge.study.stopping import Stopping
 from evomerge.study.telling import Telling
 from evomerge.study.twins import Paid, Twins, key_of
 from evomerge.study.validation import VALIDATED, Validation
 from evomerge.types import Completed, Failed, Outcome, Split, Trial
 from evomerge.workers import Job, JobResult
 
-NOTHING_LEFT = "nothing left to ask"
+NOTHING_LEFT = Stop("nothing left to ask")
 TRIAL_EVENTS = frozenset({"asked", "retried", "measured", "finished", "validated"})
 
 
@@ -52,6 +53,7 @@ class History:
         study: what is searched.
         journal: the record; empty of trials for a new run.
         budget: when to stop, over all stages; what was added belongs to the last.
+        meter: of this session.
         observe: told of every finished trial.
 
     Attributes:
@@ -64,15 +66,21 @@ class History:
     """
 
     def __init__(
-        self, study: Prepared, journal: Journal, budget: BudgetConfig, observe: Observer
+        self,
+        study: Prepared,
+        journal: Journal,
+        budget: BudgetConfig,
+        meter: Meter,
+        observe: Observer,
     ) -> None:
         self.course = Course(study)
-        self.stopped: str | None = None
+        self.stopped: Stop | None = None
         self._study = study
         self._journal = journal
         self._combine: dict[int, Combine] = {}
         self.validation = Validation(study, self.course, self._combine)
-        self._stopping = Stopping(journal, budget, study.config.limits.trials, self.course)
+        self._meter = meter
+        self._stopping = Stopping(journal, budget, study.config.limits.trials, self.course, meter)
         self._telling = Telling(
             study, journal, self.course, self.validation, self._stopping, observe
         )
@@ -92,18 +100,17 @@ class History:
         self._ready: list[int] = []
         self._waiting: set[int] = set()
         self._validating: set[int] = set()
+        self._was_lifted = False
         if self.course.parts:
             self._enter(self.course.parts[0])
         for event in journal.events:
             self._replay(event)
         self._telling.note()
-        over = self._part_over() is not None and self.course.is_last
-        if (
-            self._pending
-            or self.validation.due(ended=over)
-            or not (over or self._stopping.used_up(0.0))
-        ):
+        over = self._part_over() if self.course.is_last else None
+        if self._pending or self.validation.due(ended=over is not None):
             self.stopped = None
+        elif self._was_lifted and (stop := over or self.used_up()):
+            self.stop(stop)
 
     @property
     def trials(self) -> list[Trial]:
@@ -123,6 +130,7 @@ class History:
 
     def take_up(self) -> None:
         """Do what follows from the journal alone, where an earlier session was killed before it."""
+        self._meter.begin_search()
         self._ready = [
             number
             for number in self._ready
@@ -203,13 +211,17 @@ class History:
             self._journal.append("decided", asdict(decision))
             self._apply(climbing, decision)
 
-    def exhausted(self, session_s: float) -> str | None:
+    def exhausted(self) -> Stop | None:
         """Say why the present stage may not ask any more."""
-        return self._part_over() or self.used_up(session_s)
+        return self._part_over() or self.used_up()
 
-    def used_up(self, session_s: float) -> str | None:
-        """Say why no stage may, after so many seconds of this session."""
-        return self._stopping.used_up(session_s)
+    def used_up(self) -> Stop | None:
+        """Say why no stage may."""
+        return self._stopping.used_up()
+
+    def keep_account(self) -> None:
+        """Note in the journal what this session took, now and then."""
+        self._meter.keep(self._journal)
 
     def begin_next(self) -> None:
         """Enter the next stage, from what the finished trials say."""
@@ -220,18 +232,19 @@ class History:
         self._journal.append("staged", content)
         self._telling.note()
 
-    def stop(self, reason: str) -> str:
+    def stop(self, stop: Stop) -> Stop:
         """Record why the search is over; returns it."""
-        self.stopped = reason
-        self._journal.append("stopped", {"reason": reason})
-        return reason
+        self._meter.end_search()
+        self.stopped = stop
+        self._journal.append("stopped", stop.record())
+        return stop
 
-    def _part_over(self) -> str | None:
+    def _part_over(self) -> Stop | None:
         """Say why the present stage is over, whatever time is left."""
         if not self.course.parts:
             return NOTHING_LEFT
-        optimizer = self._telling.optimizers[-1]
-        return self._stopping.out_of_trials(self._asked) or optimizer.stop_reason()
+        reason = self._telling.optimizers[-1].stop_reason()
+        return self._stopping.part_over(self._asked) or (Stop(reason) if reason else None)
 
     def _key(self, recipe: Recipe, items: str) -> str:
         return key_of(recipe, self._study.context) + items
@@ -257,6 +270,7 @@ class History:
     def _enter(self, part: Part) -> None:
         optimizer = self._study.optimizer(part, len(self._telling.optimizers))
         self._telling.enter(optimizer)
+        self._stopping.enter()
         if isinstance(optimizer, Scalarised):
             self._combine[part.index] = optimizer.cost
         generations = optimizer.needs.generations
@@ -371,6 +385,7 @@ class History:
             name = "proxy" if rung == PROXY else f"rung-{rung}"
             found = recorded(self._journal, f"{trial_id(number)}.{name}", "search", outcome)
             payload = {"rung": rung, "n_items": n_items, **found}
+            timing = {**timing, "items": n_items}
             self._journal.append("measured", payload, trial=number, timing=timing)
             self._stopping.spend(n_items)
         return noted
@@ -410,7 +425,9 @@ class History:
 
     def _replay(self, event: Event) -> None:
         if event.kind == "stopped":
-            self.stopped = event.payload["reason"]
+            self.stopped = Stop.read(event.payload)
+        elif event.kind == "extended" and self.stopped is not None:
+            self.stopped, self._was_lifted = None, True
         elif event.kind == "staged":
             self._replay_stage(event)
         elif event.kind == "noted":

@@ -12,10 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from evomerge.errors import FitnessError, ReplayMismatch, RunDirectoryError, UserError
+from evomerge.errors import ConfigError, FitnessError, ReplayMismatch, RunDirectoryError, UserError
 from evomerge.journal import DATABASE, Journal, read_events
 from evomerge.spaces import known_recipes
-from evomerge.study.config import BudgetConfig, StudyConfig
+from evomerge.study.budgets.adding import Amount, extended, in_force
+from evomerge.study.budgets.config import Kind
+from evomerge.study.budgets.meter import SYSTEM_CLOCK, Clock, Meter, check_measurable
+from evomerge.study.budgets.moments import fixed_deadline
+from evomerge.study.config import StudyConfig
 from evomerge.study.example_ids import ExampleIds
 from evomerge.study.history import History
 from evomerge.study.interrupt import Interrupt
@@ -35,10 +39,17 @@ ExecutorFactory = Callable[[Prepared], Executor]
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How this session of a run ended, and why, in words."""
+    """How this session of a run ended.
+
+    Attributes:
+        state: whether there is more to do.
+        reason: why, in words.
+        budget: the kind of budget that is used up; None where that is not the reason.
+    """
 
     state: Literal["done", "interrupted"]
     reason: str
+    budget: Kind | None = None
 
 
 def make_executor(study: Prepared) -> Executor:
@@ -66,6 +77,7 @@ def start_run(
     observe: Observer = silent,
     executor: ExecutorFactory = make_executor,
     warn: Callable[[str], None] = lambda _: None,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Ended:
     """Start a study in a new run directory and carry it to its end.
 
@@ -77,16 +89,20 @@ def start_run(
         observe: told of every step.
         executor: builds the workers.
         warn: told what readers of the results must know of how they are going to be found.
+        clock: what budgets of time go by.
 
     Raises:
         UserError: the study is wrong, the dress rehearsal fails, or `out` is taken; nothing is
             written then.
     """
     _refuse_taken(out)
-    study = prepare(config, folder)
+    meter = Meter(clock)
+    study = prepare(_with_fixed_deadline(config, clock.now()), folder)
     for line in study.warnings:
         warn(line)
     with Interrupt() as interrupt, closing(executor(study)) as workers:
+        meter.watch(workers)
+        check_measurable(study.config.budget, meter.held)
         rehearse(study, workers)
         with Journal(out, create=True) as journal:
             for name, text in (keep or {}).items():
@@ -100,41 +116,52 @@ def start_run(
                     **({"warnings": list(study.warnings)} if study.warnings else {}),
                 },
             )
-            history = History(study, journal, config.limits, observe)
+            history = History(study, journal, study.config.limits, meter, observe)
             scoring = Scoring(study, history, journal, observe)
-            return _carry_on(Search(history), scoring, workers, interrupt, journal)
+            return _carry_on(Search(history), scoring, workers, interrupt, journal, meter)
 
 
 def resume_run(
     out: Path,
     *,
-    add: Mapping[str, float] | None = None,
+    add: Mapping[str, Amount] | None = None,
     observe: Observer = silent,
     executor: ExecutorFactory = make_executor,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Ended:
     """Continue a run from its journal.
 
     Args:
         out: the run directory.
-        add: budget to add to what was allowed so far, by key ('trials', 'items', 'hours').
+        add: budget to add to what was allowed so far, by kind; see `budgets.adding.extended`. The
+            optimizer goes on as if it had known of no other than the first.
         observe: told of every step.
         executor: builds the workers.
+        clock: what budgets of time go by.
 
     Raises:
         ReplayMismatch: the optimizer no longer proposes what was recorded.
-        UserError: models, data or fitness files changed, or the folder holds no run.
+        UserError: models, data or fitness files changed, there is nothing to add to, or the folder
+            holds no run.
     """
+    meter = Meter(clock)
     with Journal(out) as journal:
         opening = first_event(journal.events, out).payload
         study = prepare(recorded_config(opening), Path(opening["folder"]))
         _check_unchanged(study, opening, out)
-        history = History(study, journal, _budget(study, journal, add or {}), observe)
+        budget = in_force(study.config.limits, journal.events)
+        if add:
+            budget = extended(budget, add, clock.now())
+            journal.append("extended", {"budget": budget.model_dump(mode="json")})
+        history = History(study, journal, budget, meter, observe)
         scoring = Scoring(study, history, journal, observe)
         if history.stopped is not None and not scoring.pending():
             journal.state = "done"
-            return Ended("done", history.stopped)
+            return Ended("done", history.stopped.reason, history.stopped.budget)
         with Interrupt() as interrupt, closing(executor(study)) as workers:
-            return _carry_on(Search(history), scoring, workers, interrupt, journal)
+            meter.watch(workers)
+            check_measurable(budget, meter.held)
+            return _carry_on(Search(history), scoring, workers, interrupt, journal, meter)
 
 
 def rehearse(study: Prepared, workers: Executor) -> None:
@@ -186,15 +213,35 @@ def _fits_rungs(study: Prepared, outcome: Outcome) -> Outcome:
 
 
 def _carry_on(
-    search: Search, scoring: Scoring, workers: Executor, interrupt: Interrupt, journal: Journal
+    search: Search,
+    scoring: Scoring,
+    workers: Executor,
+    interrupt: Interrupt,
+    journal: Journal,
+    meter: Meter,
 ) -> Ended:
-    reason = search.run(workers, interrupt)
-    if reason is None or not scoring.run(workers, interrupt):
-        ended = Ended("interrupted", interrupt.reason)
-    else:
-        ended = Ended("done", reason)
+    try:
+        stop = search.run(workers, interrupt)
+        if stop is None or not scoring.run(workers, interrupt):
+            ended = Ended("interrupted", interrupt.reason)
+        else:
+            ended = Ended("done", stop.reason, stop.budget)
+    finally:
+        meter.keep(journal, now=True)
     journal.state = ended.state
     return ended
+
+
+def _with_fixed_deadline(config: StudyConfig, now: float) -> StudyConfig:
+    """Return a study whose deadline means the same when it is resumed tomorrow."""
+    deadline = config.budget.deadline
+    if deadline is None:
+        return config
+    try:
+        fixed = {"deadline": fixed_deadline(deadline, now)}
+    except UserError as error:
+        raise ConfigError([f"budget.{error}"]) from None
+    return config.model_copy(update={"budget": config.budget.model_copy(update=fixed)})
 
 
 def _refuse_taken(out: Path) -> None:
@@ -221,25 +268,3 @@ def _check_unchanged(study: Prepared, opening: Mapping[str, Any], out: Path) -> 
             f"space: its genes changed since {out} was started ({len(opening['genes'])} then, "
             f"{len(genes)} now); restore the space file, or start a new run"
         )
-
-
-def _budget(study: Prepared, journal: Journal, add: Mapping[str, float]) -> BudgetConfig:
-    """Return the budget in force, recording what is added to it now."""
-    values: dict[str, Any] = study.config.limits.model_dump()
-    for event in journal.events:
-        if event.kind == "extended":
-            values = dict(event.payload["budget"])
-    if not add:
-        return BudgetConfig.model_validate(values)
-    for key, amount in add.items():
-        if values.get(key) is None:
-            limits = ", ".join(name for name, value in values.items() if value is not None)
-            raise UserError(
-                f"--add {key}: this run has no budget of that kind, only {limits}; add to that"
-            )
-        if key != "hours" and amount % 1:
-            raise UserError(f"--add {key}={amount:g}: {key} are whole")
-        values[key] += amount if key == "hours" else int(amount)
-    budget = BudgetConfig.model_validate(values)
-    journal.append("extended", {"budget": budget.model_dump()})
-    return budget

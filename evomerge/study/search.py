@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from evomerge.study.budgets.stopping import Stop
 from evomerge.study.history import NOTHING_LEFT, History
 from evomerge.study.interrupt import Interrupt
 from evomerge.workers import Executor, Job
@@ -24,15 +23,15 @@ class Search:
         self._history = history
         self._in_flight = 0
 
-    def run(self, workers: Executor, interrupt: Interrupt) -> str | None:
+    def run(self, workers: Executor, interrupt: Interrupt) -> Stop | None:
         """Search until a reason to stop; None when interrupted with trials left to do."""
         history = self._history
         if history.stopped:
             return history.stopped
-        started = time.monotonic()
         history.take_up()
         while True:
-            reason = self._feed(workers, interrupt, started)
+            history.keep_account()
+            stop = self._feed(workers, interrupt)
             if self._in_flight == 0 and not interrupt.requested:
                 history.settle(ended=True)
                 self._continue(workers)
@@ -45,31 +44,31 @@ class Search:
             due = history.validation.due(ended=True)
             is_last = history.course.is_last
             if interrupt.requested and (
-                reason is None or history.has_pending or due or not is_last
+                stop is None or history.has_pending or due or not is_last
             ):
                 return None
-            late = history.used_up(time.monotonic() - started)
             if is_last:
-                return history.stop(reason or NOTHING_LEFT)
-            if late is not None:
-                return history.stop(late)
+                return history.stop(stop or NOTHING_LEFT)
+            used_up = history.used_up()
+            if used_up is not None:
+                return history.stop(used_up)
             history.begin_next()
 
-    def _feed(self, workers: Executor, interrupt: Interrupt, started: float) -> str | None:
+    def _feed(self, workers: Executor, interrupt: Interrupt) -> Stop | None:
         """Submit as much as there is room for; says why nothing more is asked for."""
         history = self._history
         if not interrupt.requested:
             self._continue(workers)
             self._validate(workers, ended=False)
-        reason = history.exhausted(time.monotonic() - started)
-        while reason is None and not interrupt.requested and self._has_room(workers):
+        stop = history.exhausted()
+        while stop is None and not interrupt.requested and self._has_room(workers):
             jobs = history.ask()
             if jobs is None:
                 break
             self._submit(workers, jobs)
             self._continue(workers)
-            reason = history.exhausted(time.monotonic() - started)
-        return reason
+            stop = history.exhausted()
+        return stop
 
     def _continue(self, workers: Executor) -> None:
         """Submit trials that climb, or that an earlier session left."""
