@@ -327,14 +327,16 @@ def _warn(*lines: str) -> None:
 def _leave(ended: Ended, out: Path, as_json: bool) -> None:
     """Say how the session ended and what to type next; exit 130 when interrupted."""
     if as_json:
-        typer.echo(json.dumps(
+        typer.echo(
+            json.dumps(
                 {
                     "state": ended.state,
                     "reason": ended.reason,
                     "budget": ended.budget,
                     "run": str(out),
                 }
-            ))
+            )
+        )
     elif ended.state == "interrupted":
         typer.echo(f"{ended.reason}; continue with: evomerge resume {out}")
     else:

@@ -2,7 +2,8 @@
 
     opened    the study as it was started: configuration, model digests, library versions, and
               under `warnings` what readers of its results must know, if anything
-    staged    stage, its donors in full, the trials they come from: before its first trial
+    staged    stage, its donors in full, the trials they come from, names of its genes: before its
+              first trial
     asked     trial, genotype, origin                 before the job is submitted; `batch` numbers
                                                       the batch of search items it is scored on,
                                                       null scores the validation items
@@ -16,8 +17,8 @@
                                                       the trial whose recipe and outcome these are
     validated trial, outcome on the validation items  before anything is chosen by it
     scored    an evaluation beside the search (a baseline, or a front member on hold-out items)
-    stopped   why the search ended; `budget` is the kind that was used up, where one was. What clocks
-              decided is read from here and never decided again
+    stopped   why the search ended; `budget` is the kind that was used up, where one was. What
+              clocks decided is read from here and never decided again
     extended  the budget as it is after an addition; a search that had stopped may go on
 
 A run that was killed and resumed has the same events as one that was not: what happened to the

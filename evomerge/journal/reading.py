@@ -94,8 +94,8 @@ def read_sessions(folder: Path) -> list[Session]:
         if _has_tables(connection, "usage"):
             used = dict(connection.execute("SELECT session, content FROM usage").fetchall())
     return [
-        Session(*times, json.loads(process), json.loads(used.get(number, "{}")))
-        for number, *times, process in rows
+        Session(start, end, because, json.loads(process), json.loads(used.get(number, "{}")))
+        for number, start, end, because, process in rows
     ]
 
 

@@ -87,8 +87,9 @@ class Journal:
                 self._connection.execute(_USAGE)
             self.events: list[Event] = []
             self._digest = ""
-            for event, self._digest in load(self._connection, folder):
+            for event, digest in load(self._connection, folder):
                 self.events.append(event)
+                self._digest = digest
             if create and self.events:
                 raise RunDirectoryError(
                     f"{folder} holds a run already; continue it with 'evomerge resume {folder}' "

@@ -115,7 +115,8 @@ class Anchors:
             float(best[name] if best[name] != low else low - objective.cost(1.0))
             for objective, name, low in zip(objectives, names, zero, strict=True)
         )
-        return cls(tuple(objectives), zero, one, ("span",) * len(names))
+        kinds: list[AnchorKind] = ["span" for _ in names]
+        return cls(tuple(objectives), zero, one, tuple(kinds))
 
     def scale(self, metrics: Mapping[str, float]) -> NDArray[np.float64]:
         """Return the scaled scores of one model, (n_objectives,); larger is better."""

@@ -43,9 +43,7 @@ class Search:
                 continue
             due = history.validation.due(ended=True)
             is_last = history.course.is_last
-            if interrupt.requested and (
-                stop is None or history.has_pending or due or not is_last
-            ):
+            if interrupt.requested and (stop is None or history.has_pending or due or not is_last):
                 return None
             if is_last:
                 return history.stop(stop or NOTHING_LEFT)

@@ -98,7 +98,8 @@ class Telling:
             "attempt": attempt,
             **recorded(self._journal, trial_id(number), split, outcome),
         }
-        timing = {**timing, "items": n_items} if n_items else timing
+        if n_items and isinstance(outcome, Completed):
+            timing = {**timing, "items": n_items}
         self._journal.append("finished", payload, trial=number, timing=timing)
         self._tell(number, proposal, outcome, n_items=n_items)
         self.note()

@@ -85,11 +85,11 @@ def gauges(budget: BudgetConfig, account: Account) -> tuple[Gauge, ...]:
         per_worker, per_gpu = price.per_worker_hour / HOUR_S, price.per_gpu_hour / HOUR_S
         money = per_worker * spent.worker_s + per_gpu * spent.gpu_s + account.cost
         money_per_s = per_worker * held.workers + per_gpu * held.gpus
-    stagnation, window = budget.stagnation, ""
+    stagnation, window, lasts = budget.stagnation, None, ""
     if stagnation is not None:
-        window = f"{stagnation.unit} without a gain"
+        window, lasts = stagnation.window, f"{stagnation.unit} without a gain"
         if stagnation.min_gain:
-            window += f" above {stagnation.min_gain:g}"
+            lasts += f" above {stagnation.min_gain:g}"
     deadline = None if budget.deadline is None else moment_of(budget.deadline, account.now)
     found: list[tuple[Kind, float, float | None, float | None]] = [
         ("trials", account.trials, budget.trials, None),
@@ -98,9 +98,9 @@ def gauges(budget: BudgetConfig, account: Account) -> tuple[Gauge, ...]:
         ("deadline", account.now, deadline, 1.0),
         ("gpu_hours", spent.gpu_s / HOUR_S, budget.gpu_hours, held.gpus / HOUR_S),
         ("money", money, budget.money, money_per_s),
-        ("stagnation", account.lasting, stagnation and stagnation.window, None),
+        ("stagnation", account.lasting, window, None),
     ]
-    units = {**_UNITS, "stagnation": window, "deadline": ""}
+    units = {**_UNITS, "stagnation": lasts, "deadline": ""}
     return tuple(
         Gauge(kind, used, limit, per_s, units[kind])
         for kind, used, limit, per_s in found
@@ -114,6 +114,12 @@ def limits(budget: BudgetConfig) -> list[str]:
         f"deadline {budget.deadline}" if gauge.kind == "deadline" else limit_words(gauge)
         for gauge in gauges(budget, Account(now=0.0))
     ]
+
+
+def held_words(spent: Spent) -> str:
+    """Say for how long workers and GPUs were held, and the search went on."""
+    workers, gpus = amount(spent.worker_s / HOUR_S), amount(spent.gpu_s / HOUR_S)
+    return f"{workers} worker-hours, {gpus} GPU-hours; {span(spent.search_s)} of searching"
 
 
 def amount(value: float) -> str:

@@ -17,13 +17,9 @@ def checked_moment(value: object) -> str:
     Raises:
         ValueError: it is no time of day, and no date and time with a zone.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
-        raise ValueError(
-            f"YAML reads an unquoted time such as 17:30 as a number, here {value}; put quotes "
-            f"around it: {_EXAMPLES}"
-        )
     if not isinstance(value, str):
-        raise ValueError(f"expected a time, got {value!r}; write {_EXAMPLES}")  # noqa: TRY004
+        hint = ", in quotes, since YAML reads 17:30 as a number" if isinstance(value, int) else ""
+        raise ValueError(f"expected a time, got {value!r}; write {_EXAMPLES}{hint}")  # noqa: TRY004
     if not _OF_THE_DAY.fullmatch(value):
         _dated(value)
     return value

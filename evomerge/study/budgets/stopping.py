@@ -54,8 +54,8 @@ class Stopping:
 
     Args:
         journal: the record so far.
-        budget: when to stop, over all stages; what was added belongs to the last.
-        planned: trials of the study file, over all stages; None where something else limits it.
+        limits: when the study file says to stop, over all stages.
+        budget: the same with what was added; added trials belong to the last stage.
         course: the stages so far.
         meter: of this session.
     """
@@ -63,18 +63,18 @@ class Stopping:
     def __init__(
         self,
         journal: Journal,
+        limits: BudgetConfig,
         budget: BudgetConfig,
-        planned: int | None,
         course: Course,
         meter: Meter,
     ) -> None:
         self._journal = journal
         self._budget = budget
-        self._added = (budget.trials or 0) - (planned or 0)
+        self._added = (budget.trials or 0) - (limits.trials or 0)
         self._course = course
         self._meter = meter
         self._earlier = spent_in(read_sessions(journal.folder)[:-1], journal.events)
-        self._stagnation = None if budget.stagnation is None else Stagnation(budget.stagnation)
+        self._stagnation = None if limits.stagnation is None else Stagnation(limits.stagnation)
         self._trials = 0
         self._items = 0
         self._cost = 0.0
