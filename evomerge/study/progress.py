@@ -25,6 +25,7 @@ class Progress:
         replayed: the step repeats what the journal holds.
         stage: which stage it belongs to; '' in a study without stages, and when scoring.
         note: what the optimizer says of its search; the step is about nothing else then.
+        finished: trials finished in all stages.
         gauges: how much of each budget of the search is used.
     """
 
@@ -38,6 +39,7 @@ class Progress:
     replayed: bool = False
     stage: str = ""
     note: str = ""
+    finished: int = 0
     gauges: tuple[Gauge, ...] = ()
 
 

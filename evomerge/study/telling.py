@@ -185,6 +185,7 @@ class Telling:
                 None if replayed else self._standing.hypervolume(),
                 replayed,
                 part.label,
+                finished=len(self.trials),
                 gauges=self._stopping.gauges,
             )
         )

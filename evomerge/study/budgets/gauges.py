@@ -97,7 +97,7 @@ def gauges(budget: BudgetConfig, account: Account) -> tuple[Gauge, ...]:
         ("hours", spent.search_s / HOUR_S, budget.hours, 1 / HOUR_S),
         ("deadline", account.now, deadline, 1.0),
         ("gpu_hours", spent.gpu_s / HOUR_S, budget.gpu_hours, held.gpus / HOUR_S),
-        ("money", money, budget.money, money_per_s),
+        ("money", money, budget.money, money_per_s or None),
         ("stagnation", account.lasting, window, None),
     ]
     units = {**_UNITS, "stagnation": lasts, "deadline": ""}
