@@ -295,7 +295,7 @@ def resume(
     if len(amounts) < len(add or ()):
         raise UserError("--add: give each kind of budget once")
     with watching(quiet=as_json) as observe:
-        ended = resume_run(folder, add=amounts, observe=observe)
+        ended = resume_run(folder, add=amounts, observe=observe, warn=_warn)
     _leave(ended, folder, as_json)
 
 

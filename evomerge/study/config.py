@@ -15,6 +15,7 @@ from pydantic import (
 from evomerge.recipe.model import DType
 from evomerge.study.budgets.config import BudgetConfig
 from evomerge.study.config_checks import study_problems
+from evomerge.study.following.config import CallbackConfig, NotifyConfig
 from evomerge.study.rungs.config import RungsConfig
 from evomerge.study.sections import OpenSection, Section
 from evomerge.types import Bounds, Goal, Split
@@ -269,6 +270,8 @@ class StudyConfig(Section):
     """A whole study file: one search (`space`, `search`, `budget`), or `stages` of several.
 
     `cache` names a file of scores that studies share: what one has scored, the others do not.
+    `callbacks` show the run elsewhere while it goes on, `notify` is told of its end; neither
+    changes what it comes to.
     """
 
     name: Name
@@ -285,6 +288,8 @@ class StudyConfig(Section):
     workers: WorkersConfig = WorkersConfig()
     front: FrontConfig = FrontConfig()
     cache: str | None = None
+    callbacks: tuple[CallbackConfig, ...] = ()
+    notify: NotifyConfig | None = None
 
     @property
     def plan(self) -> tuple[StageConfig, ...]:

@@ -13,7 +13,8 @@ from evomerge.optimizers import Proposal, Scalarised
 from evomerge.recipe import Recipe
 from evomerge.study.budgets.config import BudgetConfig
 from evomerge.study.budgets.meter import Meter
-from evomerge.study.budgets.stopping import Stop, Stopping
+from evomerge.study.budgets.stop import Stop
+from evomerge.study.budgets.stopping import Stopping
 from evomerge.study.course import Course, Part
 from evomerge.study.mismatch import other_choice, other_proposal
 from evomerge.study.picks import Combine

@@ -54,6 +54,12 @@ class Outline:
                 part.pop("validation", None)
         if self.config.cache is None:
             del study["cache"]
+        if not self.config.callbacks:
+            del study["callbacks"]
+        if self.config.notify is None:
+            del study["notify"]
+        else:
+            study["notify"]["url"] = self.config.notify.redacted
         if self.config.rungs is None:
             del study["rungs"]
             for part in study["objectives"].values():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evomerge.callbacks import check_callback
 from evomerge.errors import ConfigError
 from evomerge.fitness import BoundFitness, FitnessSpec, check_fitness
 from evomerge.fitness.public_tests import public_test_of
@@ -131,6 +132,9 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     objectives = tuple(part.objective for part in parts)
     if config.rungs is not None:
         check_rungs(config.rungs, parts, found_items, folder, problems)
+    for position, callback in enumerate(config.callbacks):
+        check = partial(check_callback, callback.callback, callback.arguments, folder=folder)
+        problems.attempt(f"callbacks[{position}]", check)
     problems.attempt("workers.device", partial(resolve_device, config.workers.device))
     context: SpaceContext | None = None
     stages: list[Rehearsed] = []

@@ -21,6 +21,7 @@ from evomerge.study.budgets.meter import SYSTEM_CLOCK, Clock, Meter, check_measu
 from evomerge.study.budgets.moments import fixed_deadline
 from evomerge.study.config import StudyConfig
 from evomerge.study.example_ids import ExampleIds
+from evomerge.study.following.announcing import Announcing
 from evomerge.study.history import History
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.outline import first_event, recorded_config
@@ -88,7 +89,8 @@ def start_run(
         keep: texts to put beside the journal, by file name.
         observe: told of every step.
         executor: builds the workers.
-        warn: told what readers of the results must know of how they are going to be found.
+        warn: told what readers of the results must know of how they are going to be found, and of
+            callbacks and messages that do not reach their destination.
         clock: what budgets of time go by.
 
     Raises:
@@ -100,7 +102,11 @@ def start_run(
     study = prepare(_with_fixed_deadline(config, clock.now()), folder)
     for line in study.warnings:
         warn(line)
-    with Interrupt() as interrupt, closing(executor(study)) as workers:
+    with (
+        Announcing(out, warn) as announcing,
+        Interrupt() as interrupt,
+        closing(executor(study)) as workers,
+    ):
         meter.watch(workers)
         check_measurable(study.config.budget, meter.held)
         rehearse(study, workers)
@@ -116,9 +122,12 @@ def start_run(
                     **({"warnings": list(study.warnings)} if study.warnings else {}),
                 },
             )
+            announcing.begin(config)
             history = History(study, journal, study.config.limits, meter, observe)
             scoring = Scoring(study, history, journal, observe)
-            return _carry_on(Search(history), scoring, workers, interrupt, journal, meter)
+            ended = _carry_on(Search(history), scoring, workers, interrupt, journal, meter)
+            announcing.ended(ended.state, ended.reason)
+    return ended
 
 
 def resume_run(
@@ -127,6 +136,7 @@ def resume_run(
     add: Mapping[str, Amount] | None = None,
     observe: Observer = silent,
     executor: ExecutorFactory = make_executor,
+    warn: Callable[[str], None] = lambda _: None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Ended:
     """Continue a run from its journal.
@@ -137,6 +147,7 @@ def resume_run(
             optimizer goes on as if it had known of no other than the first.
         observe: told of every step.
         executor: builds the workers.
+        warn: told of callbacks and messages that do not reach their destination.
         clock: what budgets of time go by.
 
     Raises:
@@ -145,9 +156,11 @@ def resume_run(
             holds no run.
     """
     meter = Meter(clock)
-    with Journal(out) as journal:
+    with Announcing(out, warn) as announcing, Journal(out) as journal:
         opening = first_event(journal.events, out).payload
-        study = prepare(recorded_config(opening), Path(opening["folder"]))
+        config = recorded_config(opening)
+        # a callback that is gone is no reason to leave a run where it is
+        study = prepare(config.model_copy(update={"callbacks": ()}), Path(opening["folder"]))
         _check_unchanged(study, opening, out)
         budget = in_force(study.config.limits, journal.events)
         if add:
@@ -158,10 +171,13 @@ def resume_run(
         if history.stopped is not None and not scoring.pending():
             journal.state = "done"
             return Ended("done", history.stopped.reason, history.stopped.budget)
+        announcing.begin(config)
         with Interrupt() as interrupt, closing(executor(study)) as workers:
             meter.watch(workers)
             check_measurable(budget, meter.held)
-            return _carry_on(Search(history), scoring, workers, interrupt, journal, meter)
+            ended = _carry_on(Search(history), scoring, workers, interrupt, journal, meter)
+        announcing.ended(ended.state, ended.reason)
+    return ended
 
 
 def rehearse(study: Prepared, workers: Executor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evomerge.study.budgets.stopping import Stop
+from evomerge.study.budgets.stop import Stop
 from evomerge.study.history import NOTHING_LEFT, History
 from evomerge.study.interrupt import Interrupt
 from evomerge.workers import Executor, Job

@@ -16,7 +16,7 @@ from evomerge.study.budgets.config import BudgetConfig
 from evomerge.study.budgets.gauges import Account, Gauge, gauges
 from evomerge.study.budgets.meter import Spent
 from evomerge.study.budgets.stagnation import Stagnation
-from evomerge.study.budgets.stopping import Stop
+from evomerge.study.budgets.stop import Stop
 from evomerge.study.config import StudyConfig
 from evomerge.study.picks import trial_of
 from evomerge.study.standing import Standing

@@ -9,7 +9,7 @@ from evomerge.cli.places import more_of
 from evomerge.journal import read_events
 from evomerge.study import resume_run, start_run
 from evomerge.study import run as run_module
-from evomerge.study.budgets.stopping import Stop
+from evomerge.study.budgets.stop import Stop
 from tests.study.fakes import FakeExecutor, config, without_models
 
 

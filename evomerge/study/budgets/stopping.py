@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
 from evomerge.errors import EvomergeError
 from evomerge.journal import Journal, read_sessions
 from evomerge.study.budgets.config import BudgetConfig, Kind
-from evomerge.study.budgets.gauges import Account, Gauge, gauges, limit_words
+from evomerge.study.budgets.gauges import Account, Gauge, gauges
 from evomerge.study.budgets.meter import Meter, spent_in
 from evomerge.study.budgets.stagnation import Stagnation
+from evomerge.study.budgets.stop import Stop
 from evomerge.study.course import Course, Part
 from evomerge.study.standing import Standing
 from evomerge.types import Completed, Outcome
@@ -20,33 +17,6 @@ MAX_FAILURES_IN_A_ROW = 25
 MAX_REPEATS_IN_A_ROW = 1000
 OF_THE_RUN: tuple[Kind, ...] = ("items", "hours", "deadline", "gpu_hours", "money")
 """Budgets that end every part of a run; the others end the present part."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Why a search is over.
-
-    Attributes:
-        reason: in words.
-        budget: the kind of budget that is used up; None where that is not the reason.
-    """
-
-    reason: str
-    budget: Kind | None = None
-
-    @classmethod
-    def of(cls, gauge: Gauge) -> Stop:
-        """Return the stop by a budget that is used up."""
-        return cls(f"budget: {limit_words(gauge)}", gauge.kind)
-
-    @classmethod
-    def read(cls, payload: Mapping[str, Any]) -> Stop:
-        """Read a stop back from its event."""
-        return cls(payload["reason"], payload.get("budget"))
-
-    def record(self) -> dict[str, Any]:
-        """Return the payload of its event."""
-        return {"reason": self.reason} | ({"budget": self.budget} if self.budget else {})
 
 
 class Stopping:
