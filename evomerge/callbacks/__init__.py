@@ -1,4 +1,4 @@
-"""Where a run is shown beside the terminal: TensorBoard, MLflow, Weights & Biases, a class of yours.
+"""Where a run is shown elsewhere: TensorBoard, MLflow, Weights & Biases, a class of the user's.
 
 A callback runs in a process of its own that reads the journal (see `evomerge.study.following`):
 whatever it does, the search goes on.

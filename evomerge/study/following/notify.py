@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
@@ -42,7 +42,8 @@ def notify(config: NotifyConfig, message: Mapping[str, Any], warn: Callable[[str
         return
     try:
         with _unlogged(), _pool(address) as pool:
-            response = pool.request("POST", address, json=dict(message))
+            headers = _authorization(address)
+            response = pool.request("POST", address, json=dict(message), headers=headers)
         failure = f"it answered {response.status}" if response.status >= 400 else ""
     except urllib3.exceptions.HTTPError as error:  # its text has the address
         failure = type(getattr(error, "reason", None) or error).__name__
@@ -83,13 +84,25 @@ def _pool(address: str) -> urllib3.PoolManager:
     return urllib3.ProxyManager(proxy, retries=retries, timeout=TIMEOUT_S)
 
 
+def _authorization(address: str) -> dict[str, str]:
+    """Return the header for the user and password of an address, where it has them."""
+    parts = urlsplit(address)
+    if parts.username is None:
+        return {}
+    user, password = unquote(parts.username), unquote(parts.password or "")
+    return dict(urllib3.make_headers(basic_auth=f"{user}:{password}"))
+
+
 @contextmanager
 def _unlogged() -> Iterator[None]:
     """Keep urllib3 from writing the address to whatever log the application keeps."""
-    logger = logging.getLogger("urllib3.connectionpool")
-    before = logger.disabled
-    logger.disabled = True
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("urllib3")]
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
     try:
         yield
     finally:
-        logger.disabled = before
+        for logger, was_disabled in zip(loggers, before, strict=True):
+            logger.disabled = was_disabled
