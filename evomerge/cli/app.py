@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from evomerge import __version__
 from evomerge.cli import results, searches
 from evomerge.cli.compare import compare
+from evomerge.cli.dashboard import dashboard
 from evomerge.cli.merge import merge
 from evomerge.cli.migrate import migrate, table
 from evomerge.cli.report import report
@@ -61,6 +62,7 @@ app.command()(results.status)
 app.command()(results.front)
 app.command()(compare)
 app.command()(report)
+app.command()(dashboard)
 app.command()(results.export)
 app.command()(merge)
 

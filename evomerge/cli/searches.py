@@ -156,6 +156,7 @@ def check(
         elif config.batches is not None:
             summary["batches"] = config.batches.model_dump()
         summary |= config.model_dump(include={"rungs"}, exclude_none=True)
+        summary["callbacks"] = [one.callback for one in config.callbacks]
         summary["not_seen"] = list(stand_ins.used)
         summary["warnings"] = list(prepared.warnings)
         if estimate:
@@ -183,6 +184,8 @@ def check(
         typer.echo(f"  {line}")
     if config.stages is not None:
         typer.echo(f"  budget      {budget}")
+    for line in _following_lines(config):
+        typer.echo(f"  {line}")
     _warn(*prepared.warnings)
     if estimate:
         typer.echo(options.estimate(prepared, stand_ins, as_json=False))
@@ -241,6 +244,14 @@ def _rung_lines(rungs: RungsConfig | None) -> Iterator[str]:
     if rungs.race is not None:
         rules.append(f"whoever is proven worse than the front stops (error rate {rungs.race:g})")
     yield f"rungs       {', '.join(map(str, rungs.items))} and all search items; {', '.join(rules)}"
+
+
+def _following_lines(config: StudyConfig) -> Iterator[str]:
+    """Say where the run is shown, and who is told of its end."""
+    if config.callbacks:
+        yield f"callbacks   {', '.join(one.callback for one in config.callbacks)}"
+    if config.notify is not None:
+        yield f"notify      {config.notify.redacted} on {' and '.join(config.notify.on)}"
 
 
 def _sources(stage: StageConfig) -> str:

@@ -7,7 +7,7 @@ is what the search itself knew then.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeAlias
 
 from evomerge.journal import Event, outcome_from_json
@@ -48,6 +48,7 @@ class SeenTrial:
         finished_at: seconds since the epoch; None while it is running.
         retries: attempts that failed before.
         rung: the last rung it was scored at; None without rungs, -1 for the proxies.
+        measured: rung, number of new items over all objectives and scores on these, in order.
         same_as: the trial whose recipe and outcome these are.
     """
 
@@ -66,6 +67,7 @@ class SeenTrial:
     finished_at: float | None = None
     retries: int = 0
     rung: int | None = None
+    measured: list[tuple[int, int, Mapping[str, float]]] = field(default_factory=list)
     same_as: int | None = None
 
     @property
@@ -157,6 +159,7 @@ class SeenRun:
             trial.retries += 1
         elif event.kind == "measured":
             trial.rung = payload["rung"]
+            trial.measured.append((trial.rung, payload["n_items"], payload["metrics"]))
         elif event.kind == "finished":
             self._finish(trial, event)
         elif event.kind == "validated":

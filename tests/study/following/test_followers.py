@@ -1,7 +1,6 @@
 """Callbacks in processes of their own: slow, broken, hanging, killed; the run never notices."""
 
 import json
-import os
 import time
 from functools import partial
 from pathlib import Path
