@@ -17,7 +17,7 @@ from evomerge.errors import RunDirectoryError, UserError
 
 if TYPE_CHECKING:
     from evomerge.spaces import Space
-    from evomerge.study import Ended, StudyConfig
+    from evomerge.study import Ended, Prepared, StandIns, StudyConfig
     from evomerge.study.config import PickConfig, StageConfig
     from evomerge.study.rungs.config import RungsConfig
 
@@ -131,34 +131,9 @@ def check(
     named = named_study(words, overrides or (), context)
     prepared = prepare(named.config, named.path.parent, stand_ins)
     study = shlex.join(words)
-    config, genes = prepared.config, prepared.space.domain.genes
-    spaces = (prepared.space, *prepared.later)
+    config, spaces = prepared.config, (prepared.space, *prepared.later)
     if as_json:
-        summary: dict[str, Any] = {
-            "study": config.name,
-            "donors": list(config.models.donors),
-            "genes": [gene.name for gene in genes],
-            "objectives": {item.name: item.goal for item in prepared.objectives},
-            "budget": config.limits.model_dump(exclude_none=True),
-            "inputs": dict(prepared.inputs),
-        }
-        if config.stages is not None:
-            summary["stages"] = [
-                {
-                    "stage": stage.name,
-                    "genes": len(space.domain.genes),
-                    "optimizer": stage.search.optimizer,
-                    "trials": stage.trials,
-                    "batches": stage.batches and stage.batches.model_dump(),
-                }
-                for stage, space in zip(config.plan, spaces, strict=True)
-            ]
-        elif config.batches is not None:
-            summary["batches"] = config.batches.model_dump()
-        summary |= config.model_dump(include={"rungs"}, exclude_none=True)
-        summary["callbacks"] = [one.callback for one in config.callbacks]
-        summary["not_seen"] = list(stand_ins.used)
-        summary["warnings"] = list(prepared.warnings)
+        summary = _summary(prepared, stand_ins)
         if estimate:
             summary["estimate"] = options.estimate(prepared, stand_ins, as_json=True)
         typer.echo(json.dumps(summary, indent=2))
@@ -193,6 +168,38 @@ def check(
         typer.echo(f"next: evomerge check {study}, where the models are")
     else:
         typer.echo(f"next: evomerge run {study}")
+
+
+def _summary(prepared: Prepared, stand_ins: StandIns) -> dict[str, Any]:
+    """Return what `check` says, without an estimate, as JSON data."""
+    config = prepared.config
+    spaces = (prepared.space, *prepared.later)
+    summary: dict[str, Any] = {
+        "study": config.name,
+        "donors": list(config.models.donors),
+        "genes": [gene.name for gene in prepared.space.domain.genes],
+        "objectives": {item.name: item.goal for item in prepared.objectives},
+        "budget": config.limits.model_dump(exclude_none=True),
+        "inputs": dict(prepared.inputs),
+    }
+    if config.stages is not None:
+        summary["stages"] = [
+            {
+                "stage": stage.name,
+                "genes": len(space.domain.genes),
+                "optimizer": stage.search.optimizer,
+                "trials": stage.trials,
+                "batches": stage.batches and stage.batches.model_dump(),
+            }
+            for stage, space in zip(config.plan, spaces, strict=True)
+        ]
+    elif config.batches is not None:
+        summary["batches"] = config.batches.model_dump()
+    summary |= config.model_dump(include={"rungs"}, exclude_none=True)
+    summary["callbacks"] = [one.callback for one in config.callbacks]
+    summary["not_seen"] = list(stand_ins.used)
+    summary["warnings"] = list(prepared.warnings)
+    return summary
 
 
 def _what(space: Space) -> str:

@@ -55,6 +55,7 @@ class LiveView:
         self._console = console
         self._pace = Pace(clock)
         self._step: Progress | None = None
+        self._is_searching = True
         self._tasks: dict[str, TaskID] = {}
         self._bars = Bars(
             TextColumn("{task.description}"),
@@ -74,7 +75,8 @@ class LiveView:
             self._tasks[title] = self._bars.add_task(title, total=step.total)
         self._bars.update(self._tasks[title], completed=step.done, total=step.total)
         self._pace.see(step)
-        if step.phase == "search":
+        self._is_searching = step.phase == "search"
+        if self._is_searching:
             self._step = step
 
     def __rich__(self) -> Group:
@@ -88,7 +90,7 @@ class LiveView:
                 "best": best_words(step),
                 "front": front_words(step),
                 "budget": ", ".join(gauge.words for gauge in self._pace.gauges),
-                "pace": pace_words(self._pace, step),
+                "pace": pace_words(self._pace, step) if self._is_searching else "",
             }
             for name, words in rows.items():
                 if words:
@@ -125,7 +127,8 @@ class PlainLines:
         total = f"/{step.total}" if step.total is not None else ""
         words = [f"{title_of(step)} {step.done}{total} after {now:.0f} s"]
         if step.phase == "search":
-            words += [best_words(step), front_words(step), pace_words(self._pace, step)]
+            front = front_words(step)
+            words += [best_words(step), front and f"front of {front}", pace_words(self._pace, step)]
         print("; ".join(filter(None, words)), file=self._out, flush=True)
 
 
@@ -143,7 +146,7 @@ def front_words(step: Progress) -> str:
     """Say how large the front is; nothing where one objective has none."""
     if not step.front or len(step.best) < 2:
         return ""
-    words = f"front {step.front}"
+    words = f"{step.front}"
     return words if step.hypervolume is None else f"{words}, hypervolume {step.hypervolume:.3f}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeAlias
 
 from evomerge.spaces.domain import Domain
 from evomerge.study.course import Part
@@ -11,7 +11,7 @@ from evomerge.study.rungs.ladder import PROXY
 from evomerge.study.seen import SeenTrial
 from evomerge.types import Completed, Failed, GeneValue, Genotype, Objective, Outcome
 
-Attribute = str | int | float | bool
+Attribute: TypeAlias = str | int | float | bool
 
 
 def values_of(part: Part, genotype: Genotype) -> dict[str, GeneValue]:

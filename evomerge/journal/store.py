@@ -158,6 +158,8 @@ class Journal:
                     "UPDATE session SET ended_at = ?, ended_because = ? WHERE id = ?",
                     (time.time(), because, self._session),
                 )
+                # a reader may keep the log beside the file, which must not lack anything
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self._connection.close()
             self._lock.release()

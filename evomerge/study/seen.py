@@ -83,15 +83,12 @@ class SeenRun:
         opening: its first event.
 
     Attributes:
-        opening: payload of the first event.
         config: the study file.
         objectives: names and goals, in order.
         standing: best scores and front of the trials whose scores compare.
         trials: by number, in the order in which they were asked for.
         labels: of the parts that were begun.
         n_finished: trials with an outcome.
-        notes: what the optimizer said.
-        n_scored: evaluations beside the search.
         stop: why the search is over; None while it is not.
         items: scores of single items that were paid for.
         cost: what fitnesses charged.
@@ -99,7 +96,6 @@ class SeenRun:
 
     def __init__(self, opening: Event) -> None:
         content = opening.payload
-        self.opening = content
         self.config = StudyConfig.model_validate(content["study"])
         self.objectives = tuple(
             Objective(name, goal) for name, goal in content["objectives"].items()
@@ -108,8 +104,6 @@ class SeenRun:
         self.trials: dict[int, SeenTrial] = {}
         self.labels: list[str] = []
         self.n_finished = 0
-        self.notes: list[str] = []
-        self.n_scored = 0
         self.stop: Stop | None = None
         self.items = 0
         self.cost = 0.0
@@ -141,10 +135,6 @@ class SeenRun:
         self.items += int(event.timing.get("items", 0))
         if event.kind == "staged":
             self._enter(payload)
-        elif event.kind == "noted":
-            self.notes.append(payload["text"])
-        elif event.kind == "scored":
-            self.n_scored += 1
         elif event.kind == "stopped":
             self.stop = Stop.read(payload)
         elif event.kind == "extended":

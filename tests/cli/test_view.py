@@ -120,6 +120,7 @@ def test_the_live_view_before_the_first_step_and_while_the_front_is_scored():
     view(Progress("score", 3, 8))
     shown = drawn(view, console)
     assert "scoring" in shown
+    assert "ends in" not in shown
     assert "3/8" in shown
 
 
@@ -149,7 +150,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then():
         "searching layers 100/100 after 20 s",
         "scoring 8/8 after 20 s",
     ]
-    assert "front 7, hypervolume 0.483; 30 trials/min, 2 failed, ends in about 3 min" in found[1]
+    assert "front of 7, hypervolume 0.483; 30 trials/min, 2 failed, ends in about 3 min" in found[1]
 
 
 def test_standard_error_is_no_terminal_here(capsys):
@@ -159,5 +160,5 @@ def test_standard_error_is_no_terminal_here(capsys):
         observe(step(2))
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err.startswith("searching 1/100 after 0 s; math 0.751  code 0.5; front 7")
+    assert shown.err.startswith("searching 1/100 after 0 s; math 0.751  code 0.5; front of 7")
     assert len(shown.err.splitlines()) == 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from evomerge.study.budgets.config import BudgetConfig, Kind
 from evomerge.study.budgets.meter import Spent
-from evomerge.study.budgets.moments import moment_of, written
+from evomerge.study.budgets.moments import moment_of, shown
 from evomerge.workers import Held
 
 HOUR_S = 3600.0
@@ -72,7 +72,7 @@ class Gauge:
 def limit_words(gauge: Gauge) -> str:
     """Say what the search stops at."""
     if gauge.kind == "deadline":
-        return f"deadline {written(gauge.limit)}"
+        return f"deadline {shown(gauge.limit)}"
     number = f"{gauge.limit:.0f}" if gauge.limit % 1 == 0 else f"{gauge.limit:g}"
     return f"{number} {gauge.unit}"
 

@@ -49,6 +49,11 @@ def written(moment: float) -> str:
     return datetime.fromtimestamp(round(moment)).astimezone().isoformat(timespec="seconds")
 
 
+def shown(moment: float) -> str:
+    """Write a time for reading, as the local clock shows it."""
+    return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
 def fixed_deadline(text: str, now: float) -> str:
     """Return a deadline with its date and zone, so that it means the same tomorrow.
 

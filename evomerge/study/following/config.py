@@ -43,6 +43,14 @@ class NotifyConfig(Section):
     url: str
     on: tuple[Occasion, ...] = Field(default=("finish", "failure"), min_length=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _on_is_a_word(cls, value: Any) -> Any:
+        """Undo what YAML 1.1 makes of the key `on`: true."""
+        if not isinstance(value, dict) or True not in value:
+            return value
+        return {"on" if key is True else key: one for key, one in value.items()}
+
     @field_validator("url")
     @classmethod
     def _leads_somewhere(cls, url: str) -> str:

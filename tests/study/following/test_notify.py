@@ -225,10 +225,30 @@ def test_what_is_no_address_is_refused_without_repeating_it(tmp_path, url):
     assert SECRET not in str(caught.value)
 
 
-def test_an_occasion_that_is_none_is_refused():
-    for on in ([], ["sometimes"]):
-        with pytest.raises(ValidationError):
-            NotifyConfig(url="http://host/", on=on)
+STUDY = """
+name: a
+models: {base: b, donors: {c: d}}
+space: ties
+objectives: {x: {fitness: l1_distance}}
+budget: {trials: 3}
+notify:
+  url: http://host/
+  on: [finish]
+"""
+
+
+def test_a_study_may_write_on_without_quotes_although_yaml_reads_it_as_true(tmp_path):
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY)
+    assert load_study(study).notify == NotifyConfig(url="http://host/", on=("finish",))
+    study.write_text(STUDY.replace("[finish]", "[end]"))
+    with pytest.raises(UserError, match=r"study\.yaml:\d+: notify.*'finish' or 'failure'"):
+        load_study(study)
+
+
+def test_no_occasion_at_all_is_refused():
+    with pytest.raises(ValidationError):
+        NotifyConfig(url="http://host/", on=())
 
 
 def test_a_proxy_of_the_environment_carries_it(serve, monkeypatch):
