@@ -106,6 +106,7 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         typer.echo(f"            {report['repeated']} had a recipe that was scored before")
     stages = [
         f"{stage['stage']}: {stage['finished']} of {stage['trials']} trials finished"
+        + (f"; {stage['ended']}" if stage["ended"] else "")
         for stage in report["stages"]
     ]
     for line in (
@@ -214,9 +215,12 @@ def _stages(events: Sequence[Event], run: SeenRun | None) -> list[dict[str, Any]
         return []
     finished = Counter(one.part for one in run.trials.values() if one.outcome is not None)
     begun = [event.payload for event in events if event.kind == "staged"]
+    ends = [one.get("ended", {}).get("reason") for one in begun[1:]]
     stages = [
-        {"stage": label, "trials": content["trials"], "finished": finished[part]}
-        for part, (label, content) in enumerate(zip(run.labels, begun, strict=True))
+        {"stage": label, "trials": content["trials"], "finished": finished[part], "ended": ended}
+        for part, (label, content, ended) in enumerate(
+            zip(run.labels, begun, [*ends, None][: len(begun)], strict=True)
+        )
     ]
     if begun and _is_last(begun[-1], run.config.stages):
         stages[-1]["trials"] += (run.budget.trials or 0) - (run.config.limits.trials or 0)

@@ -2,8 +2,8 @@
 
     opened    the study as it was started: configuration, model digests, library versions, and
               under `warnings` what readers of its results must know, if anything
-    staged    stage, its donors in full, the trials they come from, names of its genes: before its
-              first trial
+    staged    stage, its donors in full, the trials they come from, names of its genes, why the one
+              before it ended: before its first trial
     asked     trial, genotype, origin                 before the job is submitted; `batch` numbers
                                                       the batch of search items it is scored on,
                                                       null scores the validation items

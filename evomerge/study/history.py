@@ -31,8 +31,9 @@ from evomerge.types import Completed, Failed, Outcome, Split, Trial
 from evomerge.workers import Job, JobResult
 
 NOTHING_LEFT = Stop("nothing left to ask")
-GENES = "genes"
-"""What a stage varies, by name: for readers of the journal, since it follows from the rest."""
+FOR_READERS = frozenset({"genes", "ended"})
+"""What the event of a stage says for readers of the journal only: the names of its genes, and why the
+stage before it ended."""
 
 TRIAL_EVENTS = frozenset({"asked", "retried", "measured", "finished", "validated"})
 
@@ -227,15 +228,21 @@ class History:
         """Note in the journal what this session took, now and then."""
         self._meter.keep(self._journal)
 
-    def begin_next(self) -> None:
-        """Enter the next stage, from what the finished trials say."""
+    def begin_next(self, ended: Stop | None) -> None:
+        """Enter the next stage, from what the finished trials say.
+
+        Args:
+            ended: why the one before it asked for nothing more.
+        """
         content = self.course.propose(self.validation.by_stage(self.trials), self._combine)
         if content is None:
             raise RuntimeError("the last stage was begun already")
         part = self.course.begin(content, self._asked)
         self._enter(part)
-        genes = [gene.name for gene in part.space.domain.genes]
-        self._journal.append("staged", {**content, GENES: genes})
+        known: dict[str, Any] = {"genes": [gene.name for gene in part.space.domain.genes]}
+        if len(self.course.parts) > 1:
+            known["ended"] = (ended or NOTHING_LEFT).record()
+        self._journal.append("staged", {**content, **known})
         self._telling.note()
 
     def stop(self, stop: Stop) -> Stop:
@@ -474,7 +481,7 @@ class History:
     def _replay_stage(self, event: Event) -> None:
         """Choose again what a stage starts from, and compare."""
         content = self.course.propose(self.validation.by_stage(self.trials), self._combine)
-        then = {key: value for key, value in event.payload.items() if key != GENES}
+        then = {key: value for key, value in event.payload.items() if key not in FOR_READERS}
         if content is None or canonical(content) != canonical(then):
             raise other_choice(self._journal, event, content)
         self._enter(self.course.begin(event.payload, self._asked))

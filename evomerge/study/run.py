@@ -6,6 +6,7 @@ that a run killed at any moment continues where its journal ends.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from evomerge.journal import DATABASE, Journal, read_events
 from evomerge.spaces import known_recipes
 from evomerge.study.budgets.adding import Amount, extended, in_force
 from evomerge.study.budgets.config import Kind
-from evomerge.study.budgets.meter import SYSTEM_CLOCK, Clock, Meter, check_measurable
+from evomerge.study.budgets.meter import Clock, Meter, check_measurable
 from evomerge.study.budgets.moments import fixed_deadline
 from evomerge.study.config import StudyConfig
 from evomerge.study.example_ids import ExampleIds
@@ -78,7 +79,7 @@ def start_run(
     observe: Observer = silent,
     executor: ExecutorFactory = make_executor,
     warn: Callable[[str], None] = lambda _: None,
-    clock: Clock = SYSTEM_CLOCK,
+    clock: Clock = time,
 ) -> Ended:
     """Start a study in a new run directory and carry it to its end.
 
@@ -99,7 +100,7 @@ def start_run(
     """
     _refuse_taken(out)
     meter = Meter(clock)
-    study = prepare(_with_fixed_deadline(config, clock.now()), folder)
+    study = prepare(_with_fixed_deadline(config, clock.time()), folder)
     for line in study.warnings:
         warn(line)
     with (
@@ -137,7 +138,7 @@ def resume_run(
     observe: Observer = silent,
     executor: ExecutorFactory = make_executor,
     warn: Callable[[str], None] = lambda _: None,
-    clock: Clock = SYSTEM_CLOCK,
+    clock: Clock = time,
 ) -> Ended:
     """Continue a run from its journal.
 
@@ -164,7 +165,7 @@ def resume_run(
         _check_unchanged(study, opening, out)
         budget = in_force(study.config.limits, journal.events)
         if add:
-            budget = extended(budget, add, clock.now())
+            budget = extended(budget, add, clock.time())
             journal.append("extended", {"budget": budget.model_dump(mode="json")})
         history = History(study, journal, budget, meter, observe)
         scoring = Scoring(study, history, journal, observe)

@@ -50,7 +50,7 @@ class Search:
             used_up = history.used_up()
             if used_up is not None:
                 return history.stop(used_up)
-            history.begin_next()
+            history.begin_next(stop)
 
     def _feed(self, workers: Executor, interrupt: Interrupt) -> Stop | None:
         """Submit as much as there is room for; says why nothing more is asked for."""

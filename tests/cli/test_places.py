@@ -13,7 +13,7 @@ from evomerge.study import run as run_module
 from evomerge.study.budgets.stop import Stop
 from tests.study.fakes import FakeClock, FakeExecutor, config, without_models
 
-DEADLINE = datetime.fromtimestamp(FakeClock().now() + 600, UTC).isoformat()
+DEADLINE = datetime.fromtimestamp(FakeClock().time() + 600, UTC).isoformat()
 
 
 @pytest.mark.parametrize(

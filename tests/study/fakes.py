@@ -118,7 +118,7 @@ class FakeClock:
     def __init__(self, now=1_800_000_000.0):
         self._now = now
 
-    def now(self):
+    def time(self):
         return self._now
 
     def monotonic(self):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
@@ -21,30 +20,15 @@ SEARCHING = frozenset(
 
 
 class Clock(Protocol):
-    """Tells the time; a test has one of its own."""
+    """Tells the time, as the module `time` does; a test has one of its own."""
 
     def monotonic(self) -> float:
         """Return seconds since some moment; never goes back."""
         ...
 
-    def now(self) -> float:
+    def time(self) -> float:
         """Return seconds since the epoch."""
         ...
-
-
-class SystemClock:
-    """The machine's clock."""
-
-    def monotonic(self) -> float:
-        """Return seconds since some moment; never goes back."""
-        return time.monotonic()
-
-    def now(self) -> float:
-        """Return seconds since the epoch."""
-        return time.time()
-
-
-SYSTEM_CLOCK = SystemClock()
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class Stopping:
             self._cost += event.timing.get("cost", 0.0)
         self._n_events = len(self._journal.events)
         account = Account(
-            now=self._meter.clock.now(),
+            now=self._meter.clock.time(),
             trials=self._trials,
             items=self._items,
             cost=self._cost,

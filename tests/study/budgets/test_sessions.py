@@ -148,10 +148,10 @@ def test_killed_and_resumed_the_sum_goes_on_and_the_night_between_does_not_count
     assert is_killed(lambda: start(out, budget, make=Killed, at=8, **options))
     # the rehearsal and six others; the one that was killed is lost, its time too
     assert evaluated(out) == 6
-    later = FakeClock(FakeClock().now() + DAY_S)
+    later = FakeClock(FakeClock().time() + DAY_S)
     assert is_killed(lambda: resume(out, make=Killed, clock=later, at=5, **options))
     assert evaluated(out) == 10
-    assert resume(out, clock=FakeClock(later.now() + DAY_S), **options).budget in budget
+    assert resume(out, clock=FakeClock(later.time() + DAY_S), **options).budget in budget
     assert evaluated(out) == 19
     sessions = read_sessions(out)
     assert [round(one.usage["search_s"] / TICK_S) for one in sessions] == [7, 4, 9]
@@ -172,8 +172,8 @@ def test_two_workers_hold_twice_as_much(tmp_path):
 def test_a_deadline_is_fixed_when_the_run_starts_and_holds_the_day_after(tmp_path):
     out = tmp_path / "run"
     clock = FakeClock()
-    now = datetime.fromtimestamp(clock.now(), UTC)
-    written = datetime.fromtimestamp(clock.now() + 3600).strftime("%H:%M")
+    now = datetime.fromtimestamp(clock.time(), UTC)
+    written = datetime.fromtimestamp(clock.time() + 3600).strftime("%H:%M")
     assert is_killed(lambda: start(out, {"deadline": written}, make=Killed, at=5))
     recorded = read_events(out)[0].payload["study"]["budget"]["deadline"]
     deadline = datetime.fromisoformat(recorded)
@@ -182,10 +182,10 @@ def test_a_deadline_is_fixed_when_the_run_starts_and_holds_the_day_after(tmp_pat
     assert 3540 <= (deadline - now).total_seconds() <= 3600
     assert evaluated(out) == 3
     # it is resumed when that is over: what was in flight is all that is left to do
-    ended = resume(out, clock=FakeClock(clock.now() + DAY_S))
+    ended = resume(out, clock=FakeClock(clock.time() + DAY_S))
     assert (ended.reason, evaluated(out)) == (f"budget: deadline {until}", 4)
-    again = datetime.fromtimestamp(clock.now() + DAY_S + 3600, UTC).isoformat()
-    ended = resume(out, clock=FakeClock(clock.now() + DAY_S), add={"deadline": again})
+    again = datetime.fromtimestamp(clock.time() + DAY_S + 3600, UTC).isoformat()
+    ended = resume(out, clock=FakeClock(clock.time() + DAY_S), add={"deadline": again})
     assert ended.budget == "deadline"
     assert evaluated(out) == 14  # an hour of evaluations
 
@@ -193,10 +193,10 @@ def test_a_deadline_is_fixed_when_the_run_starts_and_holds_the_day_after(tmp_pat
 def test_a_recorded_stop_does_not_depend_on_what_clocks_say_later(tmp_path):
     out = tmp_path / "run"
     clock = FakeClock()
-    deadline = datetime.fromtimestamp(clock.now() + 3600, UTC).isoformat()
+    deadline = datetime.fromtimestamp(clock.time() + 3600, UTC).isoformat()
     start(out, {"deadline": deadline}, clock=clock)
     before = searched(out)
-    for moment in (clock.now() - DAY_S, clock.now() + 400 * DAY_S):
+    for moment in (clock.time() - DAY_S, clock.time() + 400 * DAY_S):
         assert resume(out, clock=FakeClock(moment)).budget == "deadline"
     assert searched(out) == before
     assert len(stops(out)) == 1
@@ -294,6 +294,9 @@ def test_stagnation_ends_a_stage_and_the_next_one_begins(tmp_path):
     events = read_events(out)
     begun = [event.payload["stage"] for event in events if event.kind == "staged"]
     assert begun == ["parameters", "layers", "again"]
+    ends = [event.payload.get("ended") for event in events if event.kind == "staged"]
+    reason = {"reason": "budget: 9 trials without a gain above 0.05", "budget": "stagnation"}
+    assert ends == [None, reason, reason]
     counts = [0]
     for event in events:
         if event.kind == "staged":
@@ -344,7 +347,7 @@ def test_what_readers_see_is_what_the_search_counted(tmp_path):
     shown = [step.gauges for step in steps if step.phase == "search"][-1]
     events, sessions = read_events(out), read_sessions(out)
     run = SeenRun.of(events)
-    read = {one.kind: one for one in run.gauges(spent_in(sessions, events), clock.now())}
+    read = {one.kind: one for one in run.gauges(spent_in(sessions, events), clock.time())}
     assert [one.kind for one in shown] == list(read)
     for gauge in shown:
         if gauge.kind in ("trials", "items", "stagnation", "hours"):
