@@ -14,6 +14,7 @@
     │   └── MissingExtra         an optional dependency that is not installed
     ├── InvalidGenotype          a genotype that decodes to no recipe: a failed trial, never retried
     ├── NonFiniteMerge           a merge that produced inf or NaN: a failed trial, never retried
+    ├── VerificationError        what was exported is not the model that was evaluated
     └── ReplayMismatch           the optimizer no longer proposes what the journal recorded
 
 A message is one line: what is wrong, where (file, key, model, tensor), what was expected, and how
@@ -91,6 +92,10 @@ class InvalidGenotype(EvomergeError):
 
 class NonFiniteMerge(EvomergeError):
     """A merge produced inf or NaN."""
+
+
+class VerificationError(EvomergeError):
+    """What was exported, read back, is not the model that was evaluated."""
 
 
 class ReplayMismatch(EvomergeError):

@@ -102,6 +102,8 @@ class Trial:
             raise ValueError(f"trial {self.number}: costs go with completed outcomes only")
         if self.costs is not None and not all(math.isfinite(cost) for cost in self.costs):
             raise ValueError(f"trial {self.number}: costs must be finite, got {self.costs}")
+        if self.errors and len(self.errors) != len(self.costs or ()):
+            raise ValueError(f"trial {self.number}: expected a standard error for each cost")
 
     @property
     def measured(self) -> bool:

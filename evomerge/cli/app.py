@@ -17,6 +17,7 @@ from evomerge import __version__
 from evomerge.cli import results, searches
 from evomerge.cli.compare import compare
 from evomerge.cli.dashboard import dashboard
+from evomerge.cli.export import export
 from evomerge.cli.merge import merge
 from evomerge.cli.migrate import migrate, table
 from evomerge.cli.report import report
@@ -63,7 +64,7 @@ app.command()(results.front)
 app.command()(compare)
 app.command()(report)
 app.command()(dashboard)
-app.command()(results.export)
+app.command()(export)
 app.command()(merge)
 
 

@@ -1,4 +1,4 @@
-"""The verbs that read a run: status, front, export."""
+"""The verbs that read a run: status, front."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evomerge.cli.places import find_run, more_of
-from evomerge.errors import EvomergeError, RunDirectoryError, UserError
+from evomerge.errors import EvomergeError, UserError
 
 if TYPE_CHECKING:
     from evomerge.journal import Event
@@ -279,35 +279,6 @@ def front(
     _show(analysis, picks, as_json)
 
 
-def export(
-    out: Annotated[Path, typer.Argument(help="The folder to write; must not exist.")],
-    run_folder: Annotated[
-        Path | None, typer.Option("--run", help="A run directory; the latest by default.")
-    ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Every recipe of the front, with table and plots.")
-    ] = False,
-    trial: Annotated[
-        int | None, typer.Option(help="The merged checkpoint of one trial, with its recipe.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Write the front as recipes, table and plots (--all), or one trial as a checkpoint."""
-    folder = find_run(run_folder)
-    if everything == (trial is not None):
-        raise UserError("export: say --all for the whole front, or --trial N for one checkpoint")
-    if out.exists():
-        raise RunDirectoryError(f"{out} exists already; name a new folder")
-    if trial is None:
-        export_all(folder, out)
-    else:
-        _export_trial(folder, trial, out)
-    if as_json:
-        typer.echo(json.dumps({"run": str(folder), "out": str(out)}))
-    else:
-        typer.echo(f"wrote {out}")
-
-
 def print_front(run: Path, as_json: bool) -> None:
     """Print a run's front."""
     from evomerge.report import analyse  # noqa: PLC0415
@@ -337,38 +308,7 @@ def _show(analysis: Analysis, picks: Sequence[Pick], as_json: bool) -> None:
     print_analysis(analysis, Console(), picked if picks else None)
 
 
-def export_all(run: Path, out: Path) -> None:
-    """Write every recipe of a run's front, its table and its plots."""
-    from evomerge.report import export_front  # noqa: PLC0415
-    from evomerge.study import open_study  # noqa: PLC0415
-
-    study, _ = open_study(run)
-    context = study.context
-    for refusal in export_front(_collect(run), out, context.layout, context.dtype, context.shape):
-        typer.echo(f"evomerge: {refusal}", err=True)
-
-
 def _collect(run: Path) -> Front:
     from evomerge.report import collect_front  # noqa: PLC0415
 
     return collect_front(run)
-
-
-def _export_trial(run: Path, number: int, out: Path) -> None:
-    from evomerge.merging import MergeEngine  # noqa: PLC0415
-    from evomerge.recipe.native import dumps  # noqa: PLC0415
-    from evomerge.study import open_study  # noqa: PLC0415
-    from evomerge.study.course import Course  # noqa: PLC0415
-
-    study, events = open_study(run)
-    asked = {event.trial: event.payload for event in events if event.kind == "asked"}
-    if number not in asked:
-        raise UserError(f"{run}: there is no trial {number}; it has {len(asked)} trials, from 0")
-    course = Course.of(study, events)
-    recipe = course.decode(number, tuple(asked[number]["genotype"]))
-    files: dict[str, str | bytes] = {"evomerge_recipe.yaml": dumps(recipe)}
-    ancestry = course.ancestry(number)
-    if ancestry is not None:
-        files["evomerge_lineage.yaml"] = dumps(ancestry)
-    engine = MergeEngine(allow_pickle=study.config.models.allow_pickle)
-    engine.write(recipe, out, extra_files=files)

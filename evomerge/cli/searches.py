@@ -50,7 +50,8 @@ def quickstart(
     shutil.copyfile(shipped, study)
     if ended.state == "interrupted":
         _leave(ended, out, as_json)
-    from evomerge.cli.results import export_all, print_front  # noqa: PLC0415
+    from evomerge.cli.export import export_all  # noqa: PLC0415
+    from evomerge.cli.results import print_front  # noqa: PLC0415
 
     print_front(out, as_json)
     export_all(out, folder / "front")
@@ -62,7 +63,7 @@ def quickstart(
             f"  {folder / 'front'}/           each recipe, front.csv, front.png, front.html\n"
             f"\nWhat to type next\n"
             f"  evomerge front {out}\n"
-            f"  evomerge merge {folder / 'front'}/trial-NNNNNN/recipe.yaml merged/\n"
+            f"  evomerge export merged/ --trial N --run {out}      # a checkpoint with its card\n"
             f"  evomerge resume {out} --add trials=200\n"
             f"  evomerge init my-study/      # the same for your own models"
         )

@@ -11,7 +11,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from evomerge.errors import CheckpointError
 from evomerge.merging.checkpoint import ADAPTER_CONFIG, Checkpoint, read_json, update_digest
 from evomerge.merging.safetensors_file import SafetensorsFile
 
-_WEIGHTS = "adapter_model.safetensors"
-_PREFIX = "base_model.model."
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+PEFT_PREFIX = "base_model.model."
 _FACTOR = re.compile(r"^(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.weight)?$")
 # Settings that change what the factors mean; each would be merged wrongly, so each is refused.
 _REFUSED = (
@@ -38,6 +39,32 @@ _REFUSED = (
 _REWRITING_INITS = ("pissa", "olora", "corda", "loftq")
 
 
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """What a LoRA adds to one tensor.
+
+    Attributes:
+        module: the adapted module, as PEFT names it inside the base model.
+        a: shape (rank, in), floating point.
+        b: shape (out, rank).
+        scale: s of s B A.
+        embedding: the module is an embedding.
+        transposed: the tensor is stored as (in, out), so (s B A)^T is added.
+    """
+
+    module: str
+    a: Tensor
+    b: Tensor
+    scale: float
+    embedding: bool
+    transposed: bool
+
+    def delta(self) -> Tensor:
+        """Return what is added, in the shape of the tensor."""
+        delta = (self.b @ self.a) * self.scale
+        return delta.T if self.transposed else delta
+
+
 class AdaptedCheckpoint:
     """A checkpoint with a LoRA adapter on top of it.
 
@@ -46,21 +73,25 @@ class AdaptedCheckpoint:
         folder: holds adapter_config.json and adapter_model.safetensors.
         label: how messages name it.
 
+    Attributes:
+        base: as given.
+        settings: the content of adapter_config.json.
+
     Raises:
         CheckpointError: the adapter is of a kind that is not a plain LoRA, is damaged, or does
             not fit the base.
     """
 
     def __init__(self, base: Checkpoint, folder: Path, label: str) -> None:
-        self._base = base
+        self.base = base
         self.label = label
         self.constant = base.constant
         where = folder / ADAPTER_CONFIG
-        self._settings = read_json(where, f"adapter '{label}'")
-        _refuse(self._settings, where)
-        if not (folder / _WEIGHTS).is_file():
-            raise CheckpointError(f"adapter '{label}': {folder / _WEIGHTS} is missing")
-        self._file = SafetensorsFile(folder / _WEIGHTS)
+        self.settings = read_json(where, f"adapter '{label}'")
+        _refuse(self.settings, where)
+        if not (folder / ADAPTER_WEIGHTS).is_file():
+            raise CheckpointError(f"adapter '{label}': {folder / ADAPTER_WEIGHTS} is missing")
+        self._file = SafetensorsFile(folder / ADAPTER_WEIGHTS)
         self._factors: dict[str, dict[str, str]] = {}
         self._replaced: dict[str, str] = {}
         for key in sorted(self._file.entries):
@@ -74,27 +105,55 @@ class AdaptedCheckpoint:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape, which is the base's."""
-        return self._base.shape(name)
+        return self.base.shape(name)
 
     def dtype(self, name: str) -> torch.dtype:
         """Return the dtype the model would be saved in, which is the base's."""
-        return self._base.dtype(name)
+        return self.base.dtype(name)
 
     def tensor(self, name: str) -> Tensor:
         """Return the adapted tensor; float32 (float64 for a float64 base) where the LoRA acts."""
         # PEFT may store a whole embedding beside its factors; then the factors act on that.
         whole = self._replaced.get(name)
-        base = self._base.tensor(name) if whole is None else self._file.tensor(whole)
-        if name not in self._factors:
-            return base
+        base = self.base.tensor(name) if whole is None else self._file.tensor(whole)
         work = torch.promote_types(base.dtype, torch.float32)
-        return base.to(work) + self._delta(name, work)
+        low_rank = self.low_rank(name, work)
+        return base if low_rank is None else base.to(work) + low_rank.delta()
+
+    def replaced(self) -> Iterator[str]:
+        """Yield the tensors that the adapter stores whole and that are not the base's."""
+        for name, key in self._replaced.items():
+            own, base = self._file.tensor(key), self.base.tensor(name)
+            if not torch.equal(own.to(base.dtype), base):
+                yield name
+
+    def adapts(self, name: str) -> bool:
+        """Tell whether the adapter adds factors to a tensor."""
+        return name in self._factors
+
+    def low_rank(self, name: str, work: torch.dtype) -> LowRank | None:
+        """Return the factors of a tensor in a dtype; None where the adapter has none."""
+        if name not in self._factors:
+            return None
+        keys = self._factors[name]
+        a, b = (self._file.tensor(keys[side]).to(work) for side in "AB")
+        rank = a.shape[0]
+        alpha = float(self._pattern("alpha_pattern", name, self.settings.get("lora_alpha", rank)))
+        scale = alpha / (math.sqrt(rank) if self.settings.get("use_rslora") else rank)
+        embedding = "lora_embedding" in keys["A"]
+        transposed = (
+            bool(self.settings.get("fan_in_fan_out"))
+            or embedding
+            or (b.shape[0], a.shape[1]) != self.base.shape(name)
+        )
+        module = keys["A"].removeprefix(PEFT_PREFIX).rpartition(".lora_")[0]
+        return LowRank(module, a, b, scale, embedding, transposed)
 
     def digest(self) -> str:
         """Return the sha256 over base digest, adapter settings that scale, and factors."""
-        digest = hashlib.sha256(self._base.digest().encode())
+        digest = hashlib.sha256(self.base.digest().encode())
         keys = ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "fan_in_fan_out")
-        settings = {key: self._settings.get(key) for key in keys}
+        settings = {key: self.settings.get(key) for key in keys}
         digest.update(json.dumps(settings, sort_keys=True).encode())
         for name in sorted(self._file.entries):
             update_digest(digest, name, self._file.tensor(name))
@@ -102,7 +161,7 @@ class AdaptedCheckpoint:
 
     def _sort(self, key: str) -> None:
         """File one adapter tensor under the base tensor it changes."""
-        local = key.removeprefix(_PREFIX)
+        local = key.removeprefix(PEFT_PREFIX)
         match = _FACTOR.match(local)
         if match:
             self._factors.setdefault(self._target(f"{match['module']}.weight", key), {})[
@@ -111,20 +170,20 @@ class AdaptedCheckpoint:
             return
         # Modules trained whole ('modules_to_save') come under their plain name.
         name = self._target(local.replace(".base_layer.", "."), key)
-        if self._file.entries[key].shape != self._base.shape(name):
+        if self._file.entries[key].shape != self.base.shape(name):
             raise CheckpointError(
                 f"adapter '{self.label}': '{name}' has shape {self._file.entries[key].shape}, the "
-                f"base {self._base.shape(name)}"
+                f"base {self.base.shape(name)}"
             )
         self._replaced[name] = key
 
     def _target(self, name: str, key: str) -> str:
         for candidate in (name, *_without_first(name)):
-            if candidate in self._base.names:
+            if candidate in self.base.names:
                 return candidate
         raise CheckpointError(
             f"adapter '{self.label}': '{key}' changes '{name}', which model "
-            f"'{self._base.label}' does not have; is it the adapter's base?"
+            f"'{self.base.label}' does not have; is it the adapter's base?"
         )
 
     def _check(self, name: str, factors: Mapping[str, str]) -> None:
@@ -137,33 +196,21 @@ class AdaptedCheckpoint:
                 "linear and embedding layers are supported"
             )
         (rank, fan_in), (fan_out, rank_b) = shapes
-        base = self._base.shape(name)
+        base = self.base.shape(name)
         if rank != rank_b or base not in ((fan_out, fan_in), (fan_in, fan_out)):
             raise CheckpointError(
                 f"adapter '{self.label}': factors {shapes} do not fit '{name}' of shape {base}"
             )
-        configured = self._pattern("rank_pattern", name, self._settings.get("r", rank))
+        configured = self._pattern("rank_pattern", name, self.settings.get("r", rank))
         if configured != rank:
             raise CheckpointError(
                 f"adapter '{self.label}': '{name}' has rank {rank}, its config says {configured}"
             )
 
-    def _delta(self, name: str, work: torch.dtype) -> Tensor:
-        a, b = (self._file.tensor(self._factors[name][side]).to(work) for side in "AB")
-        rank = a.shape[0]
-        alpha = float(self._pattern("alpha_pattern", name, self._settings.get("lora_alpha", rank)))
-        scale = alpha / (math.sqrt(rank) if self._settings.get("use_rslora") else rank)
-        embedding = "lora_embedding" in self._factors[name]["A"]
-        delta = (b @ a) * scale
-        transposed = bool(self._settings.get("fan_in_fan_out")) or embedding
-        if transposed or tuple(delta.shape) != self._base.shape(name):
-            delta = delta.T
-        return delta
-
     def _pattern(self, setting: str, name: str, default: Any) -> Any:
         """Look a module up in rank_pattern or alpha_pattern: keys are suffixes, or expressions."""
         module = name.removesuffix(".weight")
-        for key, value in (self._settings.get(setting) or {}).items():
+        for key, value in (self.settings.get(setting) or {}).items():
             if re.fullmatch(rf"(.*\.)?({key})", module):
                 return value
         return default

@@ -237,11 +237,16 @@ def is_adapter(folder: Path) -> bool:
     return (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file()
 
 
+def is_hub_id(path: str) -> bool:
+    """Tell whether a model's path names a repository of the hub: nothing on disk is called so."""
+    looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
+    return not looks_local and not Path(path).expanduser().exists()
+
+
 def resolve_folder(path: str, revision: str | None) -> Path:
     """Return the local folder of a path or hub id, downloading from the hub if need be."""
-    local = Path(path).expanduser()
-    if local.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1:
-        return local
+    if not is_hub_id(path):
+        return Path(path).expanduser()
     from huggingface_hub import snapshot_download  # noqa: PLC0415 -- slow import, rarely needed
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415
 

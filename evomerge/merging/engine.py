@@ -134,20 +134,28 @@ class MergeEngine:
             NonFiniteMerge: a merged tensor holds inf or NaN.
             CheckpointError, RecipeError, PluginError: see `check`.
         """
-        plan = self.check(recipe)
-        for ref, checkpoint in plan.models.items():
-            if ref.sha256 is not None and checkpoint.digest() != ref.sha256:
-                raise CheckpointError(
-                    f"model '{ref}' has content {checkpoint.digest()}, the recipe pins "
-                    f"{ref.sha256}; restore the model or drop its sha256"
-                )
+        self.require_pinned(recipe)
         write_folder(
-            plan,
+            self.check(recipe),
             Path(directory),
             self._compute,
             shard_bytes=shard_bytes,
             extra_files=extra_files or {},
         )
+
+    def require_pinned(self, recipe: Recipe) -> None:
+        """Check every model whose sha256 a recipe pins against it; their files are read.
+
+        Raises:
+            CheckpointError: the content of one is another.
+            RecipeError, PluginError: see `check`.
+        """
+        for ref, checkpoint in self.check(recipe).models.items():
+            if ref.sha256 is not None and checkpoint.digest() != ref.sha256:
+                raise CheckpointError(
+                    f"model '{ref}' has content {checkpoint.digest()}, the recipe pins "
+                    f"{ref.sha256}; restore the model or drop its sha256"
+                )
 
     def inner_products(
         self, order: Order, base: Node, donors: Sequence[Node], *, task_vectors: bool

@@ -137,6 +137,7 @@ def generation_config_owner(plan: Plan) -> Checkpoint:
 
 
 def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
     with path.open("wb") as file:
         file.write(content)
         file.flush()

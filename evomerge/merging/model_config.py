@@ -15,7 +15,7 @@ from evomerge.merging.tokenizer import OutputTokenizer
 from evomerge.recipe.blocks import BLOCKS, is_dense
 from evomerge.recipe.layout import part_of
 
-_DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 # Lists with one entry a layer: attention kinds, position encodings, dense or sparse MLPs.
 _PER_LAYER_KEYS = ("layer_types", "no_rope_layers", "mlp_layer_types")
@@ -41,6 +41,7 @@ def output_config(
     """
     config = copy.deepcopy(dict(reference))
     config.pop("_name_or_path", None)
+    config.pop("auto_map", None)  # names code files, which are never run and never written
     if any(slot.stage.index is not None for slot in slots):
         _set_depth(config, slots)
     if tokenizer.alignment is not None:
@@ -69,7 +70,7 @@ def set_dtype(config: dict[str, Any], dtypes: Sequence[tuple[torch.dtype, int]])
 
 def text_section(config: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a configuration that describes the layers."""
-    if any(key in config for key in _DEPTH_KEYS):
+    if any(key in config for key in DEPTH_KEYS):
         return config
     section = config.get("text_config")
     return section if isinstance(section, dict) else config
@@ -77,10 +78,10 @@ def text_section(config: dict[str, Any]) -> dict[str, Any]:
 
 def _set_depth(config: dict[str, Any], slots: Sequence[Slot]) -> None:
     section = text_section(config)
-    key = next((key for key in _DEPTH_KEYS if key in section), None)
+    key = next((key for key in DEPTH_KEYS if key in section), None)
     if key is None:
         raise RecipeError(
-            f"slices: config.json of the base names no depth (one of {', '.join(_DEPTH_KEYS)}); "
+            f"slices: config.json of the base names no depth (one of {', '.join(DEPTH_KEYS)}); "
             "only whole models can be merged"
         )
     found: dict[int, tuple[Checkpoint, int]] = {}

@@ -99,6 +99,5 @@ def output_tokenizer(tokenizer: OutputTokenizer) -> Any:
     if not tokenizer.replaced:
         return load_tokenizer(tokenizer.folder)
     with tempfile.TemporaryDirectory(prefix="evomerge-tokenizer-") as folder:
-        for name, content in tokenizer.files().items():
-            Path(folder, name).write_bytes(content)
+        tokenizer.write(Path(folder))
         return load_tokenizer(Path(folder))

@@ -22,11 +22,16 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "tokenizer.model",
     "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
     "vocab.json",
     "vocab.txt",
     "merges.txt",
     "chat_template.jinja",
+    "chat_template.json",
 )
+# Where transformers keeps templates beside the default one.
+_MORE_TEMPLATES = "additional_chat_templates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +51,22 @@ class OutputTokenizer:
     owner: Checkpoint | None = None
 
     def files(self) -> dict[str, bytes]:
-        """Return every tokenizer file by name."""
+        """Return every tokenizer file by name, which may begin with a folder's."""
+        more = sorted((self.folder / _MORE_TEMPLATES).glob("*.jinja"))
+        names = (*TOKENIZER_FILES, *(f"{_MORE_TEMPLATES}/{path.name}" for path in more))
         found = {
             name: (self.folder / name).read_bytes()
-            for name in TOKENIZER_FILES
+            for name in names
             if (self.folder / name).is_file()
         }
         return {**found, **self.replaced}
+
+    def write(self, folder: Path) -> None:
+        """Write every tokenizer file into an existing folder."""
+        for name, content in self.files().items():
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
 
 
 def choose_tokenizer(

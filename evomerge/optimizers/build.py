@@ -71,7 +71,8 @@ def build_optimizer(
         seed: source of all the optimizer's randomness.
         options: the optimizer's own options by name.
         folder: where relative plug-in files start.
-        objectives: what is optimised, in the order of the costs.
+        objectives: what is optimised, in the order of the costs; nothing where the costs are
+            combined into one, which is no metric with bounds of its own.
         budget: how many trials the search has; None when only time limits it.
 
     Raises:

@@ -11,7 +11,7 @@ from evomerge.errors import ConfigError
 from evomerge.optimizers.arguments import choice, integer
 from evomerge.optimizers.costs import bounded
 from evomerge.optimizers.pending import PendingTrials
-from evomerge.optimizers.protocol import Needs, Optimizer, Proposal
+from evomerge.optimizers.protocol import Optimizer, Proposal
 from evomerge.types import Trial
 
 Method = Literal["mean", "weighted", "tchebycheff"]
@@ -80,7 +80,9 @@ class Scalarised:
         if trial.costs is None:
             self._optimizer.tell(trial)
         else:
-            self._optimizer.tell(replace(trial, costs=(self.cost(trial.costs),)))
+            errors = (self.error(trial.costs, trial.errors),) if trial.errors else ()
+            one = replace(trial, costs=(self.cost(trial.costs),), errors=errors)
+            self._optimizer.tell(one)
 
     def stop_reason(self) -> str | None:
         """Return the wrapped optimizer's reason."""
@@ -93,12 +95,33 @@ class Scalarised:
 
     def cost(self, costs: Sequence[float]) -> float:
         """Combine the minimised costs of a trial into one, finite for finite costs."""
-        terms = [
+        terms = self._terms(costs)
+        total = math.fsum(terms)
+        return max(terms) + _AUGMENTATION * total if self._method == "tchebycheff" else total
+
+    def error(self, costs: Sequence[float], errors: Sequence[float]) -> float:
+        """Return the standard error of the combined cost, those of the costs being independent.
+
+        Objectives have items of their own. The error of a maximum is that of its greatest term.
+        """
+        slopes = [
+            weight / span for weight, (_, span) in zip(self._weights, self._anchors, strict=True)
+        ]
+        if self._method == "tchebycheff":
+            terms = self._terms(costs)
+            greatest = terms.index(max(terms))
+            slopes = [
+                slope * (_AUGMENTATION + (index == greatest)) for index, slope in enumerate(slopes)
+            ]
+        return math.hypot(
+            *(slope * bounded(error) for slope, error in zip(slopes, errors, strict=True))
+        )
+
+    def _terms(self, costs: Sequence[float]) -> list[float]:
+        return [
             weight * bounded((bounded(cost) - ideal) / span)
             for weight, cost, (ideal, span) in zip(self._weights, costs, self._anchors, strict=True)
         ]
-        total = math.fsum(terms)
-        return max(terms) + _AUGMENTATION * total if self._method == "tchebycheff" else total
 
 
 def _weights(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
 from pathlib import Path
 
-from evomerge.errors import RecipeError, RunDirectoryError
+from evomerge.errors import RecipeError
 from evomerge.recipe import mergekit, native
 from evomerge.recipe.flat_layouts import TensorShapes
 from evomerge.recipe.layout import Layout
@@ -19,6 +17,7 @@ from evomerge.report.interactive import write_page
 from evomerge.report.plots import draw_png
 from evomerge.report.sheet import to_csv
 from evomerge.report.table import text_of
+from evomerge.report.whole_folder import whole_folder
 
 
 def export_front(
@@ -27,6 +26,8 @@ def export_front(
     layout: Layout | None = None,
     dtype: DType | None = None,
     shape: TensorShapes | None = None,
+    *,
+    replace: bool = False,
 ) -> tuple[str, ...]:
     """Write the front as a folder; it appears complete or not at all.
 
@@ -41,10 +42,11 @@ def export_front(
 
     Args:
         front: what to write.
-        directory: must not exist; its parent is made where missing.
+        directory: must not exist, unless it is to be replaced; its parent is made where missing.
         layout: of the models; mergekit's format needs it for recipes with per-layer parameters.
         dtype: of the models; mergekit's format needs it where a recipe names no output dtype.
         shape: of the base; mergekit's format needs it for lineages.
+        replace: an existing folder gives way.
 
     Returns:
         One line for each member that mergekit cannot express.
@@ -52,20 +54,9 @@ def export_front(
     Raises:
         RunDirectoryError: the directory exists, or its place cannot be written.
     """
-    if directory.exists() or directory.is_symlink():
-        raise RunDirectoryError(f"{directory} exists already; name a new folder")
-    partial = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}.partial")
-    try:
-        partial.mkdir(parents=True)
-        refused = _write(analyse(front), partial, directory.name, layout, dtype, shape)
-        if directory.exists():
-            raise RunDirectoryError(f"{directory} was made by another process; name a new folder")
-        partial.rename(directory)
-    except OSError as error:
-        raise RunDirectoryError(f"{directory} cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return refused
+    with whole_folder(directory, replace=replace) as folder:
+        folder.mkdir()
+        return _write(analyse(front), folder, directory.name, layout, dtype, shape)
 
 
 def folder_of(row: RowAnalysis) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from evomerge.report.run_history import RunHistory, run_history
 from evomerge.report.run_page import coverage_figure, progress_figure
 from evomerge.report.run_plots import draw_coverage, draw_progress
 from evomerge.report.shrinkage import shrinkage_line, shrinkages
+from evomerge.report.whole_folder import require_free, whole_folder
 from evomerge.study.budgets.meter import spent_in
 from evomerge.study.picks import front_trials
 from evomerge.study.seen import SeenRun
@@ -77,22 +76,13 @@ def write_report(run: Path, out: Path) -> tuple[str, ...]:
         PluginError: the optimizer of a population cannot be imported any more.
         JournalError: the journal or scores of examples are damaged.
     """
-    if out.exists() or out.is_symlink():
-        raise RunDirectoryError(f"{out} exists already; name a new folder")
+    require_free(out)
     events = read_events(run)
     if not any(event.kind == "finished" for event in events):
         raise RunDirectoryError(f"{run}: no trial is finished yet")
-    partial = out.with_name(f".{out.name}.{secrets.token_hex(4)}.partial")
-    try:
-        partial.mkdir(parents=True)
-        _write(run, events, partial)
-        if out.exists():
-            raise RunDirectoryError(f"{out} was made by another process; name a new folder")
-        partial.rename(out)
-    except OSError as error:
-        raise RunDirectoryError(f"{out} cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with whole_folder(out) as folder:
+        folder.mkdir()
+        _write(run, events, folder)
     return tuple(sorted(path.name for path in out.iterdir()))
 
 

@@ -32,8 +32,8 @@ from evomerge.workers import Job, JobResult
 
 NOTHING_LEFT = Stop("nothing left to ask")
 FOR_READERS = frozenset({"genes", "ended"})
-"""What the event of a stage says for readers of the journal only: the names of its genes, and why the
-stage before it ended."""
+"""What the event of a stage says for readers of the journal only: the names of its genes, and why
+the stage before it ended."""
 
 TRIAL_EVENTS = frozenset({"asked", "retried", "measured", "finished", "validated"})
 

@@ -45,7 +45,7 @@ def stage_optimizer(
         seed,
         search.arguments,
         folder,
-        objectives=objectives,
+        objectives=() if scalarize else objectives,
         budget=stage.trials,
     )
     if scalarize is None:

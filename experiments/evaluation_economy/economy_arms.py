@@ -1,11 +1,11 @@
-"""What is compared: the same search with everything scored, with rungs, and with estimators."""
+"""What is compared: searches with everything scored, with rungs, and with estimators."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from evomerge.study import StudyConfig
 SEEDS = (1, 2, 3, 4, 5)
 DONORS: Mapping[str, str] = {"sort-up": "sort_up", "flip": "flip", "count-bits-lora": "count_bits"}
 """Donor to the task it was trained on, an objective."""
-SEARCH_ITEMS = 200
-WHOLE, FEW = 300, 2000
-"""Trials of the search that scores everything; of the others, which their items end before."""
+SEARCH_ITEMS = 500
+WHOLE = 300
+"""Trials of the search that scores everything."""
 DRAWN_FROM = 77
 """Seed of the search items."""
+CMA_ES: Mapping[str, Any] = {"optimizer": "cma_es", "scalarize": "mean"}
+MOBO: Mapping[str, Any] = {"optimizer": "mobo", "scalarize": "mean"}
+LADDER: Mapping[str, Any] = {"items": [25, 100], "promote": 0.33}
 
 
 @dataclass(frozen=True)
@@ -28,35 +31,35 @@ class Arm:
 
     Attributes:
         title: as the tables call it.
-        rungs: the section of the study; none scores everything.
-        search: likewise.
+        search: the section of the study.
+        rungs: likewise; none scores everything.
         share: of what scoring everything costs that the search may spend.
     """
 
     title: str
+    search: Mapping[str, Any]
     rungs: Mapping[str, Any] | None = None
-    search: Mapping[str, Any] = field(
-        default_factory=lambda: {"optimizer": "cma_es", "scalarize": "mean"}
-    )
-    share: float = 0.1
+    share: float = 0.05
 
-
-LADDER: Mapping[str, Any] = {"items": [10, 40], "promote": 0.2}
 
 ARMS: Mapping[str, Arm] = {
-    "whole": Arm("everything scored", share=1.0),
-    "rungs": Arm("rungs", LADDER),
-    "race": Arm("rungs and racing", {**LADDER, "race": 0.1}),
-    "gmp-irt": Arm("rungs and gmp-IRT", {**LADDER, "estimator": "gmp_irt"}),
-    "mp-irt": Arm("rungs and mp-IRT", {**LADDER, "estimator": "mp_irt"}),
-    "mobo": Arm("rungs, Gaussian processes", LADDER, {"optimizer": "mobo", "scalarize": "mean"}),
+    "whole": Arm("CMA-ES, everything scored", CMA_ES, share=1.0),
+    "cma-rungs": Arm("CMA-ES, rungs", CMA_ES, LADDER, share=0.1),
+    "cma-race": Arm("CMA-ES, rungs and racing", CMA_ES, {**LADDER, "race": 0.1}, share=0.1),
+    "mobo": Arm("Gaussian process, everything scored", MOBO, share=0.1),
+    "mobo-rungs": Arm("Gaussian process, rungs", MOBO, LADDER),
+    "mobo-gmp-irt": Arm("… and gmp-IRT", MOBO, {**LADDER, "estimator": "gmp_irt"}),
+    "mobo-mp-irt": Arm("… and mp-IRT", MOBO, {**LADDER, "estimator": "mp_irt"}),
 }
 
 
 def study(arm: Arm, items: Path, seed: int) -> StudyConfig:
     """Return the study file of one run."""
     whole = WHOLE * SEARCH_ITEMS * len(DONORS)
-    budget = {"trials": WHOLE} if arm.rungs is None else {"items": int(arm.share * whole)}
+    if arm.rungs is None:
+        budget = {"trials": round(arm.share * WHOLE)}
+    else:
+        budget = {"items": round(arm.share * whole)}
     values: dict[str, Any] = {
         "name": "economy",
         "seed": seed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from evomerge.errors import ConfigError
@@ -12,6 +13,7 @@ from evomerge.optimizers.cma_es import CmaEs
 from evomerge.optimizers.random import RandomSearch
 from evomerge.testing.problems import Problem, continuous_domain, sphere
 from evomerge.testing.simulation import drive, trials
+from evomerge.types import Completed, Trial
 
 DOMAIN = continuous_domain(2)
 
@@ -46,6 +48,39 @@ def test_tchebycheff():
 def test_tchebycheff_prefers_the_dominating_of_two_equal_maxima():
     scalar = wrapped(2, "tchebycheff", anchors=[(0, 1), (0, 1)])
     assert scalar.cost((0.5, 0.1)) < scalar.cost((0.5, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("method", "weights", "anchors"),
+    [
+        ("mean", None, None),
+        ("weighted", [3, 1], [(2, 10), (0.9, 0.5)]),
+        ("tchebycheff", [3, 1], [(2, 10), (0.9, 0.5)]),
+    ],
+)
+def test_the_error_is_that_of_costs_drawn_with_theirs(method, weights, anchors):
+    scalar = wrapped(2, method, weights, anchors)
+    costs, errors = (6.0, -0.65), (0.08, 0.01)  # the greatest term stays the greatest
+    draws = np.random.default_rng(3).normal(costs, errors, (20_000, 2))
+    spread = np.std([scalar.cost(tuple(draw)) for draw in draws])
+    assert scalar.error(costs, errors) == pytest.approx(spread, rel=0.03)
+
+
+def test_tells_the_error_of_an_estimate_and_none_of_a_score():
+    told = []
+
+    class Recorder(RandomSearch):
+        def tell(self, trial):
+            told.append(trial)
+
+    scalar = Scalarised(Recorder(DOMAIN, 1, 0), 2)
+    for number, errors in enumerate([(0.3, 0.4), ()]):
+        genotype = scalar.ask(number).genotype
+        outcome = Completed({"one": 1.0, "two": 3.0})
+        scalar.tell(Trial(number, genotype, outcome, (1.0, 3.0), errors))
+    assert [trial.costs for trial in told] == [(2.0,), (2.0,)]
+    assert told[0].errors == pytest.approx((0.25,))
+    assert told[1].errors == ()
 
 
 @pytest.mark.parametrize(("method", "target"), [("mean", 0.5), ("tchebycheff", 0.5)])

@@ -75,7 +75,7 @@ def _add_evenly(out: Tensor, term: Tensor, origin: Tensor | None, weight: float)
 def _add_piece(
     out: Tensor, term: Tensor, origin: Tensor | None, piece: Piece, column: Floats
 ) -> None:
-    by_index, cut = _spread(piece, column)
+    by_index, cut = spread(piece, column)
     views = [axis_view(one, piece.member) for one in (out, term)]
     views += [] if origin is None else [axis_view(origin, piece.member)]
     used = np.flatnonzero(by_index)
@@ -109,7 +109,7 @@ def _add(parts: list[Tensor], weights: Tensor) -> None:
         out.addcmul_(term, weights)
 
 
-def _spread(piece: Piece, column: Floats) -> tuple[Floats, list[tuple[int, Floats]]]:
+def spread(piece: Piece, column: Floats) -> tuple[Floats, list[tuple[int, Floats]]]:
     """Return the weight of every index along the axis, and what a boundary cuts in two.
 
     Returns:

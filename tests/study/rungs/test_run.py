@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evomerge.errors import ConfigError, FitnessError, UserError
-from evomerge.journal import read_events
+from evomerge.journal import outcome_from_json, read_events
 from evomerge.journal.examples import read_examples
 from evomerge.report import collect_front
 from evomerge.report.run_history import run_history
@@ -457,3 +457,15 @@ def test_halving_compares_whole_generations_whatever_the_cohort(tmp_path):
         generations.setdefault(origin[trial], set()).add(seq)
     assert len(generations) > 2
     assert all(len(found) == 1 for found in generations.values())
+
+
+@pytest.mark.parametrize("optimizer", ["mobo", "map", "cma_es", "auto"])
+def test_a_combined_cost_is_searched_by_what_models_scores_too(tmp_path, optimizer):
+    pytest.importorskip("botorch")
+    out = tmp_path / "run"
+    search = {"optimizer": optimizer, "scalarize": "mean"}
+    start(out, search=search, budget={"trials": 24})
+    finished = events_of(out, "finished")
+    assert len(finished) == 24
+    outcomes = [outcome_from_json(event.payload) for event in finished]
+    assert any(isinstance(outcome, Completed) and outcome.errors for outcome in outcomes)
