@@ -16,6 +16,7 @@ from evomerge.report.front import Front
 from evomerge.report.html_page import drawn_in, page
 from evomerge.report.parallel import axis_heights, axis_ranges
 from evomerge.report.roles import ROLES, RoleName, label_of, role_of, worth_naming
+from evomerge.report.stopped_marks import stopped_in_plane
 from evomerge.report.table import number
 from evomerge.types import Objective
 
@@ -83,6 +84,15 @@ def _panel(
     shown: set[str],
 ) -> None:
     """Draw the plane of two objectives; with one objective the rows are listed along y."""
+    if y and analysis.front.stopped:
+        trace = stopped_in_plane(analysis.front.stopped, analysis.front.objectives, x.name, y.name)
+        trace.update(
+            name=f"stopped on a rung: estimates of {analysis.front.picked_on} scores",
+            legendgroup="stopped",
+            showlegend="stopped" not in shown,
+        )
+        shown.add("stopped")
+        figure.add_trace(trace, **place)
     named = worth_naming(analysis)
     by_role: dict[RoleName, list[RowAnalysis]] = {}
     for row in (*analysis.baselines, *analysis.members):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from evomerge.journal import Event
 from evomerge.pareto import REFERENCE, Anchors, running_hypervolume
-from evomerge.report.front import BASE, DONOR_PREFIX
+from evomerge.report.collect import stopped_trials
+from evomerge.report.front import BASE, DONOR_PREFIX, Stopped
 from evomerge.report.populations.population import recorded_objectives, stretches
 from evomerge.types import Objective
 
@@ -40,6 +41,7 @@ class RunHistory:
         known: metrics of the base, the donors and other baselines on that split, as far as known.
         failures: cause to the numbers of the trials that failed by it, the most frequent first.
         parts: label and first trial of each part of a study with stages.
+        stopped: trials that stopped on a rung, by number, with their estimates.
     """
 
     study: str
@@ -55,6 +57,7 @@ class RunHistory:
     known: Mapping[str, Mapping[str, float]]
     failures: Mapping[str, tuple[int, ...]]
     parts: tuple[tuple[str, int], ...]
+    stopped: tuple[Stopped, ...] = ()
 
 
 def run_history(events: Sequence[Event]) -> RunHistory:
@@ -82,6 +85,7 @@ def run_history(events: Sequence[Event]) -> RunHistory:
         known=_known_models(events),
         failures=failures,
         parts=tuple((part.label, part.first) for part in stretches(events) if part.label),
+        stopped=stopped_trials(events),
     )
 
 

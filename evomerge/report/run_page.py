@@ -12,6 +12,7 @@ from evomerge.report.palette import GREY, series
 from evomerge.report.populations.population import Population
 from evomerge.report.run_history import RunHistory
 from evomerge.report.run_plots import better, references
+from evomerge.report.stopped_marks import stopped_over_trials
 
 _DASHES = ("solid", "dash", "dashdot", "dot")
 
@@ -24,6 +25,8 @@ def progress_figure(history: RunHistory) -> Any:
     for index, objective in enumerate(history.objectives):
         place = place_of(index)
         colour = series(index)
+        if history.stopped:
+            figure.add_trace(stopped_over_trials(history.stopped, objective, colour), **place)
         dots = go.Scatter(
             x=trials,
             y=history.scores[:, index],

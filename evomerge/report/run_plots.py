@@ -62,7 +62,12 @@ def draw_progress(history: RunHistory, path: Path) -> None:
         Line2D([], [], ls="", marker="o", ms=4, color=GREY, alpha=0.5, label="a trial"),
         Line2D([], [], lw=1.8, color=GREY, label="best so far"),
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, fontsize=8)
+    if history.stopped:
+        label = "stopped on a rung: estimate with its 95 % interval"
+        handles.append(
+            Line2D([], [], marker="D", mfc="none", ms=4, lw=0.6, color=GREY, label=label)
+        )
+    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=8)
     save(figure, path)
 
 
@@ -164,6 +169,20 @@ def references(history: RunHistory, objective: Objective) -> list[tuple[str, flo
 def _scores(axes: Axes, history: RunHistory, index: int, objective: Objective) -> None:
     trials = list(history.scored)
     colour = series(index)
+    if history.stopped:
+        axes.errorbar(
+            [one.trial for one in history.stopped],
+            [one.scores[objective.name] for one in history.stopped],
+            yerr=[one.reach(objective.name) for one in history.stopped],
+            fmt="D",
+            mfc="none",
+            mew=0.6,
+            ms=3,
+            elinewidth=0.6,
+            color=colour,
+            alpha=0.3,
+            zorder=1,
+        )
     axes.scatter(trials, history.scores[:, index], s=9, color=colour, alpha=0.35, lw=0)
     axes.step(trials, history.best[:, index], where="post", color=colour, lw=1.8)
     for name, value, style in references(history, objective):

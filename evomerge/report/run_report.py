@@ -100,6 +100,12 @@ def _write(run: Path, events: Sequence[Event], folder: Path) -> None:
         f"of all trials so far, with each objective on a scale of {history.volume_scale}; failed "
         "trials are counted by their cause."
     )
+    if history.stopped:
+        text += (
+            f" Hollow diamonds are the {len(history.stopped)} trials that stopped on a rung: "
+            "estimates from a part of the items with their 95 % intervals, which count for neither "
+            "the best nor the hypervolume."
+        )
     sections = [Section("Progress", text, progress_figure(history))]
     for one in kin:
         sections += _population(one, history, scores, folder)
@@ -148,6 +154,7 @@ def _population(
     if one.tree is not None:
         people = one.tree.individuals.values()
         names = {person.trial: person.founder for person in people if person.founder}
+    names |= {stopped.trial: "estimated" for stopped in history.stopped}
     if one.population is not None and any(one.population.history):
         draw_coverage(one.population, folder / f"coverage{one.suffix}.png")
         text = "How many of its places each archive had filled after each trial."

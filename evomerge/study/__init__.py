@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evomerge.study.config import StudyConfig
+    from evomerge.study.executors import described_workers
     from evomerge.study.load import load_study, overridden, read_study
     from evomerge.study.outline import Outline, open_study
     from evomerge.study.preparation import Prepared, prepare
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "StudyConfig": "evomerge.study.config",
+    "described_workers": "evomerge.study.executors",
     "load_study": "evomerge.study.load",
     "overridden": "evomerge.study.load",
     "read_study": "evomerge.study.load",
@@ -42,6 +44,7 @@ __all__ = [
     "Progress",
     "StandIns",
     "StudyConfig",
+    "described_workers",
     "load_study",
     "open_study",
     "overridden",

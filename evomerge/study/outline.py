@@ -14,6 +14,7 @@ from evomerge.recipe import ModelRef, ParameterCounts
 from evomerge.spaces import Space, SpaceContext, declaration
 from evomerge.study.config import StudyConfig
 from evomerge.study.stages import stage_donors, stage_space
+from evomerge.study.workers_config import OF_A_CLUSTER
 from evomerge.types import Objective
 
 
@@ -43,7 +44,38 @@ class Outline:
 
         A space file is recorded by its content, so that editing it later changes no run.
         """
-        context, several = self.context, self.config.stages is not None
+        context = self.context
+        opening: dict[str, Any] = {
+            "study": self._recorded_study(),
+            "folder": str(self.folder.resolve()),
+            "models": {
+                "base": context.base.model_dump(mode="json", exclude_none=True),
+                "donors": {
+                    name: ref.model_dump(mode="json", exclude_none=True)
+                    for name, ref in context.donors.items()
+                },
+            },
+            "dtype": context.dtype,
+            "space": declaration(self.space),
+            "genes": [gene.name for gene in self.space.domain.genes],
+            "objectives": {objective.name: objective.goal for objective in self.objectives},
+        }
+        if self.config.stages is not None:
+            opening["later_spaces"] = [declaration(space) for space in self.later]
+        if context.depths:
+            opening["depths"] = dict(context.depths)
+        if any(_limits_parameters(space) for space in (self.space, *self.later)):
+            models = {"base": context.base, **context.donors}
+            opening["parameters"] = {
+                name: asdict(counts)
+                for name, ref in models.items()
+                if (counts := context.counts(ref)) is not None
+            }
+        return opening
+
+    def _recorded_study(self) -> dict[str, Any]:
+        """Return the study file without what it does not use, as studies were before that was."""
+        several = self.config.stages is not None
         # what a study without stages records is what it recorded before there were any
         study = self.config.model_dump(
             mode="json", exclude={"space", "search"} if several else {"stages"}
@@ -60,37 +92,14 @@ class Outline:
             del study["notify"]
         else:
             study["notify"]["url"] = self.config.notify.redacted
+        if self.config.workers.backend != "ray":
+            for key in OF_A_CLUSTER:
+                del study["workers"][key]
         if self.config.rungs is None:
             del study["rungs"]
             for part in study["objectives"].values():
                 del part["proxy"]
-        opening: dict[str, Any] = {
-            "study": study,
-            "folder": str(self.folder.resolve()),
-            "models": {
-                "base": context.base.model_dump(mode="json", exclude_none=True),
-                "donors": {
-                    name: ref.model_dump(mode="json", exclude_none=True)
-                    for name, ref in context.donors.items()
-                },
-            },
-            "dtype": context.dtype,
-            "space": declaration(self.space),
-            "genes": [gene.name for gene in self.space.domain.genes],
-            "objectives": {objective.name: objective.goal for objective in self.objectives},
-        }
-        if several:
-            opening["later_spaces"] = [declaration(space) for space in self.later]
-        if context.depths:
-            opening["depths"] = dict(context.depths)
-        if any(_limits_parameters(space) for space in (self.space, *self.later)):
-            models = {"base": context.base, **context.donors}
-            opening["parameters"] = {
-                name: asdict(counts)
-                for name, ref in models.items()
-                if (counts := context.counts(ref)) is not None
-            }
-        return opening
+        return study
 
 
 def _limits_parameters(space: Space) -> bool:

@@ -22,18 +22,19 @@ from evomerge.study.budgets.meter import Clock, Meter, check_measurable
 from evomerge.study.budgets.moments import fixed_deadline
 from evomerge.study.config import StudyConfig
 from evomerge.study.example_ids import ExampleIds
+from evomerge.study.executors import make_executor
 from evomerge.study.following.announcing import Announcing
 from evomerge.study.history import History
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.outline import first_event, recorded_config
 from evomerge.study.preparation import Prepared, library_versions, prepare
-from evomerge.study.progress import Observer, silent
+from evomerge.study.progress import Observer, Progress, silent
 from evomerge.study.rungs.climber import rung_scores
 from evomerge.study.rungs.climbing import bounds_to_keep
 from evomerge.study.scoring import Scoring
 from evomerge.study.search import Search
 from evomerge.types import Completed, Failed, Outcome
-from evomerge.workers import CachedExecutor, Executor, Job, LocalExecutor, OutcomeStore
+from evomerge.workers import Executor, Job
 
 REHEARSAL_ITEMS = 2
 ExecutorFactory = Callable[[Prepared], Executor]
@@ -54,22 +55,6 @@ class Ended:
     budget: Kind | None = None
 
 
-def make_executor(study: Prepared) -> Executor:
-    """Build the executor the study file asks for."""
-    workers = study.config.workers
-    executor: Executor
-    if workers.backend == "inline":
-        from evomerge.workers.inline import InlineExecutor  # noqa: PLC0415 torch in the driver
-
-        executor = InlineExecutor(study.evaluator)
-    else:
-        executor = LocalExecutor(study.evaluator, count=workers.count, timeout_s=workers.timeout_s)
-    if study.config.cache is None:
-        return executor
-    store = OutcomeStore(study.folder / Path(study.config.cache).expanduser())
-    return CachedExecutor(executor, store, study.evaluator, library_versions())
-
-
 def start_run(
     config: StudyConfig,
     folder: Path,
@@ -77,7 +62,7 @@ def start_run(
     *,
     keep: Mapping[str, str] | None = None,
     observe: Observer = silent,
-    executor: ExecutorFactory = make_executor,
+    executor: ExecutorFactory | None = None,
     warn: Callable[[str], None] = lambda _: None,
     clock: Clock = time,
 ) -> Ended:
@@ -89,7 +74,7 @@ def start_run(
         out: the run directory; it must not hold a run.
         keep: texts to put beside the journal, by file name.
         observe: told of every step.
-        executor: builds the workers.
+        executor: builds the workers; those of the study file by default.
         warn: told what readers of the results must know of how they are going to be found, and of
             callbacks and messages that do not reach their destination.
         clock: what budgets of time go by.
@@ -106,11 +91,11 @@ def start_run(
     with (
         Announcing(out, warn) as announcing,
         Interrupt() as interrupt,
-        closing(executor(study)) as workers,
+        closing(_workers(study, executor, observe)) as workers,
     ):
         meter.watch(workers)
-        check_measurable(study.config.budget, meter.held)
         rehearse(study, workers)
+        check_measurable(study.config.budget, meter.held)
         with Journal(out, create=True) as journal:
             for name, text in (keep or {}).items():
                 (out / name).write_text(text, encoding="utf-8")
@@ -136,7 +121,7 @@ def resume_run(
     *,
     add: Mapping[str, Amount] | None = None,
     observe: Observer = silent,
-    executor: ExecutorFactory = make_executor,
+    executor: ExecutorFactory | None = None,
     warn: Callable[[str], None] = lambda _: None,
     clock: Clock = time,
 ) -> Ended:
@@ -147,7 +132,7 @@ def resume_run(
         add: budget to add to what was allowed so far, by kind; see `budgets.adding.extended`. The
             optimizer goes on as if it had known of no other than the first.
         observe: told of every step.
-        executor: builds the workers.
+        executor: builds the workers; those of the study file by default.
         warn: told of callbacks and messages that do not reach their destination.
         clock: what budgets of time go by.
 
@@ -173,12 +158,18 @@ def resume_run(
             journal.state = "done"
             return Ended("done", history.stopped.reason, history.stopped.budget)
         announcing.begin(config)
-        with Interrupt() as interrupt, closing(executor(study)) as workers:
+        with Interrupt() as interrupt, closing(_workers(study, executor, observe)) as workers:
             meter.watch(workers)
             check_measurable(budget, meter.held)
             ended = _carry_on(Search(history), scoring, workers, interrupt, journal, meter)
         announcing.ended(ended.state, ended.reason)
     return ended
+
+
+def _workers(study: Prepared, executor: ExecutorFactory | None, observe: Observer) -> Executor:
+    if executor is not None:
+        return executor(study)
+    return make_executor(study, lambda text: observe(Progress("search", 0, None, note=text)))
 
 
 def rehearse(study: Prepared, workers: Executor) -> None:

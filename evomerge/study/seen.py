@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeAlias
 
+from pydantic import ValidationError
+
+from evomerge.errors import JournalError
 from evomerge.journal import Event, outcome_from_json
 from evomerge.study.budgets.adding import in_force
 from evomerge.study.budgets.config import BudgetConfig
@@ -92,11 +95,22 @@ class SeenRun:
         stop: why the search is over; None while it is not.
         items: scores of single items that were paid for.
         cost: what fitnesses charged.
+
+    Raises:
+        JournalError: its study is none that this version knows.
     """
 
     def __init__(self, opening: Event) -> None:
         content = opening.payload
-        self.config = StudyConfig.model_validate(content["study"])
+        try:
+            self.config = StudyConfig.model_validate(content["study"])
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            where = ".".join(map(str, problem["loc"]))
+            raise JournalError(
+                f"the study of this run is none that this evomerge knows ({where}: "
+                f"{problem['msg']}); read it with the version that wrote it"
+            ) from None
         self.objectives = tuple(
             Objective(name, goal) for name, goal in content["objectives"].items()
         )
@@ -105,7 +119,7 @@ class SeenRun:
         self.labels: list[str] = []
         self.n_finished = 0
         self.stop: Stop | None = None
-        self.items = 0
+        self.items = 0.0
         self.cost = 0.0
         self._genes: Sequence[str] = ()
         self._extensions: list[Event] = []
@@ -132,7 +146,7 @@ class SeenRun:
         """Learn one more event; returns the trial it is about, if any."""
         payload = event.payload
         self.cost += event.timing.get("cost", 0.0)
-        self.items += int(event.timing.get("items", 0))
+        self.items += event.timing.get("items", 0.0)
         if event.kind == "staged":
             self._enter(payload)
         elif event.kind == "stopped":
@@ -166,7 +180,7 @@ class SeenRun:
             spent: over all sessions.
             now: seconds since the epoch.
         """
-        lasting = 0 if self._stagnation is None else self._stagnation.lasting
+        lasting = 0.0 if self._stagnation is None else self._stagnation.lasting
         account = Account(now, self.n_finished, self.items, self.cost, lasting, spent)
         return gauges(self.budget, account)
 

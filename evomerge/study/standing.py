@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from evomerge.pareto import Anchors, anchored_hypervolume, dominates
+from evomerge.pareto import Anchors, anchored_hypervolume
 from evomerge.types import Completed, Objective, Trial
 
 SEED = "seed:"
@@ -35,6 +35,7 @@ class Standing:
         self.best: dict[str, float] = {}
         self.front: list[Trial] = []
         self.anchors: Anchors | None = None
+        self._costs = np.empty((0, len(objectives)))
         self._worst: dict[str, float] = {}
         self._awaited = {f"{SEED}{name}" for name in ("base", *donors)}
         self._anchoring: dict[str, Mapping[str, float]] = {}
@@ -82,8 +83,9 @@ class Standing:
 
     def _extend_front(self, trial: Trial) -> None:
         costs = np.array(trial.costs)
-        others = [(other, np.array(other.costs)) for other in self.front]
-        if any(bool((known <= costs).all()) for _, known in others):
+        if (self._costs <= costs).all(axis=1).any():
             return
-        self.front = [other for other, known in others if not dominates(costs, known)] + [trial]
+        kept = np.flatnonzero((costs > self._costs).any(axis=1))
+        self._costs = np.vstack([self._costs[kept], costs])
+        self.front = [*(self.front[index] for index in kept), trial]
         self._volumes = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from evomerge.recipe.model import Recipe
-from evomerge.types import Outcome, Split
+from evomerge.types import Failed, Outcome, Split
 
 _NO_GPU = {"cpu", "auto"}
 """'auto' is left open only where there is no GPU."""
@@ -63,6 +63,11 @@ class JobResult:
     cost: float = 0.0
 
     @property
+    def retryable(self) -> bool:
+        """Whether it is a failure that another attempt may mend."""
+        return isinstance(self.outcome, Failed) and self.outcome.kind != "invalid"
+
+    @property
     def timing(self) -> dict[str, float]:
         """What the journal keeps beside the outcome."""
         timing: dict[str, float] = {"merge_s": self.merge_s, "score_s": self.score_s}
@@ -107,7 +112,11 @@ class Executor(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many jobs may be submitted and not yet returned."""
+        """How many jobs may be submitted and not yet returned, at least one.
+
+        It may change while jobs run, as workers come and go; more may be under way than it says
+        when it has become less.
+        """
         ...
 
     def submit(self, job: Job) -> None:

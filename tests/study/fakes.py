@@ -131,11 +131,11 @@ class FakeClock:
 class FakeExecutor:
     """Scores in-process with any capacity; results come in an order drawn from a seed.
 
-    With a clock every evaluation takes `tick_s` by it, as long as which its workers are held, one
-    for each place and each with a share of `gpus`.
+    Up to `handful` of them come together. With a clock every evaluation takes `tick_s` by it, as
+    long as which its workers are held, one for each place, and `gpus` with them.
     """
 
-    def __init__(self, capacity=1, seed=0, pause_s=0.0, clock=None, tick_s=0.0, gpus=0):
+    def __init__(self, capacity=1, seed=0, pause_s=0.0, handful=1, clock=None, tick_s=0.0, gpus=0):
         self.capacity = capacity
         self._clock = clock or FakeClock()
         self._tick_s = tick_s
@@ -143,6 +143,7 @@ class FakeExecutor:
         self._started = self._clock.monotonic()
         self._random = np.random.default_rng(seed)
         self._pause_s = pause_s
+        self._handful = handful
         self._jobs = []
         self.evaluated = []
 
@@ -153,10 +154,13 @@ class FakeExecutor:
         if not self._jobs:
             return []
         time.sleep(self._pause_s * self._random.random())
+        return [self._evaluate() for _ in range(min(self._handful, len(self._jobs)))]
+
+    def _evaluate(self):
         self._clock.pass_by(self._tick_s)
         job = self._jobs.pop(int(self._random.integers(len(self._jobs))))
         self.evaluated.append((job.id, job.split, job.attempt))
-        return [JobResult(job, score(job.recipe), 0.0, 0.0, "fake")]
+        return JobResult(job, score(job.recipe), 0.0, 0.0, "fake")
 
     def held(self):
         seconds = self._clock.monotonic() - self._started
@@ -273,16 +277,16 @@ def prepared(study: StudyConfig | None = None, folder: Path = Path("/study")) ->
         first, *others = rehearsed(study, folder, context, problems)
         assert problems.lines == []
         space, later = first.space, tuple(stage.space for stage in others)
-    proxy = ProxySpec("fake", {}, None, "minimize")
     parts = tuple(
         ObjectiveSpec(
             objective,
             "fake",
             search="s",
             holdout="h",
-            proxy=proxy if study.objectives[objective.name].proxy else None,
+            proxy=None if proxy is None else ProxySpec("p", {}, None, "minimize", proxy.cost),
         )
         for objective in OBJECTIVES
+        for proxy in (study.objectives[objective.name].proxy,)
     )
     spec = EvaluatorSpec(space.decode(space.domain.initial), context.base, parts, folder)
     inputs = {"models.base": "0" * 64}

@@ -72,7 +72,8 @@ class BudgetConfig(Section):
 
     Attributes:
         trials: candidates asked for; in a study of several stages each has its own.
-        items: scores of single items, over all objectives.
+        items: scores of single items, over all objectives. One by a proxy counts as the proxy's
+            `cost` says.
         hours: of searching, over all sessions of the run. A session counts from the command that
             started it to the end of its search; the time between sessions does not count.
         deadline: a time with its zone ('2026-10-20T07:30+02:00'), or '07:30', the next time it is

@@ -26,7 +26,7 @@ class Account:
     Attributes:
         now: seconds since the epoch.
         trials: finished.
-        items: scored.
+        items: scored; one by a proxy may count less.
         cost: what fitnesses said they cost.
         lasting: for how long nothing was gained, in what the window of stagnation is counted in.
         spent: over all sessions.
@@ -35,9 +35,9 @@ class Account:
 
     now: float
     trials: int = 0
-    items: int = 0
+    items: float = 0.0
     cost: float = 0.0
-    lasting: int = 0
+    lasting: float = 0.0
     spent: Spent = field(default_factory=Spent)
     held: Held = field(default_factory=Held)
 

@@ -123,12 +123,12 @@ class Meter:
 
 
 def check_measurable(budget: BudgetConfig, held: Held) -> None:
-    """Refuse budgets of GPUs where none is held: they would never end.
+    """Refuse budgets of GPUs where workers hold none: they would never end.
 
     Raises:
         ConfigError: naming what to remove.
     """
-    if held.gpus:
+    if held.gpus or not held.workers:  # a cluster may have no place for any yet
         return
     what = "no worker holds a GPU"
     if budget.gpu_hours is not None:

@@ -22,14 +22,14 @@ class Stagnation:
     def __init__(self, config: StagnationConfig) -> None:
         self.config = config
         self._anchors: Anchors | None = None
-        self._moments: list[tuple[int, float]] = []
+        self._moments: list[tuple[float, float]] = []
         self._first = 0
 
     def enter(self) -> None:
         """Begin the next part of the run: its window begins where the one before it ended."""
         self._first = max(0, len(self._moments) - 1)
 
-    def see(self, standing: Standing, spent: int) -> None:
+    def see(self, standing: Standing, spent: float) -> None:
         """Note how a search stands.
 
         Args:
@@ -44,13 +44,13 @@ class Stagnation:
             self._first += 1
 
     @property
-    def lasting(self) -> int:
+    def lasting(self) -> float:
         """How long ago a window began in which nothing was gained, in what it is counted in."""
         if not self._moments:
-            return 0
+            return 0.0
         return self._moments[-1][0] - self._moments[self._first][0]
 
-    def _value(self, standing: Standing, spent: int) -> float | None:
+    def _value(self, standing: Standing, spent: float) -> float | None:
         """Return what is to grow; None while it is not known."""
         if len(standing.objectives) == 1:
             (objective,) = standing.objectives

@@ -46,7 +46,7 @@ class Stopping:
         self._earlier = spent_in(read_sessions(journal.folder)[:-1], journal.events)
         self._stagnation = None if limits.stagnation is None else Stagnation(limits.stagnation)
         self._trials = 0
-        self._items = 0
+        self._items = 0.0
         self._cost = 0.0
         self._n_events = 0
         self._failures = 0
@@ -105,8 +105,8 @@ class Stopping:
             return Stop(f"{self._repeats} proposals in a row were nothing new")
         return None
 
-    def spend(self, items: int) -> None:
-        """Note how many single items were scored."""
+    def spend(self, items: float) -> None:
+        """Note how many single items were scored; one by a proxy may count less."""
         self._items += items
         self._repeats = 0
 

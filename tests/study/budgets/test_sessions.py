@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from evomerge.errors import ConfigError, UserError
+from evomerge.errors import ConfigError, JournalError, UserError
 from evomerge.journal import read_events, read_sessions
 from evomerge.study import resume_run, start_run
 from evomerge.study import run as run_module
@@ -356,3 +356,12 @@ def test_what_readers_see_is_what_the_search_counted(tmp_path):
     assert read["gpu_hours"].used > read["hours"].used
     assert read["money"].used == pytest.approx(2 * read["gpu_hours"].used + run.cost)
     assert run.items == sum(event.timing.get("items", 0) for event in events) > 0
+
+
+def test_a_journal_of_another_version_is_one_line(tmp_path):
+    out = tmp_path / "run"
+    start(out, {"trials": 3})
+    opening = read_events(out)[0]
+    payload = {**opening.payload, "study": {**opening.payload["study"], "budgets": 3}}
+    with pytest.raises(JournalError, match="none that this evomerge knows"):
+        SeenRun(replace(opening, payload=payload))
