@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evomerge.errors import RunDirectoryError, UserError
-from evomerge.journal import Event, read_events
+from evomerge.journal import Event, read_events, read_sessions
 from evomerge.report.analysis import share_a_unit
 from evomerge.report.collect import collect_front
 from evomerge.report.html_page import Section, page_of
@@ -23,7 +23,9 @@ from evomerge.report.run_page import coverage_figure, progress_figure
 from evomerge.report.run_plots import draw_coverage, draw_progress
 from evomerge.report.shrinkage import shrinkage_line, shrinkages
 from evomerge.report.whole_folder import require_free, whole_folder
+from evomerge.study.budgets.meter import spent_in
 from evomerge.study.picks import front_trials
+from evomerge.study.seen import SeenRun
 from evomerge.types import Completed, Trial
 
 _PICTURES = 8  # of family trees; the page holds all of them
@@ -117,8 +119,17 @@ def _write(run: Path, events: Sequence[Event], folder: Path) -> None:
         f"{history.picked_on} items, which the search picked by, so they are optimistic: "
         f"'evomerge front' has hold-out scores. {_shrinkage(run, events)}"
     )
+    summary += _budget(run, events)
     summary += "".join(f" Warning: {line}." for line in events[0].payload.get("warnings", ()))
     (folder / "report.html").write_text(page_of(history.study, summary, sections), encoding="utf-8")
+
+
+def _budget(run: Path, events: Sequence[Event]) -> str:
+    """Say what the search may take and took, and why it ended if it did."""
+    seen, sessions = SeenRun.of(events), read_sessions(run)
+    gauges = seen.gauges(spent_in(sessions, events), events[-1].at)
+    stopped = "" if seen.stop is None else f" The search is over: {seen.stop.reason}."
+    return f" Budget: {', '.join(gauge.words for gauge in gauges)}.{stopped}"
 
 
 def _shrinkage(run: Path, events: Sequence[Event]) -> str:
