@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from evomerge.report.front import BASE, DONOR_PREFIX
 from evomerge.report.labels import literal
-from evomerge.report.palette import GREY, PALE, series
+from evomerge.report.palette import GREY, PALE, SOFT, series
 from evomerge.report.populations.population import Population
 from evomerge.report.run_history import RunHistory
 from evomerge.types import Objective
@@ -28,15 +28,21 @@ _DPI = 150
 _STYLES = ("-", "--", "-.", ":")
 
 
-def draw_progress(history: RunHistory, path: Path) -> None:
-    """Draw scores, hypervolume and failures over the trials, a panel each, 1500 pixels wide."""
+def draw_progress(history: RunHistory, path: Path, baselines: float | None = None) -> None:
+    """Draw scores, hypervolume and failures over the trials, a panel each, 1500 pixels wide.
+
+    Args:
+        history: of the run.
+        path: of the picture.
+        baselines: hypervolume of all baselines together, on the scale of the history's.
+    """
     n_panels = len(history.objectives) + bool(len(history.volume)) + bool(history.failures)
     figure, panels = figure_of(n_panels)
     for index, objective in enumerate(history.objectives):
         _scores(panels[index], history, index, objective)
     place = len(history.objectives)
     if len(history.volume):
-        _volume(panels[place], history)
+        _volume(panels[place], history, baselines)
         place += 1
     if history.failures:
         _failures(panels[place], history)
@@ -62,7 +68,10 @@ def draw_progress(history: RunHistory, path: Path) -> None:
         Line2D([], [], ls="", marker="o", ms=4, color=GREY, alpha=0.5, label="a trial"),
         Line2D([], [], lw=1.8, color=GREY, label="best so far"),
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, fontsize=8)
+    if history.estimated:
+        label = "estimated from a part of the items"
+        handles.append(Line2D([], [], ls="", marker="o", mfc="none", ms=4, color=SOFT, label=label))
+    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=8)
     save(figure, path)
 
 
@@ -166,29 +175,47 @@ def _scores(axes: Axes, history: RunHistory, index: int, objective: Objective) -
     colour = series(index)
     axes.scatter(trials, history.scores[:, index], s=9, color=colour, alpha=0.35, lw=0)
     axes.step(trials, history.best[:, index], where="post", color=colour, lw=1.8)
-    for name, value, style in references(history, objective):
-        axes.axhline(value, color=GREY, lw=1.1, ls=style, zorder=1)
-        axes.annotate(
-            literal(name),
-            (1.0, value),
-            (-2, -3),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=7.5,
-            color="black",
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+    if history.estimated:
+        axes.errorbar(
+            [one.trial for one in history.estimated],
+            [one.scores[index] for one in history.estimated],
+            yerr=[one.errors[index] for one in history.estimated],
+            fmt="o",
+            color=SOFT,
+            mfc="none",
+            ms=3,
+            lw=0.6,
+            zorder=1,
         )
+    for name, value, style in references(history, objective):
+        _reference(axes, name, value, style)
     axes.set_ylabel(literal(better(objective)))
 
 
-def _volume(axes: Axes, history: RunHistory) -> None:
+def _volume(axes: Axes, history: RunHistory, baselines: float | None) -> None:
     axes.step(history.scored, history.volume, where="post", color="black", lw=1.8)
+    if baselines is not None:
+        _reference(axes, "all baselines together", baselines, "--")
     axes.set_ylabel("hypervolume so far")
     heading = f"front so far; each objective on a scale of {history.volume_scale}"
     axes.set_title(heading, fontsize=8, color=GREY, loc="left")
     axes.set_ylim(bottom=0)
+
+
+def _reference(axes: Axes, name: str, value: float, style: str) -> None:
+    axes.axhline(value, color=GREY, lw=1.1, ls=style, zorder=1)
+    axes.annotate(
+        literal(name),
+        (1.0, value),
+        (-2, -3),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize=7.5,
+        color="black",
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
+    )
 
 
 def _failures(axes: Axes, history: RunHistory) -> None:

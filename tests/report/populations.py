@@ -172,16 +172,19 @@ def write_population(
     search = {"optimizer": optimizer, "scalarize": None, **options}
     study: dict[str, Any] = {
         "name": "invented",
-        "objectives": {name: {} for name in tasks},
+        "space": "invented",
+        "objectives": {name: {"fitness": "invented"} for name in tasks},
         "search": search,
         "budget": {"trials": n_trials, "hours": None},
         "front": {"size": front},
-        "models": {"donors": dict.fromkeys(donors, "/models")},
+        "models": {"base": "/b", "donors": dict.fromkeys(donors, "/models")},
     }
     if stages > 1:
-        del study["search"]
+        del study["search"], study["space"]
+        study["budget"]["trials"] = None
         study["stages"] = [
-            {"name": f"part{k}", "search": search, "trials": n_trials} for k in range(stages)
+            {"name": f"part{k}", "space": "invented", "search": search, "trials": n_trials}
+            for k in range(stages)
         ]
     opening = {
         "study": study,
@@ -191,6 +194,8 @@ def write_population(
             "donors": {name: {"path": f"/{name}"} for name in donors},
         },
         "objectives": goals,
+        "genes": [],
+        "space": None,
     }
     done = Evaluated()
     rng = np.random.default_rng(3)
