@@ -76,7 +76,8 @@ def _result(found: Findings) -> Iterator[str]:
     if confirmed:
         text += f"; {sum(confirmed)} of {len(confirmed)} are non-dominated on hold-out items"
     if volumes is not None and len(history.objectives) > 1:
-        value, other, items = volumes.front_search, volumes.baselines_search, front.picked_on
+        value, other = volumes.front_search, volumes.baselines_search
+        items: str = front.picked_on
         if volumes.front_holdout is not None and volumes.baselines_holdout is not None:
             value, other = volumes.front_holdout, volumes.baselines_holdout
             items = "hold-out"
@@ -169,12 +170,13 @@ def inputs(found: Findings) -> Listing:
         if ref.get("revision"):
             where += f" at {ref['revision']}"
         rows.append((name, where, ref.get("sha256", "not recorded")))
-    data = {
-        name: digest
-        for name, digest in opening.get("inputs", {}).items()
-        if not name.startswith("models.")
-    }
-    rows += [(name, "", digest) for name, digest in data.items()]
+    objectives = opening["study"]["objectives"]
+    for name, digest in opening.get("inputs", {}).items():
+        kind, _, rest = name.partition(".")
+        objective, _, split = rest.rpartition(".")
+        source = objectives.get(objective, {}).get(split, "") if kind == "objectives" else ""
+        if kind != "models":
+            rows.append((name, source if isinstance(source, str) else "", digest))
     return Listing(
         "SHA-256 of the weights and of the items, as the run read them.",
         ("input", "from", "sha256"),
@@ -207,7 +209,11 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 1:
         return f"{seconds:.2g} s"
-    for size, unit, small, sub in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+    for size, unit, small, sub in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
         if whole >= size:
             return f"{whole // size} {unit} {whole % size // small} {sub}"
     return f"{whole} s"

@@ -1,4 +1,4 @@
-"""Everything a report of a run says, read once: what its pages, texts and pictures are made from."""
+"""Everything a report of a run says, read once: what pages, texts and pictures are made from."""
 
 from __future__ import annotations
 

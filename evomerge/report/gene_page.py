@@ -124,7 +124,7 @@ def parallel_genes(
         f"{escape(title)}<br>{escape(tick)}" for title, tick in zip(titles, ticks, strict=True)
     ]
     figure.update_xaxes(tickvals=list(range(len(titles))), ticktext=labels, tickfont={"size": 11})
-    figure.update_yaxes(showticklabels=False, range=[-0.05, 1.05])
+    figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, range=[-0.05, 1.05])
     figure.add_vline(len(titles) - len(objectives) - 0.5, line={"color": GREY, "dash": "dot"})
     says = f"{len(table.trials)} trials over {', '.join(titles)}; better is up for objectives"
     return Drawing(figure, says, wide=True)

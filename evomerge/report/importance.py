@@ -113,9 +113,11 @@ def _classes(column: Sequence[GeneValue]) -> NDArray[np.int64]:
     distinct = {str(value) for value in column}
     most = max(2, min(_CLASSES, len(column) // _PER_CLASS))
     if len(distinct) <= most or any(isinstance(value, str) for value in column):
-        return np.unique([str(value) for value in column], return_inverse=True)[1]
+        choices: NDArray[np.int64] = np.unique([str(v) for v in column], return_inverse=True)[1]
+        return choices
     ranks = stats.rankdata([float(value) for value in column], method="average")
-    return np.ceil(ranks / len(column) * most).astype(np.int64)
+    places: NDArray[np.int64] = np.ceil(ranks / len(column) * most).astype(np.int64)
+    return places
 
 
 def _epsilon_squared(ranks: Floats, classes: NDArray[np.int64]) -> float:

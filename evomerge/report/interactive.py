@@ -19,6 +19,15 @@ from evomerge.report.roles import ROLES, RoleName, label_of, role_of, worth_nami
 from evomerge.report.table import number
 from evomerge.types import Objective
 
+_BESIDE: dict[RoleName, str] = {
+    "front": "top right",
+    "dominated": "top left",
+    "donor": "bottom right",
+    "base": "bottom left",
+    "baseline": "top right",
+}
+"""Where names stand: rows of different roles often share a place."""
+
 
 def save_html(front: Front, path: Path) -> None:
     """Write the judged front as a self-contained page."""
@@ -50,7 +59,8 @@ def front_section(analysis: Analysis, run: str = "RUN") -> Section:
     text = (
         f"Scores on {items} items; bars are {analysis.confidence:.0%} bootstrap intervals where "
         "items were scored one by one. Click a point, or a name in the table, for its recipe and "
-        "how to rebuild it; click a name in the legend to hide it."
+        "how to rebuild it, or a name in the legend to hide it; drag to zoom, double-click to go "
+        "back."
     )
     notes = "\n".join(f"<li>{escape(note)}</li>" for note in analysis.notes)
     body = f"{picked_rows(analysis, run)}\n<ul>\n{notes}\n</ul>"
@@ -93,7 +103,7 @@ def _plane(analysis: Analysis, x: Objective, y: Objective | None) -> Any:
             error_y=_bars(on_y, look.colour) if y else None,
             mode="markers+text" if y else "markers",
             text=[escape(label_of(row)) if row.row.name in named else "" for row in rows],
-            textposition="top right",
+            textposition=_BESIDE[role],
             textfont={"color": look.ink, "size": 11},
             marker={"color": look.colour, "symbol": look.symbol, "size": 10},
             name=look.title,

@@ -117,8 +117,7 @@ def _values(
     if layer is not None and last:
         t = layer / last
     values = [
-        resolve(parameter, (scope, recipe.parameters), Place(tensor, layer, t))
-        for scope in scopes
+        resolve(parameter, (scope, recipe.parameters), Place(tensor, layer, t)) for scope in scopes
     ]
     numbers = [float(value) for value in values if isinstance(value, int | float)]
     return numbers if len(numbers) == len(values) else None

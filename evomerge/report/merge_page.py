@@ -109,8 +109,10 @@ def path_drawing(shown: Mapping[str, tuple[LayerPath, tuple[str, ...]]]) -> Draw
         margin={"t": 70, "l": 60, "r": 20, "b": 50},
         updatemenus=[_menu(list(shown), 2)],
     )
-    figure.update_yaxes(type="category", row=1, col=1)
+    figure.update_yaxes(type="category", range=[-0.4, n_lanes - 0.4], row=1, col=1)
     figure.update_yaxes(title_text="scale", row=2, col=1)
+    longest = max(len(path.hops) for path, _ in shown.values())
+    figure.update_xaxes(tickformat="d", dtick=1 if longest <= _MOST_NUMBERS else None)
     figure.update_xaxes(title_text="hop; the number is the layer", row=2, col=1)
     figure.add_hline(1, line={"color": GREY, "width": 1, "dash": "dot"}, row=2, col=1)
     first = next(iter(shown))
@@ -126,9 +128,7 @@ def _menu(names: list[str], n_traces: int) -> dict[str, Any]:
             {
                 "label": escape(name),
                 "method": "update",
-                "args": [
-                    {"visible": [other == name for other in names for _ in range(n_traces)]}
-                ],
+                "args": [{"visible": [other == name for other in names for _ in range(n_traces)]}],
             }
             for name in names
         ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import Normalize
 
 from evomerge.recipe import LayerPath
 from evomerge.report.labels import literal
@@ -24,21 +26,23 @@ def draw_weights(name: str, shown: LayerWeights, path: Path) -> None:
         low, high = -max(-low, high), max(-low, high)
     else:
         low = 0.0
+    colours, norm = colormaps["RdBu_r" if low < 0 else HEAT], Normalize(low, high)
     image = axes.imshow(
         np.ma.masked_invalid(shown.values),
-        cmap="RdBu_r" if low < 0 else HEAT,
-        vmin=low,
-        vmax=high,
+        cmap=colours,
+        norm=norm,
         aspect="auto",
     )
     axes.grid(visible=False)
     axes.set_xticks(range(len(shown.columns)), shown.columns)
-    axes.set_yticks(range(len(shown.rows)), [literal(" · ".join(filter(None, row))) for row in shown.rows])
+    axes.set_yticks(
+        range(len(shown.rows)), [literal(" · ".join(filter(None, row))) for row in shown.rows]
+    )
     axes.set_xlabel("layer")
     if len(shown.columns) <= _MOST_NUMBERS:
         for (row, column), value in np.ndenumerate(shown.values):
             if not np.isnan(value):
-                colour = ink(image.cmap(image.norm(value)))
+                colour = ink(colours(float(norm(float(value)))))
                 axes.text(
                     column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour
                 )

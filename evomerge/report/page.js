@@ -2,7 +2,8 @@
 (() => {
   const onDark = /* ON_DARK */ {};
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const config = { displaylogo: false, responsive: true };
+  const touch = matchMedia("(pointer: coarse)"); // where dragging scrolls the page
+  const config = { displayModeBar: false, responsive: true };
 
   const inTheme = (node, isDark) => {
     if (typeof node === "string") return isDark && Object.hasOwn(onDark, node) ? onDark[node] : node;
@@ -16,6 +17,7 @@
     for (const plot of document.querySelectorAll(".plot")) {
       const content = document.querySelector(`script[data-of="${plot.id}"]`).textContent;
       const { data, layout } = inTheme(JSON.parse(content), isDark);
+      if (touch.matches) layout.dragmode = false;
       if (plot.data) layout.updatemenus = kept(layout.updatemenus, plot.layout.updatemenus);
       if (plot.data) data.forEach((trace, index) => { trace.visible = plot.data[index].visible; });
       Plotly.react(plot, data, layout, config);
@@ -32,13 +34,12 @@
     for (const row of document.querySelectorAll("tr.picked")) row.classList.remove("picked");
     for (const button of document.querySelectorAll(`button[data-pick="${CSS.escape(name)}"]`))
       button.closest("tr")?.classList.add("picked");
+    document.getElementById("picked").scrollIntoView({ block: "nearest" });
   };
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-pick]");
-    if (!button) return;
-    pick(button.dataset.pick);
-    document.getElementById("picked").scrollIntoView({ block: "nearest" });
+    if (button) pick(button.dataset.pick);
   });
   draw(dark.matches);
   for (const plot of document.querySelectorAll(".plot"))

@@ -19,7 +19,7 @@ _LONGEST_RECIPE = 400  # lines that a page shows of one
 
 
 def picked_rows(analysis: Analysis, run: str) -> str:
-    """Return the table and an article for each row as HTML.
+    """Return an article for each row, of which one is seen, and the table, as HTML.
 
     Args:
         analysis: of the front.
@@ -29,13 +29,10 @@ def picked_rows(analysis: Analysis, run: str) -> str:
     if not rows:
         return ""
     opening = next((row for row in rows if row.row.name == analysis.knee), rows[0])
-    articles = "\n".join(
-        _article(row, analysis, run, hidden=row is not opening) for row in rows
-    )
+    articles = "\n".join(_article(row, analysis, run, hidden=row is not opening) for row in rows)
     return (
-        f"{_table(analysis)}\n"
         f'<section id="picked" aria-live="polite" aria-label="The picked model">\n{articles}\n'
-        "</section>"
+        f"</section>\n{_table(analysis)}"
     )
 
 
@@ -83,8 +80,8 @@ def _article(row: RowAnalysis, analysis: Analysis, run: str, *, hidden: bool) ->
     return (
         f'<article data-name="{escape(row.row.name)}"{" hidden" if hidden else ""}>\n'
         f"<h3>{escape(row.row.name)}</h3>\n<ul>{facts}</ul>\n"
-        f"<h4>Recipe</h4>\n<pre tabindex=\"0\"><code>{escape(shown)}</code></pre>\n{more}"
-        f"<h4>Rebuild</h4>\n<pre tabindex=\"0\"><code>{escape(rebuild(row, run))}</code></pre>\n"
+        f'<h4>Recipe</h4>\n<pre tabindex="0"><code>{escape(shown)}</code></pre>\n{more}'
+        f'<h4>Rebuild</h4>\n<pre tabindex="0"><code>{escape(rebuild(row, run))}</code></pre>\n'
         "</article>"
     )
 
@@ -143,4 +140,4 @@ def _gain(gain: Gain | None, *, small: bool = True) -> str:
         text += ", within noise"
     elif gain.low is not None and gain.high is not None and not small:
         text += f"<small>{number(gain.low)} to {number(gain.high)}</small>"
-    return f'<small title="over {escape(gain.against)}">{text}</small>' if small else text
+    return f'<small title="over {escape(gain.against)}">gain {text}</small>' if small else text

@@ -52,8 +52,10 @@ def _rebuild(found: Findings) -> Iterator[str]:
         return
     yield "```sh"
     for row in found.analysis.members:
-        yield rebuild(row, str(found.run)).splitlines()[0].replace(
-            "merged/", f"merged-{row.row.trial}/"
+        yield (
+            rebuild(row, str(found.run))
+            .splitlines()[0]
+            .replace("merged/", f"merged-{row.row.trial}/")
         )
     yield "```"
 

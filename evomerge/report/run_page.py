@@ -17,9 +17,7 @@ _HEIGHT = 340
 _DASHES = ("solid", "dash", "dashdot", "dot")
 
 
-def progress_drawings(
-    history: RunHistory, baselines: float | None = None
-) -> tuple[Drawing, ...]:
+def progress_drawings(history: RunHistory, baselines: float | None = None) -> tuple[Drawing, ...]:
     """Show scores, hypervolume and failures over the trials, a figure each.
 
     Args:
@@ -46,7 +44,7 @@ def _scores(history: RunHistory, index: int) -> Drawing:
             x=trials,
             y=history.scores[:, index].tolist(),
             mode="markers",
-            marker={"color": colour, "size": 5, "opacity": 0.45},
+            marker={"color": colour, "size": 5, "opacity": 0.6},
             hovertemplate="trial %{x}: %{y:.4f}<extra></extra>",
             name="measured",
         )

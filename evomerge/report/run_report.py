@@ -70,7 +70,9 @@ def write_report(
     with whole_folder(out) as folder:
         folder.mkdir()
         if "html" in formats:
-            page = page_of(found.history.study, list(account.summary(found)), list(sections_of(found)))
+            page = page_of(
+                found.history.study, list(account.summary(found)), list(sections_of(found))
+            )
             (folder / "report.html").write_text(page, encoding="utf-8")
         if "md" in formats:
             (folder / "report.md").write_text(markdown_of(found), encoding="utf-8")

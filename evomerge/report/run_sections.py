@@ -19,8 +19,8 @@ from evomerge.report.merge_page import path_drawing, weights_drawing
 from evomerge.report.populations.kin import Kin
 from evomerge.report.populations.lineage_page import lineage_figure
 from evomerge.report.populations.niche_page import niche_figure
-from evomerge.report.run_page import coverage_figure, progress_drawings
 from evomerge.report.run_history import RunHistory
+from evomerge.report.run_page import coverage_figure, progress_drawings
 
 _LONGEST_EXAMPLE = 300
 
@@ -120,7 +120,7 @@ def _population(one: Kin, history: RunHistory) -> Iterator[Section]:
     if one.tree is not None and one.roots:
         text = (
             "Who descends from whom: squares are founders, the star is the individual chosen, a "
-            "black rim marks members of the front. A colour is that of the founder of the largest "
+            "strong rim marks members of the front. A colour is that of the founder of the largest "
             "share, paler where the mix is more even; a wide line is a parent of large weight. "
             "Below: how much of each founder is where in the model, mutations left out. "
             "'evomerge export FOLDER --trial N' writes any of them as a checkpoint."
@@ -137,7 +137,10 @@ def _table(one: Listing) -> str:
 def _cut(one: Listing) -> Listing:
     """Keep examples short enough for a table."""
     rows = tuple(
-        (*row[:-1], row[-1] if len(row[-1]) <= _LONGEST_EXAMPLE else f"{row[-1][:_LONGEST_EXAMPLE]}…")
+        (
+            *row[:-1],
+            row[-1] if len(row[-1]) <= _LONGEST_EXAMPLE else f"{row[-1][:_LONGEST_EXAMPLE]}…",
+        )
         for row in one.rows
     )
     return Listing(one.caption, one.header, rows, one.numbers)
