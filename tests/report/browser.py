@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,13 +29,18 @@ class Page:
     """One tab."""
 
     def __init__(self, address: str) -> None:
-        # only pages of no origin of their own may connect otherwise
+        # the browser refuses whoever names an origin that it was not told of
         self._socket = websocket.create_connection(address, timeout=_ANSWER_S, suppress_origin=True)
         self._last = 0
         self.complaints: list[str] = []
+        self.requests: list[str] = []
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
-        self.requests: list[str] = []
+
+    def close(self) -> None:
+        """End the browser."""
+        self.send("Browser.close")
+        self._socket.close()
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command and return its result."""
@@ -103,12 +109,6 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
-    def picture(self, path: Path, *, whole: bool = True) -> Path:
-        """Write what is seen as a PNG."""
-        found = self.send("Page.captureScreenshot", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(found["data"]))
-        return path
-
     def whole_picture(self, path: Path) -> Path:
         """Write the whole page as a PNG."""
         size = self.send("Page.getLayoutMetrics")["cssContentSize"]
@@ -140,7 +140,7 @@ def browsing(folder: Path) -> Iterator[Page]:
             try:
                 yield page
             finally:
-                page.send("Browser.close")
+                page.close()
                 process.wait(_ANSWER_S)
         finally:
             if process.poll() is None:
@@ -150,8 +150,6 @@ def browsing(folder: Path) -> Iterator[Page]:
 
 def _address(folder: Path, process: subprocess.Popen[bytes]) -> str:
     """Return where the first tab listens; the browser writes its port to a file."""
-    import urllib.request  # noqa: PLC0415
-
     port = folder / "DevToolsActivePort"
     until = time.monotonic() + _START_S
     while not (port.is_file() and port.read_text().count("\n")):

@@ -28,8 +28,11 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         named = dict(attrs)
-        self.fetched += [f"{tag} {value}" for key, value in attrs if key in FETCHING
-            and not value.startswith("#")]
+        self.fetched += [
+            f"{tag} {value}"
+            for key, value in attrs
+            if key in FETCHING and not value.startswith("#")
+        ]
         if named.get("http-equiv") == "Content-Security-Policy":
             self.policy = named["content"]
         self._in_script = tag == "script"
