@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from evomerge import __version__
+from evomerge.merging.checkpoint import is_hub_id
 from evomerge.report.analysis import share_a_unit
 from evomerge.report.findings import Findings
 from evomerge.report.shrinkage import shrinkage_line, shrinkages
@@ -160,13 +161,20 @@ def _spend(one: Spend) -> Iterator[tuple[str, str]]:
         yield "charged by fitnesses", f"{one.cost:.4g}"
 
 
-def inputs(found: Findings) -> Listing:
-    """List models and data with their digests."""
+def inputs(found: Findings, *, for_strangers: bool = False) -> Listing:
+    """List models and data with their digests.
+
+    Args:
+        found: of the run.
+        for_strangers: leave out folders of this machine.
+    """
     opening = found.opening
     models = {"base": opening["models"]["base"], **opening["models"]["donors"]}
     rows = []
     for name, ref in models.items():
         where = ref.get("adapter") or ref.get("path", "")
+        if for_strangers and not is_hub_id(where):
+            where = "local adapter" if ref.get("adapter") else "local model"
         if ref.get("revision"):
             where += f" at {ref['revision']}"
         rows.append((name, where, ref.get("sha256", "not recorded")))
@@ -176,7 +184,7 @@ def inputs(found: Findings) -> Listing:
         objective, _, split = rest.rpartition(".")
         source = objectives.get(objective, {}).get(split, "") if kind == "objectives" else ""
         if kind != "models":
-            rows.append((name, source if isinstance(source, str) else "", digest))
+            rows.append((name, str(source) if isinstance(source, str) else "", digest))
     return Listing(
         "SHA-256 of the weights and of the items, as the run read them.",
         ("input", "from", "sha256"),

@@ -40,6 +40,7 @@ def draw_importance(table: GeneTable, objectives: tuple[Objective, ...], path: P
         )
         axes.axvline(max(one.chance for one in effects), color=GREY, ls=":", lw=1.0)
         axes.set_yticks(heights, [literal(one.gene) for one in effects], fontsize=8)
+        axes.set_ylim(-len(effects) + 0.5, 0.5)
         axes.set_xlabel(literal(f"importance for {objective.name}"))
     title(figure, "share of the variance of ranks that a gene alone explains (dotted: chance)")
     save(figure, path)

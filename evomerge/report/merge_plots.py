@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import Normalize
+from matplotlib.ticker import MaxNLocator
 
 from evomerge.recipe import LayerPath
 from evomerge.report.labels import literal
@@ -66,6 +67,7 @@ def draw_path(name: str, way: LayerPath, models: tuple[str, ...], path: Path) ->
         )
     axes.set_yticks([-place for place in range(len(models))], [literal(one) for one in models])
     axes.set_ylim(-len(models) + 0.4, 0.7)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True))
     axes.set_xlabel("hop; the number is the layer" + (", × its scale" if scaled else ""))
     title(figure, f"{name}: layer path of {len(way.hops)} hops")
     save(figure, path)
