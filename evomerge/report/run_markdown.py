@@ -1,7 +1,11 @@
-"""A run as Markdown: a section for a model card or a note, without pictures."""
+"""A run as Markdown: a section for a model card or a note, without pictures.
+
+It may be read by strangers: local folders are called by the names the study gives them.
+"""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from itertools import chain
 
@@ -9,7 +13,6 @@ from evomerge.report import account
 from evomerge.report.account import Listing
 from evomerge.report.findings import Findings
 from evomerge.report.markdown import cell, gains_list, legend, scores_table
-from evomerge.report.picked import rebuild
 
 
 def markdown_of(found: Findings) -> str:
@@ -23,12 +26,12 @@ def markdown_of(found: Findings) -> str:
         ("Rungs", _listed(account.rungs(found)) if found.rungs else ()),
         ("Failures", _listed(account.failures(found)) if found.causes else ()),
         ("Spend", _listed(account.spend(found))),
-        ("Inputs", _listed(account.inputs(found))),
+        ("Inputs", _listed(account.inputs(found, for_strangers=True))),
         ("Versions", _listed(account.versions(found))),
     ):
         content = list(part)
         if content:
-            lines += [f"### {title}", "", *content, ""]
+            lines += [f"### {title}", "", *content[content[0] == "" :], ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -50,13 +53,10 @@ def _scores(found: Findings) -> Iterator[str]:
 def _rebuild(found: Findings) -> Iterator[str]:
     if found.analysis is None:
         return
+    run = shlex.quote(found.run.name if found.run.is_absolute() else str(found.run))
     yield "```sh"
     for row in found.analysis.members:
-        yield (
-            rebuild(row, str(found.run))
-            .splitlines()[0]
-            .replace("merged/", f"merged-{row.row.trial}/")
-        )
+        yield f"evomerge export merged-{row.row.trial}/ --trial {row.row.trial} --run {run}"
     yield "```"
 
 
@@ -75,8 +75,7 @@ def _importance(found: Findings) -> Iterator[str]:
                 )
                 part = f"{one.label}: " if one.label else ""
                 header = ("gene", "share of rank variance", "by chance", "rank correlation")
-                yield from _listed(Listing(f"{part}{objective.name}", header, rows))
-                yield ""
+                yield from ("", *_listed(Listing(f"{part}{objective.name}", header, rows)))
 
 
 def _listed(one: Listing) -> Iterator[str]:

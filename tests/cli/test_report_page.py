@@ -165,10 +165,8 @@ def test_every_row_has_its_recipe_and_how_to_rebuild_it(report, run):
     assert page.count("merge_method: task_arithmetic") >= len(members)
     for number in members:
         assert f"evomerge export merged/ --trial {number} --run {run}" in page
-        assert (
-            f"evomerge export merged-{number}/ --trial {number} --run {run}"
-            in (report[0] / "report.md").read_text()
-        )
+        again = f"evomerge export merged-{number}/ --trial {number} --run run\n"
+        assert again in (report[0] / "report.md").read_text()
     assert len(re.findall(r"<article[^>]* hidden>", page)) == len(members) + 4
 
 
@@ -190,9 +188,11 @@ def test_models_data_and_libraries_are_identified(report, rows):
     assert "Seed 5." in (report[0] / "report.md").read_text()
 
 
-def test_markdown_holds_hold_out_scores_and_well_formed_tables(report, rows):
+def test_markdown_holds_hold_out_scores_and_well_formed_tables(report, run, rows):
     text = (report[0] / "report.md").read_text()
     assert text.startswith("## night-of-tests\n")
+    assert str(run.parent) not in text
+    assert "| first | local model |" in text
     holdout = {
         p["name"]: p["metrics"] for k, _, p, _ in rows if k == "scored" and p["split"] == "holdout"
     }
