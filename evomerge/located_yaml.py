@@ -39,6 +39,12 @@ _KINDS = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }
+_TEXTS = {
+    "string_too_short": "text of at least {min_length} characters",
+    "string_too_long": "text of at most {max_length} characters",
+    "string_pattern_mismatch": "text that matches {pattern}",
+}
+_COUNTS = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
 
 
 class Locator:
@@ -253,9 +259,15 @@ def _message(problem: _Problem, model: type[BaseModel]) -> str:
         if isinstance(cause, ValidationError):  # a validator built another model
             return "; ".join(one["msg"] for one in cause.errors(include_url=False))
         return " ".join(str(cause).split())
+    if kind in _COUNTS:
+        words, limit = _COUNTS[kind]
+        count, found = details["ctx"][limit], details["ctx"]["actual_length"]
+        return f"expected {words} {count} {'entry' if count == 1 else 'entries'}, got {found}"
     expected = re.sub(r"^(Input|Value|Keys) should be ", "", str(details["msg"]))
     expected = expected[:1].lower() + expected[1:] if expected[1:2].islower() else expected
     expected = _KINDS.get(kind, expected)
+    if kind in _TEXTS:
+        expected = _TEXTS[kind].format(**details["ctx"])
     got = details["input"]
     message = f"expected {expected}, got {_shown(got)}"
     if kind in ("literal_error", "enum") and isinstance(got, str):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evomerge.cli.studies import STUDY, StudyWords, is_evolve, named_file, translated
+from evomerge.cli.studies import STUDY, StudyWords, named_file, translated
 from evomerge.errors import ConfigError, RunDirectoryError
 from evomerge.migrate.options import TABLE
 
@@ -40,10 +40,6 @@ def migrate(
     path, options = named_file(words, context)
     if not path.is_file():
         raise ConfigError([f"{path}: no such file"])
-    if not is_evolve(path):
-        raise ConfigError(
-            [f"{path}: no configuration of mergekit-evolve, which has 'genome' and 'tasks'"]
-        )
     study = out or path.parent / STUDY
     if study.exists():
         raise RunDirectoryError(f"{study} exists already; name another file with --out")

@@ -166,13 +166,16 @@ def _archives(run: Path, events: Sequence[Event]) -> _Archives:
         for event in events
         if event.kind == "finished" and event.trial is not None and "metrics" in event.payload
     }
+    estimated = {
+        event.trial for event in events if event.trial is not None and "errors" in event.payload
+    }
     try:
         found = populations(run, events)
     except EvomergeError as error:
         return _Archives(unknown=str(error))
     return _Archives(
         [population_document(one) for one in found],
-        [line for one in found for line in population_lines(one, metrics)],
+        [line for one in found for line in population_lines(one, metrics, estimated)],
     )
 
 

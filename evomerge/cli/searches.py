@@ -18,7 +18,7 @@ from evomerge.errors import RunDirectoryError, UserError
 
 if TYPE_CHECKING:
     from evomerge.spaces import Space
-    from evomerge.study import Ended, StudyConfig
+    from evomerge.study import Ended, Prepared, StandIns, StudyConfig
     from evomerge.study.config import PickConfig, StageConfig
     from evomerge.study.rungs.config import RungsConfig
 
@@ -124,7 +124,7 @@ def check(
 ) -> None:
     """Check a study without running it: models, data, space, fitness; all errors at once."""
     from evomerge.cli.costs import EstimateOptions  # noqa: PLC0415
-    from evomerge.study import StandIns, prepare  # noqa: PLC0415
+    from evomerge.study import StandIns, described_workers, prepare  # noqa: PLC0415
 
     options = EstimateOptions(estimate, device, device_tflops, bandwidth, answer_tokens)
     options.check()
@@ -132,33 +132,10 @@ def check(
     named = named_study(words, overrides or (), context)
     prepared = prepare(named.config, named.path.parent, stand_ins)
     study = shlex.join(words)
-    config, genes = prepared.config, prepared.space.domain.genes
-    spaces = (prepared.space, *prepared.later)
+    config, spaces = prepared.config, (prepared.space, *prepared.later)
+    workers = None if stand_ins.used else described_workers(config, prepared.folder)
     if as_json:
-        summary: dict[str, Any] = {
-            "study": config.name,
-            "donors": list(config.models.donors),
-            "genes": [gene.name for gene in genes],
-            "objectives": {item.name: item.goal for item in prepared.objectives},
-            "budget": config.limits.model_dump(exclude_none=True),
-            "inputs": dict(prepared.inputs),
-        }
-        if config.stages is not None:
-            summary["stages"] = [
-                {
-                    "stage": stage.name,
-                    "genes": len(space.domain.genes),
-                    "optimizer": stage.search.optimizer,
-                    "trials": stage.trials,
-                    "batches": stage.batches and stage.batches.model_dump(),
-                }
-                for stage, space in zip(config.plan, spaces, strict=True)
-            ]
-        elif config.batches is not None:
-            summary["batches"] = config.batches.model_dump()
-        summary |= config.model_dump(include={"rungs"}, exclude_none=True)
-        summary["not_seen"] = list(stand_ins.used)
-        summary["warnings"] = list(prepared.warnings)
+        summary = _summary(prepared, stand_ins, workers)
         if estimate:
             summary["estimate"] = options.estimate(prepared, stand_ins, as_json=True)
         typer.echo(json.dumps(summary, indent=2))
@@ -176,13 +153,16 @@ def check(
         f"{value} {key}" for key, value in config.limits.model_dump(exclude_none=True).items()
     )
     if config.stages is None:
-        typer.echo(f"  search      {config.search.optimizer}, {limits}")
+        expected = prepared.expected_trials(prepared.space)
+        about = "" if expected is None else f" (its items pay for about {expected} trials)"
+        typer.echo(f"  search      {config.search.optimizer}, {limits}{about}")
     for number, (stage, space) in enumerate(zip(config.stages or (), spaces, strict=False)):
         typer.echo(
             f"  {'' if number else 'stages':<12}{stage.name}: {_what(space)}, "
             f"{stage.search.optimizer}, {stage.trials} trials{_sources(stage)}"
         )
-    for line in (*_batch_lines(config.plan), *_rung_lines(config.rungs)):
+    placed = [] if workers is None else [f"workers     {workers}"]
+    for line in (*_batch_lines(config.plan), *_rung_lines(config.rungs), *placed):
         typer.echo(f"  {line}")
     if config.stages is not None:
         typer.echo(f"  budget      {limits}")
@@ -193,6 +173,38 @@ def check(
         typer.echo(f"next: evomerge check {study}, where the models are")
     else:
         typer.echo(f"next: evomerge run {study}")
+
+
+def _summary(prepared: Prepared, stand_ins: StandIns, workers: str | None) -> dict[str, Any]:
+    """Return what `check` says, without an estimate, as JSON data."""
+    config, spaces = prepared.config, (prepared.space, *prepared.later)
+    summary: dict[str, Any] = {
+        "study": config.name,
+        "donors": list(config.models.donors),
+        "genes": [gene.name for gene in prepared.space.domain.genes],
+        "objectives": {item.name: item.goal for item in prepared.objectives},
+        "budget": config.limits.model_dump(exclude_none=True),
+        "expected_trials": prepared.expected_trials(prepared.space),
+        "inputs": dict(prepared.inputs),
+    }
+    if config.stages is not None:
+        summary["stages"] = [
+            {
+                "stage": stage.name,
+                "genes": len(space.domain.genes),
+                "optimizer": stage.search.optimizer,
+                "trials": stage.trials,
+                "batches": stage.batches and stage.batches.model_dump(),
+            }
+            for stage, space in zip(config.plan, spaces, strict=True)
+        ]
+    elif config.batches is not None:
+        summary["batches"] = config.batches.model_dump()
+    summary |= config.model_dump(include={"rungs"}, exclude_none=True)
+    summary["workers"] = workers
+    summary["not_seen"] = list(stand_ins.used)
+    summary["warnings"] = list(prepared.warnings)
+    return summary
 
 
 def _what(space: Space) -> str:
@@ -241,6 +253,8 @@ def _rung_lines(rungs: RungsConfig | None) -> Iterator[str]:
     rules = []
     if rungs.promote is not None:
         rules.append(f"{rungs.promote:.0%} go on ({rungs.rule})")
+    if rungs.n_brackets > 1:
+        rules.append(f"{rungs.n_brackets} brackets")
     if rungs.race is not None:
         rules.append(f"whoever is proven worse than the front stops (error rate {rungs.race:g})")
     yield f"rungs       {', '.join(map(str, rungs.items))} and all search items; {', '.join(rules)}"

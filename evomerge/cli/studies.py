@@ -103,7 +103,11 @@ def translated(path: Path, options: EvolveOptions, folder: Path | None) -> Trans
     """Translate a configuration; see `evomerge.migrate.translation.translate`."""
     from evomerge.migrate.translation import translate  # noqa: PLC0415
 
-    return translate(path.read_text(encoding="utf-8"), path, options, folder=folder)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+    return translate(text, path, options, folder=folder)
 
 
 def _translated(path: Path, options: EvolveOptions, overrides: Sequence[str]) -> NamedStudy:

@@ -152,8 +152,16 @@ class ItemParameters:
         """
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise DataError(f"{path}: item parameters cannot be read: {error}") from error
+        except FileNotFoundError:
+            raise DataError(
+                f"{path}: no such file; name one that 'ItemParameters.save' wrote, or none to have "
+                "the items fitted"
+            ) from None
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            what = " ".join(str(error).split())
+            raise DataError(f"{path}: no file of item parameters: {what}") from error
         return _from_document(document, path)
 
     @cached_property

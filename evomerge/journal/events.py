@@ -5,13 +5,14 @@
     staged    stage, its donors in full, the trials they come from: before its first trial
     asked     trial, genotype, origin                 before the job is submitted; `batch` numbers
                                                       the batch of search items it is scored on,
-                                                      null scores the validation items
+                                                      null scores the validation items;
+                                                      `bracket` is the rung it begins at
     retried   trial, the failed attempt               before the next attempt is submitted
     measured  trial, rung, how many items are new     before it is decided whether the trial climbs
               there, outcome on these
     decided   the trials that climb to the next rung  before jobs for it are submitted, and before
               and those that stop at theirs           the latter are finished
-    noted     what the optimizer says of its search, when it says it
+    noted     what the optimizer, or `of` rungs, says of the search, when it is said
     finished  trial, outcome                          before the optimizer is told; `same_as` names
                                                       the trial whose recipe and outcome these are
     validated trial, outcome on the validation items  before anything is chosen by it

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,18 @@ from evomerge.errors import JournalError
 
 Examples = Mapping[str, Mapping[str, float]]
 
+MAX_SYNCING = 32
 
-def write_examples(folder: Path, name: str, examples: Examples) -> None:
-    """Write objective -> {item id: score} durably under `folder/name`.
+
+def write_examples(folder: Path, name: str, examples: Examples, *, durable: bool = True) -> None:
+    """Write objective -> {item id: score} under `folder/name`.
+
+    Args:
+        folder: the run directory.
+        name: of the file.
+        examples: the scores.
+        durable: the file survives a power cut; else `sync_files` must see to it before an event
+            names the file.
 
     Raises:
         JournalError: the file cannot be written.
@@ -31,9 +41,11 @@ def write_examples(folder: Path, name: str, examples: Examples) -> None:
         with partial.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         partial.replace(path)
-        sync_folder(path.parent)
+        if durable:
+            sync(path.parent)
     except OSError as error:
         raise JournalError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -62,9 +74,26 @@ def read_examples(folder: Path, name: str) -> dict[str, dict[str, float]]:
     return result
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_files(paths: Sequence[Path]) -> None:
+    """Make files of one folder durable; many at once take the disk little longer than one.
+
+    Raises:
+        JournalError: one cannot be written.
+    """
+    if not paths:
+        return
+    try:
+        with ThreadPoolExecutor(min(len(paths), MAX_SYNCING)) as threads:
+            list(threads.map(sync, paths))
+        sync(paths[0].parent)
+    except OSError as error:
+        folder = paths[0].parent
+        raise JournalError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def sync(path: Path) -> None:
+    """Make the content of a file, or the renames of a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

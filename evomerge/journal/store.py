@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from evomerge.errors import JournalError, RunDirectoryError
 from evomerge.journal.events import KINDS, Event, EventKind, canonical, chained
-from evomerge.journal.examples import Examples, read_examples, write_examples
+from evomerge.journal.examples import Examples, read_examples, sync_files, write_examples
 
 DATABASE = "journal.sqlite"
 LOCK = "journal.lock"
@@ -70,6 +70,7 @@ class Journal:
     def __init__(self, folder: Path, *, create: bool = False) -> None:
         self.folder = folder
         self.state = "ended"
+        self._unsynced: list[Path] | None = None
         path = folder / DATABASE
         if create:
             _make_folder(folder)
@@ -110,6 +111,8 @@ class Journal:
     ) -> Event:
         """Commit one event durably; when this returns, it survives a power cut.
 
+        Inside `together` it does when that is left.
+
         Raises:
             JournalError: the disk is full or fails; nothing of the event was kept.
         """
@@ -117,6 +120,8 @@ class Journal:
         event = Event(len(self.events) + 1, kind, trial, payload, time.time(), timing or {})
         digest = chained(self._digest, kind, trial, text)
         with _reported(self.folder):
+            if self._unsynced is not None and not self._connection.in_transaction:
+                self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute(
                 "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (event.seq, kind, trial, text, json.dumps(event.timing), event.at, digest),
@@ -125,12 +130,37 @@ class Journal:
         self.events.append(event)
         return event
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Commit what is appended inside in one go, whatever ends it: one wait for the disk.
+
+        For events that come at the same moment; nothing outside the process may depend on them
+        before they are committed.
+
+        Raises:
+            JournalError: the disk is full or fails; nothing of the events was kept.
+        """
+        if self._unsynced is not None:
+            yield
+            return
+        self._unsynced = []
+        try:
+            yield
+        finally:
+            files, self._unsynced = self._unsynced, None
+            if self._connection.in_transaction:
+                sync_files(files)
+                with _reported(self.folder):
+                    self._connection.execute("COMMIT")
+
     def write_examples(self, name: str, examples: Examples) -> str | None:
         """Write per-example scores and return the name to put into the event; None if empty."""
         if not examples:
             return None
         file = f"examples/{name}.npz"
-        write_examples(self.folder, file, examples)
+        write_examples(self.folder, file, examples, durable=self._unsynced is None)
+        if self._unsynced is not None:
+            self._unsynced.append(self.folder / file)
         return file
 
     def read_examples(self, file: str) -> dict[str, dict[str, float]]:

@@ -39,7 +39,9 @@ class Auto:
         seed: the chosen optimizer's.
         seeds: propose the domain's seeds and initial point first.
         objectives: told by the study and passed on.
-        budget: told by the study and passed on; without one the search is taken for a long one.
+        budget: told by the study and passed on.
+        expected: told by the study: about how many trials its items pay for. Where neither is
+            known the search is taken for a long one.
 
     Attributes:
         choice: what was chosen and why; also the first of the notes.
@@ -56,10 +58,13 @@ class Auto:
         seeds: bool = True,
         objectives: Sequence[Objective] = (),
         budget: int | None = None,
+        expected: int | None = None,
     ) -> None:
         count = integer("n_objectives", n_objectives, 1)
         has_botorch = importlib.util.find_spec("botorch") is not None
-        self.choice = choose(checked_domain(domain), count, budget, has_botorch=has_botorch)
+        self.choice = choose(
+            checked_domain(domain), count, budget, has_botorch=has_botorch, expected=expected
+        )
         name, options = self.choice.name, {"seeds": seeds, **self.choice.options}
         self._optimizer: Optimizer = build_optimizer(
             name, domain, count, seed, options, objectives=objectives, budget=budget
@@ -89,7 +94,14 @@ class Auto:
         return self._optimizer.stop_reason()
 
 
-def choose(domain: Domain, n_objectives: int, budget: int | None, *, has_botorch: bool) -> Choice:
+def choose(
+    domain: Domain,
+    n_objectives: int,
+    budget: int | None,
+    *,
+    has_botorch: bool,
+    expected: int | None = None,
+) -> Choice:
     """Choose by the kinds and number of genes, the number of objectives and the budget.
 
     Args:
@@ -97,6 +109,7 @@ def choose(domain: Domain, n_objectives: int, budget: int | None, *, has_botorch
         n_objectives: how many costs a trial carries.
         budget: of trials; None when there is none.
         has_botorch: whether Gaussian processes can be used.
+        expected: about how many trials a budget of items pays for; the smaller number counts.
     """
     if domain.sequence is not None:
         return Choice("nsga2", "its operators move the elements of a sequence as a whole")
@@ -106,11 +119,13 @@ def choose(domain: Domain, n_objectives: int, budget: int | None, *, has_botorch
         return Choice(name, f"one objective over {what}")
     n_genes = len(domain)
     length = "no limit of trials" if budget is None else f"{budget} trials"
+    if expected is not None and (budget is None or expected < budget):
+        budget, length = expected, f"about {expected} trials by its items"
     why = f"{n_objectives} objectives, {n_genes} genes, {length}"
     without_model = "dirichlet" if numeric else "sms_emoa"
     if budget is None or budget > FEW_TRIALS:
         long = "long enough to do without a model"
-        if budget is None:  # of items or hours, which say nothing of the number of trials
+        if budget is None:  # of hours, which say nothing of the number of trials
             long = "taken for a long search; if it is short, give trials"
         return Choice(without_model, f"{why}: {long}")
     if has_botorch and n_genes <= MOST_GENES:

@@ -45,7 +45,7 @@ OPTIMIZERS = Registry(
 """Every name `search.optimizer` may take; plug-ins join by the entry point 'evomerge.optimizer'."""
 
 _LEADING = ("domain", "n_objectives", "seed")
-_GIVEN = ("objectives", "budget")
+_GIVEN = ("objectives", "budget", "expected")
 
 
 def build_optimizer(
@@ -58,11 +58,12 @@ def build_optimizer(
     *,
     objectives: Sequence[Objective] = (),
     budget: int | None = None,
+    expected: int | None = None,
 ) -> Optimizer:
     """Build the optimizer a study names.
 
-    An optimizer whose constructor has the keywords `objectives` or `budget` is told these; they
-    are no options of a study file.
+    An optimizer whose constructor has the keywords `objectives`, `budget` or `expected` is told
+    these; they are no options of a study file.
 
     Args:
         name: a registered name, 'module:attr' or './file.py:attr'.
@@ -73,7 +74,8 @@ def build_optimizer(
         folder: where relative plug-in files start.
         objectives: what is optimised, in the order of the costs; nothing where the costs are
             combined into one, which is no metric with bounds of its own.
-        budget: how many trials the search has; None when only time limits it.
+        budget: how many trials the search has; None when only time or items limit it.
+        expected: about how many trials its items pay for; None when these do not limit it.
 
     Raises:
         PluginError: the name is unknown or does not stand for an optimizer.
@@ -101,7 +103,7 @@ def build_optimizer(
     if isinstance(needs, Needs):
         check_objectives(name, needs, n_objectives)
         check_domain(name, needs, domain)
-    given = {"objectives": tuple(objectives), "budget": budget}
+    given = {"objectives": tuple(objectives), "budget": budget, "expected": expected}
     wanted = {key: given[key] for key in given_names(factory)}
     optimizer = cast(Optimizer, factory(domain, n_objectives, seed, **options, **wanted))
     check_objectives(name, optimizer.needs, n_objectives)

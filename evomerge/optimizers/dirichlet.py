@@ -107,6 +107,7 @@ class Dirichlet(SteadySearch):
         self._problem = cube.problem(n_objectives, constrained=False)
         self._variation = np.random.default_rng([seed, 3])
         self._completed: list[Individual] = []
+        self._costs = np.empty((0, n_objectives))
         self._front = np.empty((0, n_objectives))
 
     def _begin(self, told: Sequence[Individual]) -> None:
@@ -117,6 +118,7 @@ class Dirichlet(SteadySearch):
         if completed(individual):
             self._completed.append(individual)
             costs = individual.F
+            self._costs = np.vstack([self._costs, costs])
             if not (self._front <= costs).all(axis=1).any():
                 beaten = (costs <= self._front).all(axis=1)
                 self._front = np.vstack([self._front[~beaten], costs])
@@ -125,9 +127,8 @@ class Dirichlet(SteadySearch):
         """Mate two of the best for a new preference."""
         if len(self._completed) < 2:
             return None
-        costs = np.array([one.F for one in self._completed])
-        weights = preference(costs.shape[1], self._variation)
-        order = np.argsort(scalarised(costs, weights, self._front), kind="stable")
+        weights = preference(self._costs.shape[1], self._variation)
+        order = np.argsort(scalarised(self._costs, weights, self._front), kind="stable")
         elite = Population.create(*(self._completed[index] for index in order[: self._elite]))
         for _ in range(TRIES):
             pair = self._variation.choice(len(elite), 2, replace=False)

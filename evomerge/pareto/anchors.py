@@ -94,14 +94,14 @@ class Anchors:
 
     def scale(self, metrics: Mapping[str, float]) -> NDArray[np.float64]:
         """Return the scaled scores of one model, (n_objectives,); larger is better."""
-        raw = np.array([metrics[objective.name] for objective in self.objectives], dtype=np.float64)
-        zero, one = np.array(self.zero), np.array(self.one)
-        return np.asarray((raw - zero) / (one - zero))
+        return np.asarray(self.scale_all([metrics])[0])
 
     def scale_all(self, rows: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
         """Return the scaled scores of several models, (n_rows, n_objectives)."""
-        scaled = [self.scale(row) for row in rows]
-        return np.array(scaled).reshape(len(rows), len(self.objectives))
+        names = [objective.name for objective in self.objectives]
+        raw = np.array([[row[name] for name in names] for row in rows], dtype=np.float64)
+        zero, one = np.array(self.zero), np.array(self.one)
+        return np.asarray((raw.reshape(len(rows), len(names)) - zero) / (one - zero))
 
     @property
     def degenerate(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -88,16 +89,25 @@ def _inputs(recipe: Recipe) -> Iterator[ModelRef | Recipe]:
     yield from (source.model for source in recipe.models or ())
 
 
+@cache
+def _defaults(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the default of every field; a search asks for thousands of fingerprints."""
+    return {
+        name: field.get_default(call_default_factory=True)
+        for name, field in model.model_fields.items()
+    }
+
+
 def _canonical(value: Any, pinned_as: dict[str, str]) -> Any:
     if isinstance(value, ModelRef) and value.sha256:
         return {"sha256": value.sha256}
     if isinstance(value, BaseModel):
         data: dict[str, Any] = {}
-        for name, field in type(value).model_fields.items():
+        for name, default in _defaults(type(value)).items():
             entry = getattr(value, name)
             if name == "tokenizer_source" and entry in pinned_as:
                 data[name] = {"sha256": pinned_as[entry]}
-            elif entry != field.get_default(call_default_factory=True):
+            elif entry != default:
                 data[name] = _canonical(entry, pinned_as)
         return data
     if isinstance(value, tuple):

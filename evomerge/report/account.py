@@ -49,16 +49,16 @@ def summary(found: Findings) -> Iterator[str]:
         f"{', '.join(f'{one.name} ({one.goal})' for one in history.objectives)}."
         + (f" Seed {study['seed']}." if "seed" in study else "")
     )
-    stopped = f" ({found.stopped})" if found.stopped else ""
+    reason = f" ({found.stopped})" if found.stopped else ""
     unfinished = {
         "running": "The run is still running: this is how it stands, not a result.",
-        "done": f"The search is over{stopped}.",
+        "done": f"The search is over{reason}.",
         "killed": "The run was killed and is not over: this is how it stands.",
     }.get(found.state, f"The run ended as '{found.state}' and is not over: this is how it stands.")
-    estimated = len(history.estimated)
+    stopped = len(history.stopped)
     yield (
         f"{history.n_finished} trials finished, {history.n_failed} of them failed"
-        + (f", {estimated} stopped at a rung with an estimate" if estimated else "")
+        + (f", {stopped} stopped on a rung with an estimate" if stopped else "")
         + f", in {duration(spend.wall_s)} from {moment(spend.started_at)} to "
         f"{moment(spend.last_at)}. {unfinished}"
     )
@@ -117,17 +117,19 @@ def rungs(found: Findings) -> Listing:
     """List who was scored at which rung."""
     words = {"all": "all items", "proxy": "by the proxies"}
     rows = []
+    brackets = any("begun" in one for one in found.rungs)
     for one in found.rungs:
         name = words.get(one["items"], f"{one['items']} items")
         share = one["climbed"] / one["scored"] if one["scored"] else 0.0
         last = one["items"] == "all"
         climbed = "" if last else f"{one['climbed']} ({share:.0%})"
-        rows.append((name, str(one["scored"]), climbed, f"{one['n_items']:,}"))
+        begun = (str(one.get("begun", 0)),) if brackets else ()
+        rows.append((name, *begun, str(one["scored"]), climbed, f"{one['n_items']:,}"))
     total = sum(one["n_items"] for one in found.rungs)
-    rows.append(("in all", "", "", f"{total:,}"))
+    rows.append(("in all", *([""] if brackets else []), "", "", f"{total:,}"))
     return Listing(
         "Candidates at each rung; what stops below the last has estimates, not scores.",
-        ("rung", "scored", "went on", "items scored"),
+        ("rung", *(["began here"] if brackets else []), "scored", "went on", "items scored"),
         tuple(rows),
     )
 

@@ -270,6 +270,11 @@ def _notes(
         )
         if missing:
             yield f"Not scored on hold-out items: {', '.join(missing)}."
+    if front.stopped:
+        yield (
+            f"{len(front.stopped)} of {front.n_trials} trials stopped on a rung: their scores are "
+            "estimates from a part of the items, and none of them can be on the front."
+        )
     if judged.mismatched:
         yield (
             f"No interval for {', '.join(judged.mismatched)}: the score is not the mean of its "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evomerge.errors import RunDirectoryError
 from evomerge.journal import Event, outcome_from_json
-from evomerge.report.front import Front
+from evomerge.report.front import Front, Stopped
 from evomerge.report.luck import luck_of_best
 from evomerge.report.scored import ScoredModels, known_points
 from evomerge.study import Outline, open_study
@@ -57,7 +57,18 @@ def collect_front(run: Path) -> Front:
             study.objectives, final, scored, study.config.picked_on, study.config.seed
         ),
         warnings=tuple(events[0].payload.get("warnings", ())),
+        stopped=stopped_trials(events),
     )
+
+
+def stopped_trials(events: Sequence[Event]) -> tuple[Stopped, ...]:
+    """Return the trials that stopped on a rung, by number."""
+    found = [
+        Stopped(event.trial, event.payload["metrics"], event.payload["errors"])
+        for event in events
+        if event.kind == "finished" and event.trial is not None and "errors" in event.payload
+    ]
+    return tuple(sorted(found, key=lambda one: one.trial))
 
 
 def read_trials(study: Outline, events: Sequence[Event]) -> tuple[list[Trial], dict[int, str]]:

@@ -1,7 +1,7 @@
 """The front as JSON, for `--json` and for programs.
 
     format       'evomerge-front/1'; the number rises when a key changes meaning or goes
-    study, seed, trials {finished, failed}, objectives [{name, goal}], confidence
+    study, seed, trials {finished, failed, stopped}, objectives [{name, goal}], confidence
     split        'holdout', 'search' or 'validation': what gains, best, knee and order are about
     front        rows, best first; baselines likewise
     best         objective to the names of the rows with the best score
@@ -58,7 +58,11 @@ def document_of(analysis: Analysis) -> dict[str, Any]:
         "format": FORMAT,
         "study": front.study,
         "seed": front.seed,
-        "trials": {"finished": front.n_trials, "failed": front.n_failed},
+        "trials": {
+            "finished": front.n_trials,
+            "failed": front.n_failed,
+            "stopped": len(front.stopped),
+        },
         "objectives": [{"name": item.name, "goal": item.goal} for item in front.objectives],
         "confidence": analysis.confidence,
         "split": analysis.split,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Literal, TypeAlias
 
 from evomerge.recipe.model import Recipe
 from evomerge.types import Objective, Split
 
 RowKind: TypeAlias = Literal["front", "baseline"]
+
+_HALF_WIDTH = NormalDist().inv_cdf(0.975)
 
 BASE = "base"
 """Name of the row that holds the base model; anchor 0."""
@@ -52,6 +55,25 @@ class FrontRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """A trial that stopped on a rung: scored on a part of the items, estimated on all; no result.
+
+    Attributes:
+        trial: its number.
+        scores: objective name to estimate, in the user's sign.
+        errors: objective name to its standard error; none of objectives that are no estimates.
+    """
+
+    trial: int
+    scores: Mapping[str, float]
+    errors: Mapping[str, float]
+
+    def reach(self, objective: str) -> float:
+        """Return half the width of the 95 % interval of an estimate."""
+        return _HALF_WIDTH * self.errors.get(objective, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Luck:
     """By how much the best of all trials is expected to exceed its true score.
 
@@ -84,6 +106,8 @@ class Front:
             search items, or in a study with batches of them the validation items.
         luck: how much of the best scores among all trials is luck.
         warnings: what a reader must know of how it was found, as the journal has it.
+        stopped: trials that stopped on a rung, by number; they are shown and are no candidates
+            for the front.
 
     Raises:
         ValueError: names or trials repeat, a member has no trial, or a row lacks the score of an
@@ -100,6 +124,7 @@ class Front:
     picked_on: Split = "search"
     luck: Luck = Luck()
     warnings: tuple[str, ...] = ()
+    stopped: tuple[Stopped, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.objectives:

@@ -16,6 +16,7 @@ from evomerge.report.html_page import Drawing, Section, canvas, page_of
 from evomerge.report.parallel import axis_heights, axis_ranges
 from evomerge.report.picked import picked_rows
 from evomerge.report.roles import ROLES, RoleName, label_of, role_of, worth_naming
+from evomerge.report.stopped_marks import stopped_in_plane
 from evomerge.report.table import number
 from evomerge.types import Objective
 
@@ -88,6 +89,11 @@ def _plane(analysis: Analysis, x: Objective, y: Objective | None) -> Any:
     """Draw the plane of two objectives; with one objective the rows are listed along y."""
     scored = [row for row in (*analysis.baselines, *analysis.members) if row.on(analysis.split)]
     figure = canvas(520 if y else 140 + 26 * len(scored))
+    stopped = analysis.front.stopped
+    if y and stopped:
+        trace = stopped_in_plane(stopped, analysis.front.objectives, x.name, y.name)
+        trace.name = f"stopped on a rung: estimates of {analysis.front.picked_on} scores"
+        figure.add_trace(trace)
     named = worth_naming(analysis)
     by_role: dict[RoleName, list[RowAnalysis]] = {}
     for row in scored:

@@ -119,7 +119,8 @@ class _Models:
         for row in self._baselines.values():
             if row.fingerprint == wanted:
                 return row
-        for number, trial in sorted(self._trials.items()):
+        measured_first = sorted(self._trials.items(), key=lambda one: (not one[1].measured, one[0]))
+        for number, trial in measured_first:
             if trial.costs is None:
                 continue
             if fingerprint(self._course.decode(number, trial.genotype)) == wanted:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from evomerge.journal import Event
 from evomerge.pareto import REFERENCE, Anchors, running_hypervolume
+from evomerge.report.collect import stopped_trials
 from evomerge.report.failures import causes_of
-from evomerge.report.front import BASE, DONOR_PREFIX
+from evomerge.report.front import BASE, DONOR_PREFIX, Stopped
 from evomerge.report.populations.population import recorded_objectives, stretches
 from evomerge.types import Objective
 
@@ -19,21 +20,6 @@ _CAUSES = 6
 OTHER_CAUSES = "other causes"
 BY_MODELS = "0 = base, 1 = best donor"
 BY_RANGE = "0 = worst, 1 = best score of the run"
-
-
-@dataclass(frozen=True, slots=True)
-class PartlyScored:
-    """A trial that was scored on a part of the items and went no further.
-
-    Attributes:
-        trial: its number.
-        scores: what its metrics are estimated to be, in the order of the objectives.
-        errors: standard errors of these; 0 of those that are measured.
-    """
-
-    trial: int
-    scores: tuple[float, ...]
-    errors: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +38,11 @@ class RunHistory:
         volume: hypervolume up to each of these, shape (n_scored,); empty with one objective.
         volume_scale: what its scale is.
         known: metrics of the base, the donors and other baselines on that split, as far as known.
-        estimated: trials that rungs stopped; what is known of them is no result.
         by_items: (items scored so far, hypervolume), as trials finished one after the other; empty
             without rungs, where every trial costs the same.
         failures: cause to the numbers of the trials that failed by it, the most frequent first.
         parts: label and first trial of each part of a study with stages.
+        stopped: trials that stopped on a rung, by number, with their estimates.
     """
 
     study: str
@@ -70,10 +56,10 @@ class RunHistory:
     volume: NDArray[np.float64]
     volume_scale: str
     known: Mapping[str, Mapping[str, float]]
-    estimated: tuple[PartlyScored, ...]
     by_items: tuple[tuple[int, float], ...]
     failures: Mapping[str, tuple[int, ...]]
     parts: tuple[tuple[str, int], ...]
+    stopped: tuple[Stopped, ...] = ()
 
     @property
     def metrics(self) -> dict[int, dict[str, float]]:
@@ -106,10 +92,10 @@ def run_history(events: Sequence[Event]) -> RunHistory:
         volume=volume,
         volume_scale=scale,
         known=_known_models(events),
-        estimated=_estimated(events, names),
         by_items=_by_items(events, objectives, sorted(metrics), scores),
         failures=failures,
         parts=tuple((part.label, part.first) for part in stretches(events) if part.label),
+        stopped=stopped_trials(events),
     )
 
 
@@ -181,19 +167,6 @@ def _known_models(events: Sequence[Event]) -> dict[str, Mapping[str, float]]:
         elif event.kind == "scored" and event.payload["split"] == picked_on:
             baselines |= {event.payload["name"]: event.payload.get("metrics")}
     return {name: one for name, one in baselines.items() if one is not None} | found
-
-
-def _estimated(events: Sequence[Event], names: Sequence[str]) -> tuple[PartlyScored, ...]:
-    found = [
-        PartlyScored(
-            event.trial,
-            tuple(event.payload["metrics"][name] for name in names),
-            tuple(event.payload["errors"].get(name, 0.0) for name in names),
-        )
-        for event in events
-        if event.kind == "finished" and event.trial is not None and "errors" in event.payload
-    ]
-    return tuple(sorted(found, key=lambda one: one.trial))
 
 
 def _by_items(

@@ -8,10 +8,11 @@ from typing import Any
 import plotly.graph_objects as go
 
 from evomerge.report.html_page import Drawing, canvas, panels, place_of
-from evomerge.report.palette import GREY, SOFT, series
+from evomerge.report.palette import GREY, series
 from evomerge.report.populations.population import Population
 from evomerge.report.run_history import RunHistory
 from evomerge.report.run_plots import better, references
+from evomerge.report.stopped_marks import stopped_over_trials
 
 _HEIGHT = 340
 _DASHES = ("solid", "dash", "dashdot", "dot")
@@ -49,24 +50,8 @@ def _scores(history: RunHistory, index: int) -> Drawing:
             name="measured",
         )
     )
-    if history.estimated:
-        figure.add_trace(
-            go.Scatter(
-                x=[one.trial for one in history.estimated],
-                y=[one.scores[index] for one in history.estimated],
-                error_y={
-                    "type": "data",
-                    "array": [one.errors[index] for one in history.estimated],
-                    "color": SOFT,
-                    "thickness": 0.8,
-                    "width": 0,
-                },
-                mode="markers",
-                marker={"color": SOFT, "size": 5, "symbol": "circle-open"},
-                hovertemplate="trial %{x}: estimated %{y:.4f}<extra></extra>",
-                name="estimated from a part of the items",
-            )
-        )
+    if history.stopped:
+        figure.add_trace(stopped_over_trials(history.stopped, objective, colour))
     figure.add_trace(
         go.Scatter(
             x=trials,

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from evomerge.report.front import BASE, DONOR_PREFIX
 from evomerge.report.labels import literal
-from evomerge.report.palette import GREY, PALE, SOFT, series
+from evomerge.report.palette import GREY, PALE, series
 from evomerge.report.populations.population import Population
 from evomerge.report.run_history import RunHistory
 from evomerge.types import Objective
@@ -68,9 +68,11 @@ def draw_progress(history: RunHistory, path: Path, baselines: float | None = Non
         Line2D([], [], ls="", marker="o", ms=4, color=GREY, alpha=0.5, label="a trial"),
         Line2D([], [], lw=1.8, color=GREY, label="best so far"),
     ]
-    if history.estimated:
-        label = "estimated from a part of the items"
-        handles.append(Line2D([], [], ls="", marker="o", mfc="none", ms=4, color=SOFT, label=label))
+    if history.stopped:
+        label = "stopped on a rung: estimate with its 95 % interval"
+        handles.append(
+            Line2D([], [], marker="D", mfc="none", ms=4, lw=0.6, color=GREY, label=label)
+        )
     figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=8)
     save(figure, path)
 
@@ -173,20 +175,22 @@ def references(history: RunHistory, objective: Objective) -> list[tuple[str, flo
 def _scores(axes: Axes, history: RunHistory, index: int, objective: Objective) -> None:
     trials = list(history.scored)
     colour = series(index)
-    axes.scatter(trials, history.scores[:, index], s=9, color=colour, alpha=0.35, lw=0)
-    axes.step(trials, history.best[:, index], where="post", color=colour, lw=1.8)
-    if history.estimated:
+    if history.stopped:
         axes.errorbar(
-            [one.trial for one in history.estimated],
-            [one.scores[index] for one in history.estimated],
-            yerr=[one.errors[index] for one in history.estimated],
-            fmt="o",
-            color=SOFT,
+            [one.trial for one in history.stopped],
+            [one.scores[objective.name] for one in history.stopped],
+            yerr=[one.reach(objective.name) for one in history.stopped],
+            fmt="D",
             mfc="none",
+            mew=0.6,
             ms=3,
-            lw=0.6,
+            elinewidth=0.6,
+            color=colour,
+            alpha=0.3,
             zorder=1,
         )
+    axes.scatter(trials, history.scores[:, index], s=9, color=colour, alpha=0.35, lw=0)
+    axes.step(trials, history.best[:, index], where="post", color=colour, lw=1.8)
     for name, value, style in references(history, objective):
         _reference(axes, name, value, style)
     axes.set_ylabel(literal(better(objective)))

@@ -120,7 +120,11 @@ def _population(found: Findings, kin: Kin, folder: Path, suffix: str) -> None:
         draw_coverage(kin.population, folder / f"coverage{kin.suffix}.{suffix}")
         path = folder / f"niches{kin.suffix}.{suffix}"
         draw_niches(
-            kin.population, found.history.objectives, path, kin.names, found.history.metrics
+            kin.population,
+            found.history.objectives,
+            path,
+            kin.names(found.history.stopped),
+            found.history.metrics,
         )
     if kin.tree is not None:
         for root, role in list(kin.roots.items())[:_PICTURES]:

@@ -55,10 +55,11 @@ def _progress(found: Findings) -> Section:
         f"of all trials so far, with each objective on a scale of {history.volume_scale}; failed "
         f"trials are counted by their cause. Scores are on {history.picked_on} items."
     )
-    if history.estimated:
+    if history.stopped:
         text += (
-            " Open grey circles were scored on a part of the items and stopped: estimates with "
-            "their standard errors, which are no results."
+            f" Hollow diamonds are the {len(history.stopped)} trials that stopped on a rung: "
+            "estimates from a part of the items with their 95 % intervals, which count for neither "
+            "the best nor the hypervolume."
         )
     return Section("Progress", text, progress_drawings(history, found.baseline_volume))
 
@@ -106,7 +107,9 @@ def _population(one: Kin, history: RunHistory) -> Iterator[Section]:
             )
         drawing = Drawing(coverage_figure(one.population), "archives over the trials", wide=True)
         yield Section(f"{where}Coverage", text, (drawing,))
-        figure = niche_figure(one.population, history.objectives, one.names, history.metrics)
+        figure = niche_figure(
+            one.population, history.objectives, one.names(history.stopped), history.metrics
+        )
         if figure is not None:
             text = "Each niche holds the best individual of its kind; hover to see which."
             if one.population.examples:

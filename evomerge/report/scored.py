@@ -70,8 +70,9 @@ class ScoredModels:
         recipe = course.decode(trial.number, trial.genotype)
         row = self._row(trial_id(trial.number), f"trial {trial.number}", recipe, trial.number)
         if row is None:
+            stopped = "" if not trial.errors else "; it stopped on a rung and has an estimate only"
             raise RunDirectoryError(
-                f"{self._run}: trial {trial.number} has no {self._picked_on} scores"
+                f"{self._run}: trial {trial.number} has no {self._picked_on} scores{stopped}"
             )
         stage, ancestry = course.stage_of(trial.number), course.ancestry(trial.number)
         return replace(row, stage=stage, ancestry=ancestry)

@@ -24,7 +24,7 @@ class Spend:
         sessions: how many processes worked on it.
         wall_s: seconds in which a process worked on it.
         search_s: seconds of these that the search took.
-        n_workers: how many evaluate at once.
+        n_workers: how many evaluate at once; of a cluster, at most.
         merge_s: seconds of merging in the search, over all workers.
         score_s: seconds of scoring in the search, over all workers.
         after_s: seconds of merging and scoring baselines and the front.
@@ -72,7 +72,8 @@ def spend_of(run: Path, events: Sequence[Event], sessions: Sequence[Session]) ->
     )
     after = [event for event in events if event.kind == "scored"]
     workers = events[0].payload["study"].get("workers", {})
-    on_gpu = str(workers.get("device", "")).startswith("cuda")
+    on_gpu = 1.0 if str(workers.get("device", "")).startswith("cuda") else 0.0
+    gpus = workers.get("gpus_per_worker") or on_gpu
     charged = [event.timing["cost"] for event in events if "cost" in event.timing]
     wall_s = sum(last - first for first, last in spans)
     count = workers.get("count", 1)
@@ -91,7 +92,7 @@ def spend_of(run: Path, events: Sequence[Event], sessions: Sequence[Session]) ->
         items=_items(run, [event for event in searching if event.kind != "validated"]),
         items_after=_items(run, [event for event in after if event.timing]),
         repeated=sum("same_as" in event.payload for event in events if event.kind == "finished"),
-        gpu_s=count * wall_s if on_gpu else None,
+        gpu_s=count * gpus * wall_s if gpus else None,
         cost=sum(charged) if charged else None,
     )
 

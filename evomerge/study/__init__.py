@@ -1,6 +1,7 @@
 """Studies: from a file to a finished, resumable run."""
 
 from evomerge.study.config import StudyConfig
+from evomerge.study.executors import described_workers
 from evomerge.study.load import load_study, overridden, read_study
 from evomerge.study.outline import Outline, open_study
 from evomerge.study.preparation import Prepared, prepare
@@ -16,6 +17,7 @@ __all__ = [
     "Progress",
     "StandIns",
     "StudyConfig",
+    "described_workers",
     "load_study",
     "open_study",
     "overridden",

@@ -6,7 +6,7 @@ a replay comes to the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -21,11 +21,11 @@ class Windows:
     the population. Known points belong to no window: they are scored on the validation items.
 
     Args:
-        trials: the fewest of a window that is followed by another.
+        trials: the fewest of a window that is followed by another, by its number.
         whole_generations: keep trials of one origin together.
     """
 
-    def __init__(self, trials: int, *, whole_generations: bool) -> None:
+    def __init__(self, trials: Callable[[int], int], *, whole_generations: bool) -> None:
         self._trials = trials
         self._whole = whole_generations
         self._window = 0
@@ -36,7 +36,8 @@ class Windows:
         """Return the window of the next trial; None for a known point."""
         if is_known_point(origin):
             return None
-        if self._count >= self._trials and not (self._whole and origin == self._origin):
+        full = self._count >= self._trials(self._window)
+        if full and not (self._whole and origin == self._origin):
             self._window += 1
             self._count = 0
         self._count += 1

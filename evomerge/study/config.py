@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -16,6 +17,7 @@ from evomerge.recipe.model import DType
 from evomerge.study.config_checks import study_problems
 from evomerge.study.rungs.config import RungsConfig
 from evomerge.study.sections import OpenSection, Section
+from evomerge.study.workers_config import WorkersConfig
 from evomerge.types import Bounds, Goal, Split
 
 Name: TypeAlias = Annotated[
@@ -55,10 +57,13 @@ class ProxyConfig(OpenSection):
     Attributes:
         fitness: as in an objective; 'negative_log_likelihood' for answers that are generated.
         metric: which metric counts when it returns several.
+        cost: of an item, as a share of what the objective's fitness takes for one; it counts so
+            much in a budget of items, and decides nothing else.
     """
 
     fitness: str
     metric: str | None = None
+    cost: float = Field(default=1.0, gt=0, le=1)
 
 
 class ObjectiveConfig(OpenSection):
@@ -159,7 +164,8 @@ class BudgetConfig(Section):
 
     Attributes:
         trials: candidates asked for; in a study of several stages each has its own.
-        items: scores of single items, over all objectives; what was in flight is finished.
+        items: scores of single items, over all objectives; what was in flight is finished. One by
+            a proxy counts as the proxy's `cost` says.
         hours: wall-clock hours of searching, over all sessions of the run.
     """
 
@@ -232,38 +238,6 @@ class StageConfig(Section):
         return (*self.take.values(), *alone)
 
 
-class WorkersConfig(Section):
-    """Where candidates are evaluated.
-
-    Attributes:
-        backend: 'local' runs worker processes, 'inline' runs in the driver (for debugging).
-        count: number of worker processes.
-        device: 'auto', 'cpu', 'cuda', 'cuda:0', ...
-        threads: CPU threads of each worker; the cores divided by the workers by default.
-        timeout_s: seconds one evaluation may take.
-        retries: further attempts after an error, a lost worker or a time-out.
-        prefix_cache_mb: device memory of each worker for what layer paths with a common beginning
-            share: hidden states, keys and values; 0 keeps nothing. It changes no result.
-    """
-
-    backend: Literal["local", "inline"] = "local"
-    count: int = Field(default=1, ge=1)
-    device: str = "auto"
-    threads: int | None = Field(default=None, ge=1)
-    timeout_s: float | None = Field(default=None, gt=0)
-    retries: int = Field(default=1, ge=0)
-    prefix_cache_mb: int = Field(default=1024, ge=0)
-
-    @model_validator(mode="after")
-    def _inline_is_one(self) -> Self:
-        if self.backend == "inline" and (self.count > 1 or self.timeout_s is not None):
-            raise ValueError(
-                "backend 'inline' runs one evaluation at a time in the driver and cannot stop it; "
-                "remove count and timeout_s, or use backend 'local'"
-            )
-        return self
-
-
 class FrontConfig(Section):
     """What is reported when the search is over.
 
@@ -298,6 +272,10 @@ class StudyConfig(Section):
     workers: WorkersConfig = WorkersConfig()
     front: FrontConfig = FrontConfig()
     cache: str | None = None
+
+    def cache_file(self, folder: Path) -> Path | None:
+        """Return the file of `cache`, its relative path starting in a folder."""
+        return None if self.cache is None else folder / Path(self.cache).expanduser()
 
     @property
     def plan(self) -> tuple[StageConfig, ...]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
 from evomerge.journal import Event, Journal, outcome_from_json, outcome_to_json
 from evomerge.journal.events import canonical
 from evomerge.optimizers import Proposal, Scalarised
+from evomerge.optimizers.known_points import is_known_point
 from evomerge.recipe import Recipe
 from evomerge.study.config import BudgetConfig
 from evomerge.study.course import Course, Part
@@ -17,27 +19,20 @@ from evomerge.study.mismatch import other_choice, other_proposal
 from evomerge.study.picks import Combine
 from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer
-from evomerge.study.records import asked, number_of, recorded, shared, trial_id
+from evomerge.study.records import asked, number_of, recorded, trial_id
 from evomerge.study.rungs.climbing import Climbing, Decision
 from evomerge.study.rungs.ladder import PROXY
 from evomerge.study.stages import MEANINGLESS
 from evomerge.study.stopping import Stopping
 from evomerge.study.telling import Telling
-from evomerge.study.twins import Paid, Twins, key_of
+from evomerge.study.twins import Paid, Twins
+from evomerge.study.validating import Validating
 from evomerge.study.validation import VALIDATED, Validation
 from evomerge.types import Completed, Failed, Outcome, Split, Trial
 from evomerge.workers import Job, JobResult
 
 NOTHING_LEFT = "nothing left to ask"
 TRIAL_EVENTS = frozenset({"asked", "retried", "measured", "finished", "validated"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A trial that was asked for and not finished."""
-
-    proposal: Proposal
-    attempt: int
 
 
 class History:
@@ -73,9 +68,6 @@ class History:
         self._combine: dict[int, Combine] = {}
         self.validation = Validation(study, self.course, self._combine)
         self._stopping = Stopping(journal, budget, study.config.limits.trials, self.course)
-        self._telling = Telling(
-            study, journal, self.course, self.validation, self._stopping, observe
-        )
         self._climbing: Climbing | None = None
         if study.config.rungs is not None:
             self._climbing = Climbing(
@@ -86,12 +78,27 @@ class History:
                 study.proxies,
                 study.folder,
             )
-        self._origins: dict[int, str] = {}
-        self._asked = 0
-        self._pending: dict[int, _Pending] = {}
+        self._telling = Telling(
+            study,
+            journal,
+            self.course,
+            self.validation,
+            self._stopping,
+            observe,
+            self._climbing.notes if self._climbing else (),
+        )
+        self._proposals: list[Proposal] = []
+        self._attempts: dict[int, int] = {}  # of the trials that are not finished
         self._ready: list[int] = []
-        self._waiting: set[int] = set()
-        self._validating: set[int] = set()
+        self._validating = Validating(
+            journal,
+            self.validation,
+            self._telling,
+            self._stopping,
+            self._recipe,
+            lambda number: self._proposals[number].origin,
+            study.config.workers.retries,
+        )
         if self.course.parts:
             self._enter(self.course.parts[0])
         for event in journal.events:
@@ -99,7 +106,7 @@ class History:
         self._telling.note()
         over = self._part_over() is not None and self.course.is_last
         if (
-            self._pending
+            self._attempts
             or self.validation.due(ended=over)
             or not (over or self._stopping.used_up(0.0))
         ):
@@ -113,13 +120,16 @@ class History:
     @property
     def has_pending(self) -> bool:
         """Whether a trial was asked for and is not finished."""
-        return bool(self._pending)
+        return bool(self._attempts)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Commit what happens inside in one go; see `Journal.together`."""
+        return self._journal.together()
 
     def paid(self, recipe: Recipe, split: Split) -> Paid | None:
         """Return the trial that scored a recipe on all items of a split; None without one."""
         items = {"search": "", "validation": VALIDATED}.get(split)
-        found = None if items is None else self._twins.find(self._key(recipe, items))
-        return None if found is None or "errors" in found[1] else found
+        return None if items is None else self._twins.find(recipe, items, measured=True)
 
     def take_up(self) -> None:
         """Do what follows from the journal alone, where an earlier session was killed before it."""
@@ -134,7 +144,7 @@ class History:
         """Ask for one trial; None when the optimizer waits, else the jobs to be done for it."""
         if self._ready:  # the one before waits for base and donors
             return None
-        number = self._asked
+        number = len(self._proposals)
         proposal = self._telling.optimizers[-1].ask(number)
         if proposal is None:
             return None
@@ -161,17 +171,7 @@ class History:
         Args:
             ended: the present part asks for no more trials.
         """
-        while True:
-            due = self.validation.due(ended=ended)
-            trial = next((one for one in due if one.number not in self._validating), None)
-            if trial is None:
-                return None
-            recipe = self.course.decode(trial.number, trial.genotype)
-            known = self._twins.find(self._key(recipe, VALIDATED))
-            if known is None:
-                self._validating.add(trial.number)
-                return Job(trial_id(trial.number), recipe, "validation")
-            self._validated(trial.number, shared(known), {})
+        return self._validating.next(self._twins, ended=ended)
 
     def take(self, result: JobResult, *, retry: bool) -> list[Job]:
         """Record a result; returns the jobs that follow.
@@ -180,9 +180,13 @@ class History:
             result: of a job of `ask`, `next_ready`, `next_validation` or this.
             retry: a failed attempt, or one that waited for it, may follow now.
         """
-        if number_of(result.job.id) not in self._pending:
-            return self._take_validation(result, retry=retry)
-        jobs = self._take_search(number_of(result.job.id), result, retry=retry)
+        number = number_of(result.job.id)
+        if number not in self._attempts:
+            jobs, payload = self._validating.take(result, retry=retry)
+            if payload is not None:
+                self._share(number, result.job.recipe, VALIDATED, payload)
+            return jobs
+        jobs = self._take_search(number, result, retry=retry)
         self.settle(ended=False)
         return jobs
 
@@ -195,9 +199,10 @@ class History:
         climbing = self._climbing
         while climbing is not None:
             for number in climbing.stopping:
-                recipe = self.course.decode(number, self._pending[number].proposal.genotype)
-                self._share(number, recipe, self._finish(number, climbing.told(number), {}))
-            decision = climbing.decide(self._pending.keys() - self._waiting, ended=ended)
+                payload = self._finish(number, climbing.told(number), {})
+                items = self.validation.items_of(number)
+                self._share(number, self._recipe(number), items, payload)
+            decision = climbing.decide(self._attempts.keys() - self._twins.waiting, ended=ended)
             if not (decision.climb or decision.stop):
                 return
             self._journal.append("decided", asdict(decision))
@@ -216,7 +221,7 @@ class History:
         content = self.course.propose(self.validation.by_stage(self.trials), self._combine)
         if content is None:
             raise RuntimeError("the last stage was begun already")
-        self._enter(self.course.begin(content, self._asked))
+        self._enter(self.course.begin(content, len(self._proposals)))
         self._journal.append("staged", content)
         self._telling.note()
 
@@ -231,28 +236,16 @@ class History:
         if not self.course.parts:
             return NOTHING_LEFT
         optimizer = self._telling.optimizers[-1]
-        return self._stopping.out_of_trials(self._asked) or optimizer.stop_reason()
+        return self._stopping.out_of_trials(len(self._proposals)) or optimizer.stop_reason()
 
-    def _key(self, recipe: Recipe, items: str) -> str:
-        return key_of(recipe, self._study.context) + items
+    def _recipe(self, number: int) -> Recipe:
+        return self.course.decode(number, self._proposals[number].genotype)
 
     @cached_property
     def _twins(self) -> Twins:
         """What was evaluated; worked out by the first who asks, since reading a run need not."""
-        twins = Twins()
-        genotypes = {trial.number: trial.genotype for trial in self.trials}
-        for event in self._journal.events:
-            number = event.trial
-            if number is None or "metrics" not in event.payload:
-                continue
-            if event.kind == "measured" and number in self._pending:  # on its way up
-                recipe = self.course.decode(number, self._pending[number].proposal.genotype)
-                twins.claim(self._key(recipe, self.validation.items_of(number)), number)
-            elif event.kind in ("finished", "validated"):
-                on = VALIDATED if event.kind == "validated" else self.validation.items_of(number)
-                recipe = self.course.decode(number, genotypes[number])
-                twins.complete(self._key(recipe, on), number, event.payload)
-        return twins
+        context, events = self._study.context, self._journal.events
+        return Twins.read(context, events, self.validation, self._recipe, self._attempts)
 
     def _enter(self, part: Part) -> None:
         optimizer = self._study.optimizer(part, len(self._telling.optimizers))
@@ -262,27 +255,29 @@ class History:
         generations = optimizer.needs.generations
         self.validation.enter(part, whole_generations=generations)
         if self._climbing is not None:
-            self._climbing.enter(whole_generations=generations)
+            self._climbing.enter(
+                whole_generations=generations, combine=self._combine.get(part.index)
+            )
 
     def _place(self, number: int, proposal: Proposal) -> dict[str, Any]:
         """Make a proposal a trial; returns what its event says."""
-        self._asked = number + 1
-        self._pending[number] = _Pending(proposal, 0)
-        self._origins[number] = proposal.origin
+        self._proposals.append(proposal)
+        self._attempts[number] = 0
         self.course.note(number, proposal.genotype)
+        place = self.validation.place(number, proposal.origin)
         if self._climbing is not None:
-            self._climbing.place(number, proposal.origin)
-        return asked(proposal, self.validation.place(number, proposal.origin))
+            place |= self._climbing.place(number, proposal.origin)
+        return asked(proposal, place)
 
     def _must_wait(self, number: int) -> bool:
-        return self._climbing is not None and self._climbing.must_wait(number, self._pending)
+        return self._climbing is not None and self._climbing.must_wait(number, self._attempts)
 
     def _jobs(self, number: int) -> list[Job]:
         """Return the job of a trial, if it is to be scored."""
         recipe = self._to_score(number)
         if recipe is None:
             return []
-        attempt = self._pending[number].attempt
+        attempt = self._attempts[number]
         if self._climbing is None:
             return [self.validation.job(trial_id(number), number, recipe, attempt)]
         positions = self._climbing.positions(number)
@@ -293,36 +288,28 @@ class History:
         """Return the recipe of a trial that is to be scored.
 
         One that decodes to no recipe, or to one that was completed, is finished at once; one
-        whose recipe is being evaluated waits for that.
+        whose recipe is being evaluated waits for that. Known points are always measured: with
+        rungs an estimate of their recipe is no outcome for them.
         """
         try:
-            recipe = self.course.decode(number, self._pending[number].proposal.genotype)
+            recipe = self._recipe(number)
         except MEANINGLESS as error:
             self._finish(number, Failed("invalid", str(error)), {})
             return None
-        key = self._key(recipe, self.validation.items_of(number))
-        known = self._twins.find(key)
+        items = self.validation.items_of(number)
+        measured = is_known_point(self._proposals[number].origin)
+        known = self._twins.find(recipe, items, measured=measured)
         if known is not None:
             self._repeat(number, known)
             return None
-        if not self._twins.claim(key, number):
-            self._waiting.add(number)
-            return None
-        self._waiting.discard(number)
-        return recipe
-
-    def _retries(self, result: JobResult) -> bool:
-        """Say whether a result is a failure that is tried again."""
-        outcome = result.outcome
-        retryable = isinstance(outcome, Failed) and outcome.kind != "invalid"
-        return retryable and result.job.attempt < self._study.config.workers.retries
+        return recipe if self._twins.claim(recipe, items, number, measured=measured) else None
 
     def _take_search(self, number: int, result: JobResult, *, retry: bool) -> list[Job]:
-        if self._retries(result):
-            attempt = result.job.attempt
+        attempt = result.job.attempt
+        if result.retryable and attempt < self._study.config.workers.retries:
             payload = {"attempt": attempt, **outcome_to_json(result.outcome, None)}
             self._journal.append("retried", payload, trial=number, timing=result.timing)
-            self._pending[number] = _Pending(self._pending[number].proposal, attempt + 1)
+            self._attempts[number] = attempt + 1
             return self._jobs(number) if retry else []  # else the next session repeats it
         outcome = self._telling.comparable(result.outcome)
         if self._climbing is not None and isinstance(outcome, Completed):
@@ -331,82 +318,62 @@ class History:
         if self._climbing is not None and isinstance(outcome, Completed):
             return []
         payload = self._finish(number, outcome, result.timing)
+        recipe, items = result.job.recipe, self.validation.items_of(number)
         if isinstance(outcome, Completed):
-            self._share(number, result.job.recipe, payload)
+            self._share(number, recipe, items, payload)
             return []
-        key = self._key(result.job.recipe, self.validation.items_of(number))
-        following = self._twins.fail(key) if retry else None
+        following = self._twins.fail(recipe, items) if retry else None
         return [] if following is None else self._jobs(following)
-
-    def _take_validation(self, result: JobResult, *, retry: bool) -> list[Job]:
-        job, number = result.job, number_of(result.job.id)
-        if self._retries(result):
-            if retry:
-                return [replace(job, attempt=job.attempt + 1)]
-            self._validating.discard(number)
-            return []  # the next session repeats it
-        self._validating.discard(number)
-        payload = recorded(self._journal, job.id, "validation", result.outcome)
-        self._validated(number, payload, result.timing)
-        self._stopping.note(result.outcome)
-        if isinstance(result.outcome, Completed):
-            for twin in self._twins.complete(self._key(job.recipe, VALIDATED), number, payload):
-                self._repeat(twin, (number, payload))
-        return []
-
-    def _validated(
-        self, number: int, payload: Mapping[str, Any], timing: Mapping[str, float]
-    ) -> None:
-        self._journal.append("validated", payload, trial=number, timing=timing)
-        trial = self.validation.record(number, outcome_from_json(payload))
-        self._telling.validated(trial, self._origins[number], replayed=False)
 
     def _measure(
         self, climbing: Climbing, number: int, outcome: Completed, timing: Mapping[str, float]
     ) -> Outcome:
         """Record what a trial scored on the items of its rung; a failure where they do not fit."""
-        rung, n_items = climbing.rung_of(number), _count(climbing.positions(number))
+        rung, price = climbing.rung_of(number), climbing.price(number)
+        n_items = sum(map(len, climbing.positions(number).values()))
         noted = climbing.add(number, outcome)
         if isinstance(noted, Completed):
             name = "proxy" if rung == PROXY else f"rung-{rung}"
             found = recorded(self._journal, f"{trial_id(number)}.{name}", "search", outcome)
             payload = {"rung": rung, "n_items": n_items, **found}
             self._journal.append("measured", payload, trial=number, timing=timing)
-            self._stopping.spend(n_items)
+            self._stopping.spend(price)
+            self._telling.note()
         return noted
 
     def _apply(self, climbing: Climbing, decision: Decision) -> None:
         climbing.apply(decision)
         for number in decision.climb:
-            self._pending[number] = _Pending(self._pending[number].proposal, 0)
+            self._attempts[number] = 0
         self._ready += decision.climb
 
     def _finish(self, number: int, outcome: Outcome, timing: Mapping[str, float]) -> dict[str, Any]:
         """Finish a trial with an outcome of its own; returns what was recorded."""
-        pending, n_items = self._close(number)
-        split = self.validation.split_of(number)
+        attempt, n_items = self._close(number)
+        split, proposal = self.validation.split_of(number), self._proposals[number]
         return self._telling.finish(
-            number, pending.proposal, outcome, split, pending.attempt, timing, n_items=n_items
+            number, proposal, outcome, split, attempt, timing, n_items=n_items
         )
 
     def _repeat(self, number: int, known: Paid) -> None:
         """Finish a trial with the outcome of another."""
-        pending, _ = self._close(number)
-        self._telling.repeat(number, pending.proposal, known, pending.attempt)
+        attempt, _ = self._close(number)
+        self._telling.repeat(number, self._proposals[number], known, attempt)
 
-    def _share(self, number: int, recipe: Recipe, payload: Mapping[str, Any]) -> None:
-        """Finish the trials that waited for the outcome of this one."""
-        key = self._key(recipe, self.validation.items_of(number))
-        for twin in self._twins.complete(key, number, payload):
+    def _share(self, number: int, recipe: Recipe, items: str, payload: Mapping[str, Any]) -> None:
+        """Finish the trials that waited for the outcome of this one on these items."""
+        twins, unsatisfied = self._twins.complete(recipe, items, number, payload)
+        for twin in twins:
             self._repeat(twin, (number, payload))
+        self._ready += unsatisfied
 
-    def _close(self, number: int) -> tuple[_Pending, int]:
-        """Take a trial off the books; returns it and the search items its end pays for."""
-        self._waiting.discard(number)
+    def _close(self, number: int) -> tuple[int, int]:
+        """Take a trial off the books; returns its attempt and the items its end pays for."""
+        attempt = self._attempts.pop(number)
         if self._climbing is None:
-            return self._pending.pop(number), self.validation.n_items(number)
+            return attempt, self.validation.n_items(number)
         self._climbing.finish(number)
-        return self._pending.pop(number), 0  # they were paid for rung by rung
+        return attempt, 0  # they were paid for rung by rung
 
     def _replay(self, event: Event) -> None:
         if event.kind == "stopped":
@@ -414,7 +381,7 @@ class History:
         elif event.kind == "staged":
             self._replay_stage(event)
         elif event.kind == "noted":
-            self._telling.replay_note()
+            self._telling.replay_note(event.payload)
         elif event.kind == "decided" and self._climbing is not None:
             self._apply(self._climbing, Decision(**event.payload))
         elif event.trial is not None and event.kind in TRIAL_EVENTS:
@@ -427,22 +394,20 @@ class History:
                 raise other_proposal(self._journal, event, proposal)
             self._ready.append(number)
         elif event.kind == "retried":
-            attempt = event.payload["attempt"] + 1
-            self._pending[number] = _Pending(self._pending[number].proposal, attempt)
+            self._attempts[number] = event.payload["attempt"] + 1
         elif event.kind == "validated":
-            trial = self.validation.record(number, outcome_from_json(event.payload))
-            self._telling.validated(trial, self._origins[number], replayed=True)
+            self._validating.replay(number, event.payload)
         elif event.kind == "measured" and self._climbing is not None:
             self._replay_measured(self._climbing, number, event.payload)
         else:
             if number in self._ready:
                 self._ready.remove(number)
-            pending, n_items = self._close(number)
-            self._telling.replay(number, pending.proposal, event.payload, n_items=n_items)
+            _, n_items = self._close(number)
+            self._telling.replay(number, self._proposals[number], event.payload, n_items=n_items)
 
     def _replay_measured(self, climbing: Climbing, number: int, payload: Mapping[str, Any]) -> None:
         self._ready.remove(number)
-        self._stopping.spend(_count(climbing.positions(number)))
+        self._stopping.spend(climbing.price(number))
         file = payload.get("examples")
         outcome = outcome_from_json(payload, self._journal.read_examples(file) if file else None)
         if isinstance(outcome, Completed):
@@ -453,8 +418,4 @@ class History:
         content = self.course.propose(self.validation.by_stage(self.trials), self._combine)
         if content is None or canonical(content) != canonical(event.payload):
             raise other_choice(self._journal, event, content)
-        self._enter(self.course.begin(event.payload, self._asked))
-
-
-def _count(positions: Mapping[str, tuple[int, ...]]) -> int:
-    return sum(map(len, positions.values()))
+        self._enter(self.course.begin(event.payload, len(self._proposals)))

@@ -14,6 +14,7 @@ from evomerge.recipe import ModelRef, ParameterCounts
 from evomerge.spaces import Space, SpaceContext, declaration
 from evomerge.study.config import StudyConfig
 from evomerge.study.stages import stage_donors, stage_space
+from evomerge.study.workers_config import OF_A_CLUSTER
 from evomerge.types import Objective
 
 
@@ -54,6 +55,9 @@ class Outline:
                 part.pop("validation", None)
         if self.config.cache is None:
             del study["cache"]
+        if self.config.workers.backend != "ray":
+            for key in OF_A_CLUSTER:
+                del study["workers"][key]
         if self.config.rungs is None:
             del study["rungs"]
             for part in study["objectives"].values():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,9 +17,10 @@ from evomerge.fitness.public_tests import public_test_of
 from evomerge.merging import MergeEngine, resolve_device
 from evomerge.optimizers import Optimizer
 from evomerge.recipe.model import Recipe
-from evomerge.spaces import SpaceContext, known_recipes
-from evomerge.study.config import ObjectiveConfig, StudyConfig
+from evomerge.spaces import Space, SpaceContext, known_recipes
+from evomerge.study.config import ObjectiveConfig, StageConfig, StudyConfig
 from evomerge.study.course import Part
+from evomerge.study.expected_trials import expected_trials
 from evomerge.study.items import ItemsBySplit, read_items, with_default_sources
 from evomerge.study.models import context_of, is_adapter, pinned
 from evomerge.study.outline import Outline
@@ -29,7 +29,8 @@ from evomerge.study.rehearsal import Rehearsal, Rehearsed
 from evomerge.study.rungs.checks import check_rungs
 from evomerge.study.stage_optimizer import stage_optimizer
 from evomerge.study.unseen import StandIns
-from evomerge.types import Goal, Objective
+from evomerge.types import Objective
+from evomerge.workers.cached import OutcomeStore
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, ProxySpec, items_digest
 
 VERSIONED = (
@@ -77,10 +78,10 @@ class Prepared(Outline):
     warnings: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
-    def proxies(self) -> dict[str, Goal]:
-        """Objective name to the direction in which its proxy improves, where it has one."""
+    def proxies(self) -> dict[str, ProxySpec]:
+        """Objective name to its proxy, where it has one."""
         return {
-            part.objective.name: part.proxy.goal
+            part.objective.name: part.proxy
             for part in self.evaluator.objectives
             if part.proxy is not None
         }
@@ -96,7 +97,15 @@ class Prepared(Outline):
         if position:  # mixed, so that no stage draws what another seed's other stage does
             seed = int(np.random.SeedSequence([seed, position]).generate_state(1)[0])
         stage = part.stage.model_copy(update={"trials": part.trials})
-        return stage_optimizer(stage, part.space, seed, self.objectives, self.folder)
+        expected = self.expected_trials(part.space)
+        return stage_optimizer(
+            stage, part.space, seed, self.objectives, self.folder, expected=expected
+        )
+
+    def expected_trials(self, space: Space) -> int | None:
+        """Return about how many trials a budget of items pays for, see `expected_trials`."""
+        counts = {name: len(ids) for name, ids in self.items.items()}
+        return expected_trials(self.config, space, counts)
 
 
 def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None) -> Prepared:
@@ -131,19 +140,23 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     objectives = tuple(part.objective for part in parts)
     if config.rungs is not None:
         check_rungs(config.rungs, parts, found_items, folder, problems)
-    problems.attempt("workers.device", partial(resolve_device, config.workers.device))
+    cache = config.cache_file(folder)
+    if cache is not None and not stand_ins.used:  # else it is to run on another machine
+        problems.attempt("cache", partial(OutcomeStore.check, cache))
+    if config.workers.backend != "ray":  # whose devices are not here
+        problems.attempt("workers.device", partial(resolve_device, config.workers.device))
     context: SpaceContext | None = None
     stages: list[Rehearsed] = []
     if base is not None and all(donors.values()):
         found = {name: ref for name, ref in donors.items() if ref is not None}
         context = context_of(config, engine, base, found)
-        stages = Rehearsal(
-            config,
-            folder,
-            context,
-            lambda stage, space: stage_optimizer(stage, space, config.seed, objectives, folder),
-            problems,
-        ).run(engine)
+        counts = {name: len(own["search"]) for name, own in found_items.items() if "search" in own}
+
+        def optimizer(stage: StageConfig, space: Space) -> Optimizer:
+            expected = expected_trials(config, space, counts)
+            return stage_optimizer(stage, space, config.seed, objectives, folder, expected=expected)
+
+        stages = Rehearsal(config, folder, context, optimizer, problems).run(engine)
         uniform = known_recipes(context).get("uniform")
         if uniform is not None and not problems.lines:  # of base and donors, as the baselines are
             problems.attempt("models", lambda: engine.check(uniform))
@@ -155,8 +168,8 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         base=context.base,
         objectives=tuple(parts),
         folder=folder,
-        device=config.workers.device,
-        threads=config.workers.threads or max(1, available_cores() // config.workers.count),
+        device=config.workers.device_each,
+        threads=config.workers.threads_each,
         allow_pickle=config.models.allow_pickle,
         path_cache_bytes=config.workers.prefix_cache_mb * 2**20,
     )
@@ -192,13 +205,6 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         nonnegative=any(stage.needs.nonnegative for stage in stages),
         warnings=_warnings(config, owners),
     )
-
-
-def available_cores() -> int:
-    """Count the cores this process may use, which under a scheduler are fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def library_versions() -> dict[str, str]:
@@ -300,7 +306,7 @@ def _proxy(part: ObjectiveConfig, where: str, folder: Path, problems: Problems) 
         partial(check_fitness, proxy.fitness, proxy.arguments, metric=proxy.metric, folder=folder),
     )
     goal = "maximize" if found is None else found.goal
-    return ProxySpec(proxy.fitness, proxy.arguments, proxy.metric, goal)
+    return ProxySpec(proxy.fitness, proxy.arguments, proxy.metric, goal, proxy.cost)
 
 
 def _n_items(config: StudyConfig, items: ItemsBySplit) -> int | None:

@@ -21,7 +21,15 @@ class Problems:
         try:
             return step()
         except ConfigError as error:
-            self.lines += [f"{where}: {problem}" for problem in error.problems]
+            self.lines += [_placed(where, problem) for problem in error.problems]
         except UserError as error:
-            self.lines.append(f"{where}: {error}")
+            self.lines += [_placed(where, line) for line in str(error).splitlines()]
         return None
+
+
+def _placed(where: str, line: str) -> str:
+    """Return a line with its place in front, of which it may name the last key itself."""
+    last = where.rpartition(".")[2]
+    if line.startswith(last) and line[len(last) : len(last) + 1] in (":", ".", "["):
+        return where + line.removeprefix(last)
+    return f"{where}: {line}"

@@ -22,7 +22,7 @@ class Progress:
             these are known.
         replayed: the step repeats what the journal holds.
         stage: which stage it belongs to; '' in a study without stages, and when scoring.
-        note: what the optimizer says of its search; the step is about nothing else then.
+        note: what the optimizer or the workers have to say; the step is about nothing else then.
     """
 
     phase: Literal["search", "score"]

@@ -17,17 +17,18 @@ from evomerge.journal import DATABASE, Journal, read_events
 from evomerge.spaces import known_recipes
 from evomerge.study.config import BudgetConfig, StudyConfig
 from evomerge.study.example_ids import ExampleIds
+from evomerge.study.executors import make_executor
 from evomerge.study.history import History
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.outline import first_event, recorded_config
 from evomerge.study.preparation import Prepared, library_versions, prepare
-from evomerge.study.progress import Observer, silent
+from evomerge.study.progress import Observer, Progress, silent
 from evomerge.study.rungs.climber import rung_scores
 from evomerge.study.rungs.climbing import bounds_to_keep
 from evomerge.study.scoring import Scoring
 from evomerge.study.search import Search
 from evomerge.types import Completed, Failed, Outcome
-from evomerge.workers import CachedExecutor, Executor, Job, LocalExecutor, OutcomeStore
+from evomerge.workers import Executor, Job
 
 REHEARSAL_ITEMS = 2
 ExecutorFactory = Callable[[Prepared], Executor]
@@ -41,22 +42,6 @@ class Ended:
     reason: str
 
 
-def make_executor(study: Prepared) -> Executor:
-    """Build the executor the study file asks for."""
-    workers = study.config.workers
-    executor: Executor
-    if workers.backend == "inline":
-        from evomerge.workers.inline import InlineExecutor  # noqa: PLC0415 torch in the driver
-
-        executor = InlineExecutor(study.evaluator)
-    else:
-        executor = LocalExecutor(study.evaluator, count=workers.count, timeout_s=workers.timeout_s)
-    if study.config.cache is None:
-        return executor
-    store = OutcomeStore(study.folder / Path(study.config.cache).expanduser())
-    return CachedExecutor(executor, store, study.evaluator, library_versions())
-
-
 def start_run(
     config: StudyConfig,
     folder: Path,
@@ -64,7 +49,7 @@ def start_run(
     *,
     keep: Mapping[str, str] | None = None,
     observe: Observer = silent,
-    executor: ExecutorFactory = make_executor,
+    executor: ExecutorFactory | None = None,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Ended:
     """Start a study in a new run directory and carry it to its end.
@@ -75,7 +60,7 @@ def start_run(
         out: the run directory; it must not hold a run.
         keep: texts to put beside the journal, by file name.
         observe: told of every step.
-        executor: builds the workers.
+        executor: builds the workers; those of the study file by default.
         warn: told what readers of the results must know of how they are going to be found.
 
     Raises:
@@ -86,7 +71,7 @@ def start_run(
     study = prepare(config, folder)
     for line in study.warnings:
         warn(line)
-    with Interrupt() as interrupt, closing(executor(study)) as workers:
+    with Interrupt() as interrupt, closing(_workers(study, executor, observe)) as workers:
         rehearse(study, workers)
         with Journal(out, create=True) as journal:
             for name, text in (keep or {}).items():
@@ -110,7 +95,7 @@ def resume_run(
     *,
     add: Mapping[str, float] | None = None,
     observe: Observer = silent,
-    executor: ExecutorFactory = make_executor,
+    executor: ExecutorFactory | None = None,
 ) -> Ended:
     """Continue a run from its journal.
 
@@ -118,7 +103,7 @@ def resume_run(
         out: the run directory.
         add: budget to add to what was allowed so far, by key ('trials', 'items', 'hours').
         observe: told of every step.
-        executor: builds the workers.
+        executor: builds the workers; those of the study file by default.
 
     Raises:
         ReplayMismatch: the optimizer no longer proposes what was recorded.
@@ -133,8 +118,14 @@ def resume_run(
         if history.stopped is not None and not scoring.pending():
             journal.state = "done"
             return Ended("done", history.stopped)
-        with Interrupt() as interrupt, closing(executor(study)) as workers:
+        with Interrupt() as interrupt, closing(_workers(study, executor, observe)) as workers:
             return _carry_on(Search(history), scoring, workers, interrupt, journal)
+
+
+def _workers(study: Prepared, executor: ExecutorFactory | None, observe: Observer) -> Executor:
+    if executor is not None:
+        return executor(study)
+    return make_executor(study, lambda text: observe(Progress("search", 0, None, note=text)))
 
 
 def rehearse(study: Prepared, workers: Executor) -> None:

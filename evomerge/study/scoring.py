@@ -18,7 +18,7 @@ from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer, Progress, silent
 from evomerge.study.records import recorded, result_of, trial_id
 from evomerge.study.search import POLL_S
-from evomerge.types import Failed, Outcome, Split
+from evomerge.types import Outcome, Split
 from evomerge.workers import Executor, Job, JobResult
 
 LAMBDA = "lambda="
@@ -113,10 +113,8 @@ class Scoring:
         ]
 
     def _retry(self, result: JobResult) -> Job | None:
-        job, outcome = result.job, result.outcome
-        if not isinstance(outcome, Failed) or outcome.kind == "invalid":
-            return None
-        if job.attempt >= self._study.config.workers.retries:
+        job = result.job
+        if not result.retryable or job.attempt >= self._study.config.workers.retries:
             return None
         return Job(job.id, job.recipe, job.split, job.attempt + 1)
 

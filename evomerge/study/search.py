@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from evomerge.study.history import NOTHING_LEFT, History
 from evomerge.study.interrupt import Interrupt
-from evomerge.workers import Executor, Job
+from evomerge.workers import Executor, Job, JobResult
 
 POLL_S = 0.2
+QUICK_S = 0.02
+"""Proposals that come within so many seconds are committed together."""
 
 
 class Search:
@@ -23,6 +27,7 @@ class Search:
     def __init__(self, history: History) -> None:
         self._history = history
         self._in_flight = 0
+        self._jobs: list[Job] = []
 
     def run(self, workers: Executor, interrupt: Interrupt) -> str | None:
         """Search until a reason to stop; None when interrupted with trials left to do."""
@@ -37,10 +42,9 @@ class Search:
                 history.settle(ended=True)
                 self._continue(workers)
                 self._validate(workers, ended=True)
+                self._hand_over(workers)
             if self._in_flight:
-                for result in workers.wait(POLL_S):
-                    self._in_flight -= 1
-                    self._submit(workers, history.take(result, retry=not interrupt.requested))
+                self._take(workers, workers.wait(POLL_S), retry=not interrupt.requested)
                 continue
             due = history.validation.due(ended=True)
             is_last = history.course.is_last
@@ -61,30 +65,61 @@ class Search:
         if not interrupt.requested:
             self._continue(workers)
             self._validate(workers, ended=False)
+            self._hand_over(workers)
+        waits = False
         reason = history.exhausted(time.monotonic() - started)
-        while reason is None and not interrupt.requested and self._has_room(workers):
-            jobs = history.ask()
-            if jobs is None:
-                break
-            self._submit(workers, jobs)
-            self._continue(workers)
-            reason = history.exhausted(time.monotonic() - started)
+        while reason is None and not (waits or interrupt.requested) and self._has_room(workers):
+            quick_until = time.monotonic() + QUICK_S
+            with self._together(workers):
+                while reason is None and self._has_room(workers):
+                    jobs = history.ask()
+                    waits = jobs is None
+                    if waits:
+                        break
+                    self._submit(jobs or [])
+                    self._continue(workers)
+                    reason = history.exhausted(time.monotonic() - started)
+                    if interrupt.requested or time.monotonic() >= quick_until:
+                        break
         return reason
+
+    def _take(self, workers: Executor, results: Sequence[JobResult], *, retry: bool) -> None:
+        """Record results, and submit what follows from them alone."""
+        self._in_flight -= len(results)
+        if len(results) == 1:  # on disk before the optimizer is told, which may think for long
+            self._submit(self._history.take(results[0], retry=retry))
+            self._hand_over(workers)
+            return
+        with self._together(workers):
+            for result in results:
+                self._submit(self._history.take(result, retry=retry))
 
     def _continue(self, workers: Executor) -> None:
         """Submit trials that climb, or that an earlier session left."""
         while self._has_room(workers) and (jobs := self._history.next_ready()) is not None:
-            self._submit(workers, jobs)
+            self._submit(jobs)
 
     def _validate(self, workers: Executor, *, ended: bool) -> None:
         """Submit what is due for validation."""
         while self._has_room(workers) and (job := self._history.next_validation(ended=ended)):
-            self._submit(workers, [job])
+            self._submit([job])
 
     def _has_room(self, workers: Executor) -> bool:
         return self._in_flight < workers.capacity
 
-    def _submit(self, workers: Executor, jobs: list[Job]) -> None:
+    @contextmanager
+    def _together(self, workers: Executor) -> Iterator[None]:
+        """Commit what happens inside in one go, and only then hand over the jobs of it."""
+        with self._history.together():
+            yield
+        self._hand_over(workers)
+
+    def _submit(self, jobs: Sequence[Job]) -> None:
+        self._jobs += jobs
+        self._in_flight += len(jobs)
+
+    def _hand_over(self, workers: Executor) -> None:
+        """Give the workers what was submitted; all that it follows from is on disk."""
+        jobs, self._jobs = self._jobs, []
         for job in jobs:
             workers.submit(job)
-        self._in_flight += len(jobs)

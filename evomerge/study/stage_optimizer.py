@@ -18,6 +18,8 @@ def stage_optimizer(
     seed: int,
     objectives: Sequence[Objective],
     folder: Path,
+    *,
+    expected: int | None = None,
 ) -> Optimizer:
     """Build a stage's optimizer, scalarised where the study says so.
 
@@ -27,6 +29,7 @@ def stage_optimizer(
         seed: of the optimizer.
         objectives: in order.
         folder: where relative plug-in files start.
+        expected: about how many trials a budget of items pays for.
 
     Raises:
         UserError: it is unknown, or does not fit the space, the objectives or `scalarize`.
@@ -47,6 +50,7 @@ def stage_optimizer(
         folder,
         objectives=() if scalarize else objectives,
         budget=stage.trials,
+        expected=expected,
     )
     if scalarize is None:
         return optimizer

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from evomerge.pareto import Anchors, anchored_hypervolume, dominates
+from evomerge.pareto import Anchors, anchored_hypervolume
 from evomerge.types import Completed, Objective, Trial
 
 SEED = "seed:"
@@ -28,6 +28,8 @@ class Standing:
         self.best: dict[str, float] = {}
         self.front: list[Trial] = []
         self._objectives = objectives
+        self._costs = np.empty((0, len(objectives)))
+        self._volume: float | None = None
         self._awaited = {f"{SEED}{name}" for name in ("base", *donors)}
         self._anchoring: dict[str, Mapping[str, float]] = {}
         self._anchors: Anchors | None = None
@@ -56,14 +58,20 @@ class Standing:
         """Return the anchored hypervolume of the front so far, when the anchors are known."""
         if self._anchors is None or len(self._objectives) < 2:
             return None
-        rows = [
-            trial.outcome.metrics for trial in self.front if isinstance(trial.outcome, Completed)
-        ]
-        return float(anchored_hypervolume(self._anchors.scale_all(rows)))
+        if self._volume is None:  # most trials leave the front as it is
+            rows = [
+                trial.outcome.metrics
+                for trial in self.front
+                if isinstance(trial.outcome, Completed)
+            ]
+            self._volume = float(anchored_hypervolume(self._anchors.scale_all(rows)))
+        return self._volume
 
     def _extend_front(self, trial: Trial) -> None:
         costs = np.array(trial.costs)
-        others = [(other, np.array(other.costs)) for other in self.front]
-        if any(bool((known <= costs).all()) for _, known in others):
+        if (self._costs <= costs).all(axis=1).any():
             return
-        self.front = [other for other, known in others if not dominates(costs, known)] + [trial]
+        kept = np.flatnonzero((costs > self._costs).any(axis=1))
+        self._costs = np.vstack([self._costs[kept], costs])
+        self.front = [*(self.front[index] for index in kept), trial]
+        self._volume = None

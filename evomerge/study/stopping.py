@@ -34,7 +34,7 @@ class Stopping:
         self._course = course
         self._spent_s = seconds_spent(journal)
         self._failures = 0
-        self._items = 0
+        self._items = 0.0
         self._repeats = 0
 
     def allowed(self, part: Part) -> int | None:
@@ -55,8 +55,8 @@ class Stopping:
             return f"budget: {self._budget.trials} trials"
         return None
 
-    def spend(self, items: int) -> None:
-        """Note how many single items were scored."""
+    def spend(self, items: float) -> None:
+        """Note how many single items were scored; one by a proxy may count less."""
         self._items += items
         self._repeats = 0
 

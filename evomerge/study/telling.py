@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,9 @@ from evomerge.study.twins import Paid
 from evomerge.study.validation import Validation
 from evomerge.types import Completed, Failed, Outcome, Split, Trial
 
+OPTIMIZER, RUNGS = "optimizer", "rungs"
+"""Whose note it is."""
+
 
 class Telling:
     """Passes outcomes on, in the order in which the journal has them.
@@ -31,6 +34,7 @@ class Telling:
         validation: says which scores compare.
         stopping: counts what was spent.
         observe: told of every finished trial.
+        notes: what is found beside the optimizer, growing.
 
     Attributes:
         trials: finished trials, in the order they finished.
@@ -45,6 +49,7 @@ class Telling:
         validation: Validation,
         stopping: Stopping,
         observe: Observer,
+        notes: Sequence[str] = (),
     ) -> None:
         self.trials: list[Trial] = []
         self.optimizers: list[Optimizer] = []
@@ -56,12 +61,13 @@ class Telling:
         self._observe = observe
         self._standing = Standing(study.objectives, study.context.donors)
         self._examples: ExampleIds | None = None
-        self._n_noted = 0
+        self._notes = notes
+        self._n_noted = {OPTIMIZER: 0, RUNGS: 0}
 
     def enter(self, optimizer: Optimizer) -> None:
         """Begin the next part of the run."""
         self.optimizers.append(optimizer)
-        self._n_noted = 0
+        self._n_noted[OPTIMIZER] = 0
         self._examples = None
         needs = optimizer.needs
         if needs.examples:
@@ -124,18 +130,21 @@ class Telling:
             self._report(replayed)
 
     def note(self) -> None:
-        """Record and show what the optimizer has to say that was not recorded yet."""
+        """Record and show what there is to say of the search that was not recorded yet."""
         if not self._course.parts:
             return
         label = self._course.parts[-1].label
-        for text in getattr(self.optimizers[-1], "notes", ())[self._n_noted :]:
-            self._journal.append("noted", {"stage": label, "text": text})
-            self._n_noted += 1
-            self._observe(Progress("search", 0, None, stage=label, note=text))
+        own = getattr(self.optimizers[-1], "notes", ())
+        for of, notes in ((OPTIMIZER, own), (RUNGS, self._notes)):
+            for text in notes[self._n_noted[of] :]:
+                source = {} if of == OPTIMIZER else {"of": of}
+                self._journal.append("noted", {"stage": label, "text": text, **source})
+                self._n_noted[of] += 1
+                self._observe(Progress("search", 0, None, stage=label, note=text))
 
-    def replay_note(self) -> None:
+    def replay_note(self, payload: Mapping[str, Any]) -> None:
         """Count a note that was recorded before."""
-        self._n_noted += 1
+        self._n_noted[payload.get("of", OPTIMIZER)] += 1
 
     def _read(self, payload: Mapping[str, Any]) -> Outcome:
         """Read a recorded outcome, with the scores of its items where the optimizer needs them."""

@@ -69,7 +69,7 @@ class Validation:
         self._numbering = (
             None
             if batches is None
-            else Windows(batches.trials, whole_generations=whole_generations)
+            else Windows(lambda _: batches.trials, whole_generations=whole_generations)
         )
 
     def place(self, number: int, origin: str) -> dict[str, int | None]:

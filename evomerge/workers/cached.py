@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -44,38 +45,59 @@ class OutcomeStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.check(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cache: {path}: {error.strerror}; name another file") from error
-        with self._open() as database:
+        with _opened(path) as database:
             database.execute(
                 "CREATE TABLE IF NOT EXISTS score"
                 " (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT"
             )
 
+    @staticmethod
+    def check(path: Path) -> None:
+        """Find out whether a file can be used, and leave everything as it is.
+
+        Raises:
+            UserError: see the class.
+        """
+        if not path.exists():
+            parent = next(folder for folder in path.parents if folder.exists())
+            if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+                why = "cannot be written" if parent.is_dir() else "is no folder"
+                raise UserError(f"cache: {path}: {parent} {why}; name another file")
+            return
+        with _opened(path) as database:
+            database.execute("BEGIN IMMEDIATE")  # fails where nothing can be written
+            names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            database.rollback()
+        if names and "score" not in names:
+            raise UserError(f"cache: {path} is another database; name another file")
+
     def get(self, key: str) -> Score | None:
         """Return what is stored under a key."""
-        with self._open() as database:
+        with _opened(self._path) as database:
             row = database.execute("SELECT value FROM score WHERE key = ?", (key,)).fetchone()
         return None if row is None else json.loads(row[0])
 
     def put(self, key: str, score: Score) -> None:
         """Store a score; one that is there already stays."""
         text = json.dumps(score, allow_nan=False)
-        with self._open() as database:
+        with _opened(self._path) as database:
             database.execute("INSERT OR IGNORE INTO score VALUES (?, ?)", (key, text))
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(self._path, timeout=_BUSY_S)) as database, database:
-                yield database
-        except sqlite3.Error as error:
-            raise UserError(
-                f"cache: {self._path} cannot be used ({error}); name another file, or remove "
-                "'cache'"
-            ) from error
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with closing(sqlite3.connect(path, timeout=_BUSY_S)) as database, database:
+            yield database
+    except sqlite3.Error as error:
+        raise UserError(
+            f"cache: {path} cannot be used ({error}); name another file, or remove 'cache'"
+        ) from error
 
 
 class CachedExecutor:

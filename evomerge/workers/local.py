@@ -101,6 +101,19 @@ class LocalExecutor:
         """One job a worker."""
         return len(self._workers)
 
+    def ready(self, timeout_s: float) -> bool:
+        """Say whether every worker is ready, waiting for it before the first job.
+
+        Raises:
+            UserError: as `wait`.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not all(worker.ready for worker in self._workers):
+            if time.monotonic() >= deadline:
+                return False
+            self._collect(deadline)
+        return True
+
     def submit(self, job: Job) -> None:
         """Hand over a job; it starts as soon as a worker is free."""
         self._queue.append(job)

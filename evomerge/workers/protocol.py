@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from evomerge.recipe.model import Recipe
-from evomerge.types import Outcome, Split
+from evomerge.types import Failed, Outcome, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,11 @@ class JobResult:
     hops_reused: int = 0
 
     @property
+    def retryable(self) -> bool:
+        """Whether it is a failure that another attempt may mend."""
+        return isinstance(self.outcome, Failed) and self.outcome.kind != "invalid"
+
+    @property
     def timing(self) -> dict[str, float]:
         """What the journal keeps beside the outcome."""
         timing: dict[str, float] = {"merge_s": self.merge_s, "score_s": self.score_s}
@@ -71,7 +76,11 @@ class Executor(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many jobs may be submitted and not yet returned."""
+        """How many jobs may be submitted and not yet returned, at least one.
+
+        It may change while jobs run, as workers come and go; more may be under way than it says
+        when it has become less.
+        """
         ...
 
     def submit(self, job: Job) -> None:

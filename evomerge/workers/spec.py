@@ -26,12 +26,14 @@ class ProxySpec:
         args: its arguments, by name.
         metric: which of several returned metrics counts; None when there is only one.
         goal: the direction in which it improves.
+        cost: of an item, as a share of what the real fitness takes for one.
     """
 
     fitness: str
     args: dict[str, Any]
     metric: str | None
     goal: Goal
+    cost: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

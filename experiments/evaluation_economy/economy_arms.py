@@ -22,7 +22,8 @@ DRAWN_FROM = 77
 """Seed of the search items."""
 CMA_ES: Mapping[str, Any] = {"optimizer": "cma_es", "scalarize": "mean"}
 MOBO: Mapping[str, Any] = {"optimizer": "mobo", "scalarize": "mean"}
-LADDER: Mapping[str, Any] = {"items": [25, 100], "promote": 0.33}
+LADDER: Mapping[str, Any] = {"items": [25, 100], "promote": 0.2}
+GMP_IRT: Mapping[str, Any] = {"estimator": "gmp_irt"}
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,15 @@ class Arm:
     title: str
     search: Mapping[str, Any]
     rungs: Mapping[str, Any] | None = None
-    share: float = 0.05
+    share: float = 0.1
 
 
 ARMS: Mapping[str, Arm] = {
     "whole": Arm("CMA-ES, everything scored", CMA_ES, share=1.0),
-    "cma-rungs": Arm("CMA-ES, rungs", CMA_ES, LADDER, share=0.1),
-    "cma-race": Arm("CMA-ES, rungs and racing", CMA_ES, {**LADDER, "race": 0.1}, share=0.1),
-    "mobo": Arm("Gaussian process, everything scored", MOBO, share=0.1),
     "mobo-rungs": Arm("Gaussian process, rungs", MOBO, LADDER),
-    "mobo-gmp-irt": Arm("… and gmp-IRT", MOBO, {**LADDER, "estimator": "gmp_irt"}),
-    "mobo-mp-irt": Arm("… and mp-IRT", MOBO, {**LADDER, "estimator": "mp_irt"}),
+    "mobo-gmp-irt": Arm("Gaussian process, rungs, gmp-IRT", MOBO, {**LADDER, **GMP_IRT}),
+    "mobo": Arm("Gaussian process, everything scored", MOBO),
+    "cma-rungs": Arm("CMA-ES, rungs", CMA_ES, LADDER),
 }
 
 

@@ -5,8 +5,10 @@
 A pair of candidates answers N items in random order and is looked at after 20, 50 and 100 of them.
 Compared are the betting test that `rungs: {race: 0.05}` uses and the exact sign test with the error
 rate divided among the looks (Bonferroni). "Equal on all items": both have the same mean over the N
-items, the border of what the betting test is about. "Best of 30": the rival is the best of 30
-candidates of equal ability by all N items, as an incumbent is; the candidate is drawn anew.
+items, the border of what the betting test is about. "Best of 3 by the first 20": likewise, and the
+rival is that one of three such rivals which did best on the items that are looked at first, as one
+that was promoted by them is. "Best of 30": the rival is the best of 30 candidates of equal ability
+by all N items, as an incumbent is; the candidate is drawn anew.
 """
 
 from __future__ import annotations
@@ -86,6 +88,14 @@ def balanced(share_discordant: float) -> Draw:
     return lambda random: random.permutation(every)
 
 
+def promoted(n_others: int, n_first: int) -> Draw:
+    """Return pairs that are equal on all items, the rival promoted by the first of them."""
+    draw = balanced(0.4)
+    return lambda random: max(
+        (draw(random) for _ in range(n_others)), key=lambda differences: differences[:n_first].sum()
+    )
+
+
 def against_best(n_others: int, ability: float, spread: float) -> Draw:
     """Return pairs of a candidate and the best of others, all of one ability."""
 
@@ -103,6 +113,8 @@ PAIRS: Mapping[str, Draw] = {
     "equal, 10 % discordant": drawn(0.05, 0.05),
     "equal on all items, 40 % discordant": balanced(0.4),
     "equal on all items, 10 % discordant": balanced(0.1),
+    "equal on all items, rival the best of 3 by the first 20": promoted(3, 20),
+    "equal on all items, rival the best of 5 by the first 20": promoted(5, 20),
     "rival is the best of 30 equals": against_best(30, 0.6, 0.3),
     "worse by 0.05 (0.20 against 0.15)": drawn(0.2, 0.15),
     "worse by 0.2 (0.3 against 0.1)": drawn(0.3, 0.1),

@@ -185,3 +185,15 @@ def test_baselines_cost_merges_and_the_front_of_a_path_search_its_exports(world,
     assert spaces[0]["final_memory"] is None
     pairs = zip(*(one["final_seconds"] for one in spaces), strict=True)
     assert baselines == pytest.approx([all_ - own for all_, own in pairs])
+
+
+def test_check_says_how_many_trials_a_budget_of_items_pays_for(world):
+    with_items = [name for name, part in world.study["objectives"].items() if "search" in part]
+    world.study["budget"] = {"items": 50 * 6 * len(with_items)}
+    world.write()
+    code, out, _ = world("check", "study.yaml", "--json")
+    assert (code, json.loads(out)["expected_trials"]) == (0, 50)
+    assert "(its items pay for about 50 trials)" in world("check", "study.yaml")[1]
+    world.study["budget"] = {"trials": 5}
+    world.write()
+    assert "pay for" not in world("check", "study.yaml")[1]

@@ -190,6 +190,19 @@ def test_mistakes_are_told_with_the_line_of_the_old_file(old):
     assert "did you mean 'ties'?" in error
 
 
+def test_what_is_no_yaml_is_told_with_its_line(old):
+    (old.folder / "evolve.yml").write_text("genome:\n  models: [a, b\ntasks: {\n")
+    for verb in ("migrate", "check", "run"):
+        code, _, error = old(verb, "evolve.yml")
+        assert code == 2
+        assert error.startswith("evomerge: evolve.yml:3: not YAML: ")
+        assert len(error.splitlines()) == 1
+    (old.folder / "evolve.yml").write_bytes(b"\xff\xfe")
+    code, _, error = old("migrate", "evolve.yml")
+    assert (code, len(error.splitlines())) == (2, 1)
+    assert "evolve.yml: cannot be read" in error
+
+
 def test_an_override_stands_in_the_kept_study(old):
     assert old("run", "evolve.yml", "--out", "out", "--set", "budget.trials=3", *INLINE)[0] == 0
     assert load_study(old.folder / "out" / "study.yaml").budget.trials == 3

@@ -64,7 +64,7 @@ def test_saved_parameters_come_back_to_the_last_bit(tmp_path, convention):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "cannot be read"),
+        ("{", "no file of item parameters"),
         ("[]", "expected the keys convention, ids"),
         (
             '{"convention": "logistic", "ids": ["x"], "discriminations": [[1]], "offsets": [NaN]}',

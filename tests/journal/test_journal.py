@@ -4,7 +4,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 
 import numpy as np
 import pytest
@@ -185,3 +185,57 @@ def test_outcomes_round_trip():
     failed = Failed("lost", "gone", "trace")
     assert outcome_from_json(outcome_to_json(failed, None)) == failed
     assert np.isfinite(list(done.metrics.values())).all()
+
+
+def test_events_that_come_together_are_kept_together(tmp_path):
+    with Journal(tmp_path, create=True) as journal:
+        journal.append("opened", {})
+        with journal.together():
+            journal.append("asked", {}, trial=0)
+            with journal.together():  # as a part of the other
+                journal.append("asked", {}, trial=1)
+            assert len(read_events(tmp_path)) == 1
+        assert [event.trial for event in read_events(tmp_path)] == [None, 0, 1]
+        journal.append("asked", {}, trial=2)
+        assert len(read_events(tmp_path)) == 4
+
+
+def test_what_ends_a_group_early_loses_nothing_of_it(tmp_path):
+    with Journal(tmp_path, create=True) as journal:
+        with suppress(KeyboardInterrupt), journal.together():
+            journal.append("opened", {})
+            raise KeyboardInterrupt
+        assert len(read_events(tmp_path)) == 1
+
+
+def test_a_process_killed_within_a_group_leaves_none_of_it(tmp_path):
+    script = (
+        "import os, signal; from pathlib import Path; from evomerge.journal import Journal;"
+        f"j = Journal(Path({str(tmp_path)!r}), create=True); j.append('opened', {{}});"
+        "group = j.together(); group.__enter__(); j.append('asked', {}, trial=0);"
+        "j.write_examples('trial-0', {'one': {'i': 1.0}}); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    with Journal(tmp_path) as journal:
+        assert [event.kind for event in journal.events] == ["opened"]
+        journal.append("asked", {}, trial=0)
+
+
+def test_files_of_a_group_are_durable_before_the_events_that_name_them(tmp_path, monkeypatch):
+    synced = []
+
+    def sync(path):
+        assert len(read_events(tmp_path)) == 1, "an event came before its file"
+        synced.append(path.relative_to(tmp_path).as_posix())
+
+    with Journal(tmp_path, create=True) as journal:
+        journal.append("opened", {})
+        monkeypatch.setattr("evomerge.journal.examples.sync", sync)
+        with journal.together():
+            for trial in range(3):
+                file = journal.write_examples(f"trial-{trial}", {"one": {"i": float(trial)}})
+                journal.append("finished", {"examples": file}, trial=trial)
+                assert journal.read_examples(file) == {"one": {"i": float(trial)}}
+        monkeypatch.undo()
+        assert sorted(synced) == ["examples", *(f"examples/trial-{n}.npz" for n in range(3))]
+        assert len(read_events(tmp_path)) == 4

@@ -53,6 +53,16 @@ def test_it_says_what_it_chose_and_searches_as_that():
     ]
 
 
+def test_what_items_pay_for_counts_where_trials_are_not_limited_or_more():
+    for budget, expected, name in ((None, 90, "mobo"), (None, 900, "dirichlet"), (80, 900, "mobo")):
+        choice = choose(NUMBERS, 2, budget, has_botorch=True, expected=expected)
+        assert choice.name == name
+    why = choose(NUMBERS, 2, 900, has_botorch=True, expected=90).why
+    assert "about 90 trials by its items" in why
+    auto = build_optimizer("auto", NUMBERS, 2, 3, {}, expected=500)
+    assert auto.notes[0].startswith("auto: dirichlet: 2 objectives, 3 genes, about 500 trials by")
+
+
 def test_a_search_of_unknown_length_is_not_said_to_be_long():
     why = choose(NUMBERS, 2, None, has_botorch=True).why
     assert why.endswith("no limit of trials: taken for a long search; if it is short, give trials")

@@ -124,6 +124,9 @@ class Tree(Strict):
     nested: Annotated["Tree | None", Field()] = None
     aliased: int = Field(default=0, alias="as")
     plain: int | bool = 0
+    few: tuple[int, ...] = Field(default=(1,), min_length=1, max_length=2)
+    named: dict[str, int] = Field(default_factory=lambda: {"a": 1, "b": 2}, min_length=2)
+    name: str = Field(default="a", min_length=1, max_length=3, pattern="^[a-z]*$")
 
 
 def problems(text, model=Tree):
@@ -163,6 +166,12 @@ def problems(text, model=Tree):
         ("either: x\n", ["f:1: either: expected a mapping or a list, got 'x'"]),
         ("plain: [1]\n", ["f:1: plain: expected an integer or true or false, got [1]"]),
         ("leaves: null\n", ["f:1: leaves: expected a mapping, got nothing"]),
+        ("few: []\n", ["f:1: few: expected at least 1 entry, got 0"]),
+        ("few: [1, 2, 3]\n", ["f:1: few: expected at most 2 entries, got 3"]),
+        ("named: {a: 1}\n", ["f:1: named: expected at least 2 entries, got 1"]),
+        ("name: ''\n", ["f:1: name: expected text of at least 1 characters, got ''"]),
+        ("name: abcd\n", ["f:1: name: expected text of at most 3 characters, got 'abcd'"]),
+        ("name: a b\n", ["f:1: name: expected text that matches ^[a-z]*$, got 'a b'"]),
         ("- 1\n", ["f:1: expected a mapping, got [1]"]),
     ],
 )

@@ -9,7 +9,9 @@ from html.parser import HTMLParser
 import pytest
 
 from evomerge.report import save_html
+from evomerge.report.front import Stopped
 from evomerge.report.interactive import hover_text
+from evomerge.report.stopped_marks import stopped_in_plane, stopped_over_trials
 from evomerge.types import Objective
 from tests.report.fronts import make_front, make_row
 
@@ -100,6 +102,25 @@ def test_hover_says_how_sure_a_member_is(front, analysis, tmp_path):
             assert expected in hover_text(row, analysis)
     assert threatened
     assert "P(front)" not in hover_text(analysis.baselines[0], analysis)
+
+
+def test_who_stopped_on_a_rung_is_drawn_with_the_interval_of_its_estimate():
+    objectives = (Objective("<a>"), Objective("b", "minimize"))
+    stopped = (
+        Stopped(4, {"<a>": 0.5, "b": 3.0}, {"<a>": 0.1}),
+        Stopped(9, {"<a>": 0.2, "b": 1}, {}),
+    )
+    trace = stopped_in_plane(stopped, objectives, "<a>", "b")
+    assert (list(trace.x), list(trace.y)) == ([0.5, 0.2], [3.0, 1])
+    assert list(trace.error_x.array) == pytest.approx([0.196, 0.0], abs=1e-4)
+    assert list(trace.error_y.array) == [0.0, 0.0]
+    assert trace.customdata[0].split("<br>") == [
+        "<b>trial 4</b>, stopped on a rung",
+        "&lt;a&gt;: 0.500 [0.304, 0.696], estimated",
+        "b: 3.000",
+    ]
+    over = stopped_over_trials(stopped, objectives[1], "red")
+    assert (list(over.x), list(over.y)) == ([4, 9], [3.0, 1])
 
 
 def test_names_are_escaped(tmp_path):

@@ -212,6 +212,10 @@ def test_lines_say_who_holds_what(natural, gridded):
     lines = list(population_lines(population, metrics))
     lowest = min(value["copy"] for value in metrics.values())
     assert f"best {lowest:.3g} by trial" in lines[1]  # in the user's sign
+    assert (
+        f"best {lowest:.3g} (an estimate) by trial"
+        in [*population_lines(population, metrics, metrics.keys())][1]
+    )
     assert all(" of 25 cells, " in line and " clipped" in line for line in lines)
 
 

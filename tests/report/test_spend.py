@@ -78,11 +78,15 @@ def test_time_and_items_are_what_the_events_say(rungs, tmp_path):
     assert spend.cost == pytest.approx(0.125)
 
 
-def test_gpus_are_held_for_as_long_as_their_workers(tmp_path):
-    write(tmp_path / "run", workers={"count": 3, "device": "cuda"})
+@pytest.mark.parametrize(
+    ("workers", "gpus"),
+    [({"device": "cuda:0"}, 1), ({"device": "auto", "gpus_per_worker": 0.5}, 0.5)],
+)
+def test_gpus_are_held_for_as_long_as_their_workers(workers, gpus, tmp_path):
+    write(tmp_path / "run", workers={"count": 3, **workers})
     events, sessions = read_events(tmp_path / "run"), read_sessions(tmp_path / "run")
     spend = spend_of(tmp_path / "run", events, sessions)
-    assert spend.gpu_s == pytest.approx(3 * spend.wall_s)
+    assert spend.gpu_s == pytest.approx(3 * gpus * spend.wall_s)
 
 
 def test_messages_that_differ_in_numbers_are_one_cause(tmp_path):

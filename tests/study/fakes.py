@@ -113,12 +113,16 @@ def score(recipe: Recipe):
 
 
 class FakeExecutor:
-    """Scores in-process with any capacity; results come in an order drawn from a seed."""
+    """Scores in-process with any capacity; results come in an order drawn from a seed.
 
-    def __init__(self, capacity=1, seed=0, pause_s=0.0):
+    Up to `handful` of them come together.
+    """
+
+    def __init__(self, capacity=1, seed=0, pause_s=0.0, handful=1):
         self.capacity = capacity
         self._random = np.random.default_rng(seed)
         self._pause_s = pause_s
+        self._handful = handful
         self._jobs = []
         self.evaluated = []
 
@@ -129,9 +133,12 @@ class FakeExecutor:
         if not self._jobs:
             return []
         time.sleep(self._pause_s * self._random.random())
+        return [self._evaluate() for _ in range(min(self._handful, len(self._jobs)))]
+
+    def _evaluate(self):
         job = self._jobs.pop(int(self._random.integers(len(self._jobs))))
         self.evaluated.append((job.id, job.split, job.attempt))
-        return [JobResult(job, score(job.recipe), 0.0, 0.0, "fake")]
+        return JobResult(job, score(job.recipe), 0.0, 0.0, "fake")
 
     def close(self):
         pass
@@ -243,16 +250,16 @@ def prepared(study: StudyConfig | None = None, folder: Path = Path("/study")) ->
         first, *others = rehearsed(study, folder, context, problems)
         assert problems.lines == []
         space, later = first.space, tuple(stage.space for stage in others)
-    proxy = ProxySpec("fake", {}, None, "minimize")
     parts = tuple(
         ObjectiveSpec(
             objective,
             "fake",
             search="s",
             holdout="h",
-            proxy=proxy if study.objectives[objective.name].proxy else None,
+            proxy=None if proxy is None else ProxySpec("p", {}, None, "minimize", proxy.cost),
         )
         for objective in OBJECTIVES
+        for proxy in (study.objectives[objective.name].proxy,)
     )
     spec = EvaluatorSpec(space.decode(space.domain.initial), context.base, parts, folder)
     inputs = {"models.base": "0" * 64}

@@ -173,7 +173,7 @@ def test_a_batch_is_a_function_and_no_item_comes_twice_before_a_shuffle(
 def test_windows_follow_one_another_and_split_no_generation(sizes, trials, whole, known):
     origins = [f"seed:{n}" for n in range(known)]
     origins += [f"cma:gen{n}" for n, size in enumerate(sizes) for _ in range(size)]
-    windows = Windows(trials, whole_generations=whole)
+    windows = Windows(lambda _: trials, whole_generations=whole)
     placed = [windows.place(origin) for origin in origins]
     assert placed[:known] == [None] * known
     numbers = placed[known:]

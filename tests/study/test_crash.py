@@ -26,11 +26,11 @@ def begun(out):
         return False
 
 
-def session(out, *, capacity=1, seed=0, log=None):
+def session(out, *, capacity=1, seed=0, log=None, handful=1):
     """Start the run, or resume it when it has begun, in this process."""
 
     def executor(_):
-        fake = FakeExecutor(capacity, seed, pause_s=0.002)
+        fake = FakeExecutor(capacity, seed, pause_s=0.002, handful=handful)
         if log is not None:
             fake.evaluated = Appender(log)
         return fake
@@ -91,7 +91,7 @@ def kill_in_write_path(countdown):
     store.chained = around(store.chained)
     Journal.append = around(Journal.append)
     examples.os.fsync = around(os.fsync)
-    examples.sync_folder = around(examples.sync_folder)
+    examples.sync = around(examples.sync)
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +159,8 @@ def test_with_several_workers_nothing_finished_is_lost_or_done_twice(tmp_path, s
     finished_before: set[str] = set()
     for number in range(MAX_SESSIONS):
         log = tmp_path / f"log-{number}"
-        pid = in_child(lambda: session(out, capacity=3, seed=number, log=log))  # noqa: B023
+        options = {"capacity": 4, "seed": number, "log": log, "handful": 1 + scenario % 3}
+        pid = in_child(lambda: session(out, **options))  # noqa: B023
         if number < 4:
             time.sleep(rng.uniform(0.05, 0.8))
             os.kill(pid, signal.SIGKILL)

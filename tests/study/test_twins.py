@@ -100,17 +100,43 @@ def test_interrupted_among_twins(tmp_path, at, capacity):
         assert content[0] == content[1]
 
 
+def recipe_of(weight):
+    ref = ModelRef(path="/models/a")
+    return Recipe(merge_method="linear", models=(Source(model=ref, parameters={"weight": weight}),))
+
+
 def test_who_waits_and_who_is_next():
-    twins = Twins()
-    assert twins.claim("a", 0)
-    assert twins.claim("a", 0)  # another attempt
-    assert [twins.claim("a", trial) for trial in (1, 2, 3)] == [False] * 3
-    assert twins.fail("a") == 1
-    assert twins.claim("a", 1)
-    assert twins.find("a") is None
-    assert twins.complete("a", 1, {"metrics": {}}) == [2, 3]
-    assert twins.find("a") == (1, {"metrics": {}})
-    assert twins.fail("b") is None
+    twins = Twins(context_of(staged_config()))
+    one, other = recipe_of(1), recipe_of(2)
+    assert twins.claim(one, "", 0)
+    assert twins.claim(one, "", 0)  # another attempt
+    assert [twins.claim(one, "", trial) for trial in (1, 2, 3)] == [False] * 3
+    assert twins.waiting == {1, 2, 3}
+    assert twins.fail(one, "") == 1
+    assert twins.claim(one, "", 1)
+    assert twins.find(one, "") is None
+    assert twins.complete(one, "", 1, {"metrics": {}}) == ([2, 3], [])
+    assert twins.waiting == set()
+    assert twins.find(one, "") == (1, {"metrics": {}})
+    assert twins.find(one, "@validation") is None
+    assert twins.fail(other, "") is None
+
+
+def test_an_estimate_answers_for_nobody_who_must_be_measured():
+    twins = Twins(context_of(staged_config()))
+    one = recipe_of(1)
+    guess, score = {"metrics": {}, "errors": {"acc": 0.1}}, {"metrics": {}}
+    assert twins.claim(one, "", 0)
+    assert not twins.claim(one, "", 1)
+    assert not twins.claim(one, "", 2, measured=True)
+    assert twins.complete(one, "", 0, guess) == ([1], [2])
+    assert twins.find(one, "") == (0, guess)
+    assert twins.find(one, "", measured=True) is None
+    assert twins.claim(one, "", 2, measured=True)
+    assert twins.complete(one, "", 2, score) == ([], [])
+    assert twins.find(one, "") == twins.find(one, "", measured=True) == (2, score)
+    twins.complete(one, "", 3, guess)
+    assert twins.find(one, "") == (2, score)
 
 
 def path_of(model, *hops):

@@ -8,8 +8,12 @@ import signal
 import time
 
 from evomerge.errors import UserError
+from evomerge.recipe import fingerprint
 from evomerge.types import Completed
 from evomerge.workers import Job, JobResult
+
+PARENT_SIGNALS = {"orphan": signal.SIGKILL, "freeze": signal.SIGSTOP}
+"""What a job does to the process that started its worker, and then sleeps."""
 
 
 class Scripted:
@@ -24,6 +28,9 @@ class Scripted:
             time.sleep(float(argument))
         elif verb == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        elif verb in PARENT_SIGNALS:
+            os.kill(os.getppid(), PARENT_SIGNALS[verb])
+            time.sleep(60)
         elif verb == "exit":
             os._exit(3)
         elif verb == "spawn":
@@ -48,3 +55,36 @@ def hangs(spec, name):
 def slow_to_start(spec, name):
     time.sleep(3)
     return Scripted(spec, name)
+
+
+class ReadsModel:
+    """Scores a job by where its first model is, which must be there."""
+
+    def __init__(self, spec, name):
+        self.template = spec.template.models[0].model.path
+
+    def evaluate(self, job: Job) -> JobResult:
+        path = job.recipe.models[0].model.path
+        return JobResult(job, Completed({path: float(path == self.template)}))
+
+
+class Rugged:
+    """Scores the objectives of `tests.study.fakes` by a recipe's fingerprint: cheap to load."""
+
+    deadly: tuple[str, ...] = ()
+
+    def __init__(self, spec, name):
+        pass
+
+    def evaluate(self, job: Job) -> JobResult:
+        if job.id in self.deadly:
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)
+        text = fingerprint(job.recipe)
+        return JobResult(job, Completed({"one": int(text[:8], 16), "two": int(text[8:16], 16)}))
+
+
+class Deadly(Rugged):
+    """Two candidates kill their worker, whatever node it is on."""
+
+    deadly = ("trial-000005", "trial-000009")

@@ -1,6 +1,8 @@
 """A shared store of scores: what it answers, what it does not, and who may use it at once."""
 
 import multiprocessing
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -232,6 +234,43 @@ def test_a_file_that_is_something_else_is_refused_in_one_line(tmp_path):
     with pytest.raises(UserError, match=r"notes\.txt cannot be used .*; name another file"):
         OutcomeStore(path)
     assert path.read_text().startswith("these are my notes")
+    journal = tmp_path / "journal.sqlite"
+    with closing(sqlite3.connect(journal)) as database, database:
+        database.execute("CREATE TABLE event (seq INTEGER)")
+    with pytest.raises(UserError, match=r"journal\.sqlite is another database; name another"):
+        OutcomeStore(journal)
+
+
+def test_a_check_finds_what_cannot_be_used_and_changes_nothing(tmp_path):
+    fresh = tmp_path / "deep" / "er" / "cache.sqlite"
+    OutcomeStore.check(fresh)
+    assert not fresh.parent.exists()
+    OutcomeStore(fresh)
+    content = fresh.read_bytes()
+    OutcomeStore.check(fresh)
+    assert fresh.read_bytes() == content
+    assert [file.name for file in fresh.parent.iterdir()] == ["cache.sqlite"]
+    for path, why in (
+        (tmp_path, "cannot be used"),
+        (fresh / "cache.sqlite", "is no folder"),
+    ):
+        with pytest.raises(UserError, match=why) as caught:
+            OutcomeStore.check(path)
+        assert str(caught.value).startswith(f"cache: {path}")
+
+
+def test_what_cannot_be_written_is_found_by_the_check(tmp_path, monkeypatch):
+    path = tmp_path / "cache.sqlite"
+    OutcomeStore(path)
+    monkeypatch.setattr("evomerge.workers.cached._BUSY_S", 0.0)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UserError, match="locked"):
+            OutcomeStore.check(path)
+    OutcomeStore.check(path)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(UserError, match="cannot be written; name another file"):
+        OutcomeStore.check(tmp_path / "other.sqlite")
 
 
 STUDY = """

@@ -26,6 +26,8 @@ from tqdm import tqdm
 from evomerge.errors import DataError, FitnessError, nearest
 from evomerge.fitness.lm_eval.documents import DatasetSplit
 
+_HARNESS = "lm_eval"
+
 Spec = str | dict[str, Any]
 """A task as a study names it: a name, or a whole task configuration."""
 
@@ -91,14 +93,29 @@ def as_seeded(device: torch.device | None = None) -> Iterator[None]:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Keep what the harness logs about every step off the terminal; errors still show."""
-    logger = logging.getLogger("lm_eval")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keep what the harness logs about every step off the terminal; errors still show.
+
+    Handlers are told to drop it. A change of the logger's level would make every logger of the
+    process forget what it knows of its own, for each candidate anew.
+    """
+    hush = _Hush()
+    own = [*logging.getLogger(_HARNESS).handlers, *logging.getLogger().handlers]
+    handlers = [handler for handler in (*own, logging.lastResort) if handler is not None]
+    for handler in handlers:
+        handler.addFilter(hush)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for handler in handlers:
+            handler.removeFilter(hush)
+
+
+class _Hush(logging.Filter):
+    """Drops what the harness logs, but for errors."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record is shown."""
+        return record.levelno >= logging.ERROR or record.name.split(".")[0] != _HARNESS
 
 
 @contextmanager

@@ -164,11 +164,12 @@ class BayesianMap(SurrogateSearch):
     ) -> Floats:
         """Draw points in the bins whose points are predicted worst, (count, n_genes)."""
         points, costs = np.array(self._points), np.array(self._costs)
+        uncertain = np.array(self._errors) ** 2  # of estimates: no fault of the surrogate
         bins = self._bins.of(points - self._base)
         weights = np.ones(self._bins.count) if self._weights is None else self._weights
         updated = np.zeros(self._bins.count)
-        for one, column in zip(surrogates, costs.T, strict=True):
-            errors = (one.costs(points) - column) ** 2
+        for one, column, variance in zip(surrogates, costs.T, uncertain.T, strict=True):
+            errors = np.maximum((one.costs(points) - column) ** 2 - variance, 0.0)
             updated += weights * softmax(standardised(scores(errors, bins, self._bins, random)))
         self._weights = updated / updated.sum()
         drawn = random.choice(self._bins.count, size=count, p=self._weights)

@@ -19,6 +19,8 @@ Floats = npt.NDArray[np.float64]
 
 RIDGE = 1e-3
 """Relative to the weight of the point that counts most."""
+_SPREADS = np.geomspace(0.01, 10.0, 31)
+"""What measured points may be missed by, in median errors of estimates."""
 
 
 def n_coefficients(n_genes: int) -> int:
@@ -51,7 +53,8 @@ class Quadratic:
         r2: share of the variation of the cost that is explained; NaN when all costs tie.
         adjusted_r2: the same, corrected for the number of coefficients; NaN without spare points.
         loo_r2: share of the variation that is predicted when each point is left out in turn.
-        loo_error: root of the mean squared leave-one-out error, in units of the cost.
+        loo_error: root of the mean squared leave-one-out error, in units of the cost; of estimates
+            relative to their own error.
     """
 
     link: Link
@@ -82,7 +85,13 @@ class Quadratic:
         return np.asarray((rotated**2).sum(axis=0))
 
 
-def fit(points: Floats, costs: Floats, link: Link, ridge: float = RIDGE) -> Quadratic:
+def fit(
+    points: Floats,
+    costs: Floats,
+    link: Link,
+    ridge: float = RIDGE,
+    errors: Floats | None = None,
+) -> Quadratic:
     """Fit a surrogate by ridge regression on the scale of the link.
 
     beta = (Phi' W^2 Phi + lambda R)^-1 Phi' W^2 z, where W holds the slope of the cost by the link
@@ -94,20 +103,18 @@ def fit(points: Floats, costs: Floats, link: Link, ridge: float = RIDGE) -> Quad
         costs: minimised, (n_points,).
         link: of the objective.
         ridge: lambda.
+        errors: standard errors of costs that are estimates, 0 of those that are measured,
+            (n_points,); points count as `_certainty` says.
     """
     design = features(points)
     targets, slopes = link.forward(costs), link.slope(costs)
     unit = float(slopes.max())
     weights = slopes / unit
+    if errors is not None and errors.any():
+        weights = weights * _certainty(design, targets, slopes, errors, ridge)
     n, p = design.shape
-    penalty = np.sqrt(ridge) * np.eye(p)
-    penalty[-1, -1] = 0.0
-    q, factor = np.linalg.qr(np.vstack([weights[:, None] * design, penalty]))
-    padded = np.concatenate([weights * targets, np.zeros(p)])
-    beta = solve_triangular(factor, q.T @ padded)
-    hats = np.minimum((q[:n] ** 2).sum(axis=1), 1 - 1e-9)
+    beta, factor, left_out = _solve(design, targets, weights, ridge)
     residuals = weights * (targets - design @ beta)
-    left_out = residuals / (1 - hats)
     spread = _spread(targets, weights)
     rotated = solve_triangular(factor, design.T, trans="T")
     rank = int(np.linalg.matrix_rank(design))
@@ -125,6 +132,43 @@ def fit(points: Floats, costs: Floats, link: Link, ridge: float = RIDGE) -> Quad
         1 - float(left_out @ left_out) / spread if spread > 0 else float("nan"),
         unit * float(np.sqrt(np.mean(left_out**2))),
     )
+
+
+def _solve(
+    design: Floats, targets: Floats, weights: Floats, ridge: float
+) -> tuple[Floats, Floats, Floats]:
+    """Return coefficients, R of the augmented design, and weighted leave-one-out residuals."""
+    n, p = design.shape
+    penalty = np.sqrt(ridge) * np.eye(p)
+    penalty[-1, -1] = 0.0
+    q, factor = np.linalg.qr(np.vstack([weights[:, None] * design, penalty]))
+    padded = np.concatenate([weights * targets, np.zeros(p)])
+    beta = solve_triangular(factor, q.T @ padded)
+    hats = np.minimum((q[:n] ** 2).sum(axis=1), 1 - 1e-9)
+    return beta, factor, weights * (targets - design @ beta) / (1 - hats)
+
+
+def _certainty(
+    design: Floats, targets: Floats, slopes: Floats, errors: Floats, ridge: float
+) -> Floats:
+    """Return by how much each point counts, 1 for the one that does most.
+
+    A point counts as 1 / sqrt(s^2 + e^2), where e is its standard error and s what the quadratic
+    misses measured costs by: the s of a grid that has the largest restricted likelihood (Patterson
+    and Thompson 1971, Biometrika 58).
+    """
+    typical = float(np.median(errors[errors > 0]))
+    fits = []
+    for spread in typical * _SPREADS:
+        scale = 1 / np.hypot(spread, errors)
+        unit = float((slopes * scale).max())
+        weights = slopes * scale / unit
+        beta, factor, _ = _solve(design, targets, weights, ridge)
+        misfit = unit * weights * (targets - design @ beta)
+        determinant = np.log(unit * np.abs(np.diag(factor))).sum()
+        fits.append(float(misfit @ misfit / 2 + determinant - np.log(scale).sum()))
+    scale = 1 / np.hypot(typical * _SPREADS[int(np.argmin(fits))], errors)
+    return np.asarray(scale / scale.max())
 
 
 def _spread(targets: Floats, weights: Floats) -> float:

@@ -60,6 +60,7 @@ class SurrogateSearch(Generational):
         self._ridge = ridge
         self._points: list[list[float]] = []
         self._costs: list[list[float]] = []
+        self._errors: list[list[float]] = []
         self._tried: list[list[float]] = []
         self.notes: list[str] = []
 
@@ -71,6 +72,7 @@ class SurrogateSearch(Generational):
             if trial.costs is not None:
                 self._points.append(point)
                 self._costs.append([bounded(cost) for cost in trial.costs])
+                self._errors.append(list(trial.errors) or [0.0] * self._n_objectives)
 
     @property
     def _fits(self) -> bool:
@@ -78,11 +80,11 @@ class SurrogateSearch(Generational):
         return len(self._points) >= n_coefficients(len(self._domain)) + SPARE
 
     def _fitted(self) -> list[Quadratic]:
-        """Fit every objective; the state of the fits becomes notes."""
-        points, costs = np.array(self._points), np.array(self._costs)
+        """Fit every objective, estimates by their errors; the state of the fits becomes notes."""
+        points, costs, errors = map(np.array, (self._points, self._costs, self._errors))
         surrogates = [
-            fit(points, column, link.fitted(column), self._ridge)
-            for link, column in zip(self._links, costs.T, strict=True)
+            fit(points, column, link.fitted(column), self._ridge, error)
+            for link, column, error in zip(self._links, costs.T, errors.T, strict=True)
         ]
         self.notes += fit_notes(self._name, self._titles, surrogates)
         return surrogates

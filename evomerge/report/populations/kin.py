@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evomerge.journal import Event
+from evomerge.report.front import Stopped
 from evomerge.report.populations.lineage_tree import FamilyTree, family_tree
 from evomerge.report.populations.population import Population, Stretch, populations, stretches
 
@@ -38,11 +39,15 @@ class Kin:
         """What tells the files of this part from those of others."""
         return f"-{self.label.replace(' ', '-').replace('/', '-of-')}" if self.label else ""
 
-    @property
-    def names(self) -> dict[int, str]:
-        """Founders by trial number."""
+    def names(self, stopped: Iterable[Stopped]) -> dict[int, str]:
+        """Return what is said of individuals beside their number: founders, and who is estimated.
+
+        Args:
+            stopped: trials that stopped on a rung.
+        """
         people = () if self.tree is None else self.tree.individuals.values()
-        return {person.trial: person.founder for person in people if person.founder}
+        founders = {person.trial: person.founder for person in people if person.founder}
+        return founders | {one.trial: "estimated" for one in stopped}
 
 
 def kin_of(run: Path, events: Sequence[Event], front: Sequence[int]) -> tuple[Kin, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from evomerge.optimizers.archives.watch import Niche, NicheMap
 from evomerge.report.populations.population import Population
@@ -12,13 +12,16 @@ _INDENT = " " * 12
 
 
 def population_lines(
-    population: Population, metrics: Mapping[int, Mapping[str, float]]
+    population: Population,
+    metrics: Mapping[int, Mapping[str, float]],
+    estimated: Collection[int] = (),
 ) -> Iterator[str]:
     """Yield one or two lines for each archive.
 
     Args:
         population: as it stands.
         metrics: of the completed trials, in the user's sign.
+        estimated: those whose metrics are estimates, since they stopped on a rung.
     """
     part = f"{population.label}: " if population.label else ""
     for number, one in enumerate(population.maps):
@@ -33,7 +36,7 @@ def population_lines(
             if owners:
                 yield f"{_INDENT}{owners}"
         else:
-            best = _best(one, metrics)
+            best = _best(one, metrics, estimated)
             note = f"; {one.note}" if one.note else ""
             clipped = f"; {one.clipped} clipped, widen 'ranges'" if one.clipped else ""
             yield f"{where}{_filled(one, 'cells' if one.bins else 'places')}{best}{clipped}{note}"
@@ -43,12 +46,15 @@ def _filled(one: NicheMap, places: str) -> str:
     return f"{one.filled} of {one.places} {places}, {one.coverage:.0%}".replace("%", " %")
 
 
-def _best(one: NicheMap, metrics: Mapping[int, Mapping[str, float]]) -> str:
+def _best(
+    one: NicheMap, metrics: Mapping[int, Mapping[str, float]], estimated: Collection[int]
+) -> str:
     if not one.niches:
         return "; nobody yet"
     best = max(one.niches, key=lambda niche: (niche.quality, -niche.trial))
     score = metrics.get(best.trial, {}).get(one.name, best.quality)
-    return f"; best {score:.3g} by trial {best.trial}"
+    how = " (an estimate)" if best.trial in estimated else ""
+    return f"; best {score:.3g}{how} by trial {best.trial}"
 
 
 def _owners(population: Population, one: NicheMap) -> str:

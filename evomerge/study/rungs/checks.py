@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from evomerge.estimators import ItemParameters
 from evomerge.study.items import ItemsBySplit
 from evomerge.study.problems import Problems
 from evomerge.study.rungs.config import RungsConfig
@@ -46,6 +47,10 @@ def check_rungs(
         if rungs.estimator.model_extra or rungs.estimator.items is not None:
             problems.lines.append("rungs.estimator: 'difference' has no options; remove them")
         return
+    if rungs.estimator.items is not None:
+        file = folder / rungs.estimator.items
+        if problems.attempt("rungs.estimator.items", partial(ItemParameters.load, file)) is None:
+            return
     for objective in scored:
         ids = [str(item["id"]) for item in items[objective.name]["search"]]
         some = {"base": dict.fromkeys(ids, 0.0), "donor": dict.fromkeys(ids, 1.0)}

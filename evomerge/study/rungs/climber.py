@@ -26,6 +26,7 @@ class Climber:
     Attributes:
         part: of the run.
         cohort: with whom it is compared, under successive halving.
+        bracket: in which it is, the number of the rung it begins at.
         origin: which known point it is, scored on all items at once; '' for all others.
         rung: the one it is scored at, or waits at.
         scored: the highest rung it was scored at; -1 before.
@@ -37,6 +38,7 @@ class Climber:
 
     part: int
     cohort: int | None
+    bracket: int
     origin: str
     rung: int
     scored: int = -1

@@ -10,22 +10,22 @@ from typing import TypeAlias
 import numpy as np
 
 from evomerge.optimizers.known_points import is_known_point
-from evomerge.pareto import non_dominated
-from evomerge.study.batches import Windows
+from evomerge.study.picks import Combine
 from evomerge.study.rungs.climber import Climber
 from evomerge.study.rungs.config import RungsConfig
 from evomerge.study.rungs.judging import Judging
-from evomerge.study.rungs.ladder import PROXY, Ladder, Positions
+from evomerge.study.rungs.ladder import PROXY, Ladder, Positions, own_seed
+from evomerge.study.rungs.placing import Placing
 from evomerge.study.rungs.promotion import Peers, best_of_cohort
 from evomerge.study.rungs.proxies import Proxies
-from evomerge.study.rungs.racing import log_threshold, log_wealth
-from evomerge.types import Bounds, Completed, Failed, Goal, Objective, Outcome
+from evomerge.study.rungs.rivals import is_beaten
+from evomerge.types import Bounds, Completed, Failed, Objective, Outcome
+from evomerge.workers.spec import ProxySpec
 
 Cohort: TypeAlias = tuple[int, int, int]
 """Part, cohort and rung of trials that are compared with one another."""
 
-COHORT = 9
-"""Of 9, 3 and 1 go on where a third is promoted at each of two rungs."""
+_LOTS = 1 << 16  # tells these seeds from those of objectives
 
 
 def bounds_to_keep(rungs: RungsConfig, objectives: Sequence[Objective]) -> dict[str, Bounds]:
@@ -58,8 +58,11 @@ class Climbing:
         objectives: in order.
         items: objective name to the ids of its search items.
         seed: of the study.
-        proxies: objective name to the direction in which its proxy improves, where it has one.
+        proxies: objective name to its proxy, where it has one.
         folder: where relative paths of the study start.
+
+    Attributes:
+        notes: what users should know of how it goes, in the order in which it was found.
     """
 
     def __init__(
@@ -68,51 +71,60 @@ class Climbing:
         objectives: Sequence[Objective],
         items: Mapping[str, Sequence[str]],
         seed: int,
-        proxies: Mapping[str, Goal],
+        proxies: Mapping[str, ProxySpec],
         folder: Path,
     ) -> None:
+        self.notes: list[str] = []
         self._rungs = rungs
         self._objectives = objectives
+        self._seed = seed
         self._ladder = Ladder(rungs.items, items, seed)
         self._judging = Judging(rungs, objectives, self._ladder, seed, folder)
         self._has_learnt = not rungs.needs_endpoints
         self._bounds = bounds_to_keep(rungs, objectives)
-        self._proxy_goals = proxies
+        self._proxy_specs = proxies
         self._proxies: Proxies | None = None
         self._climbers: dict[int, Climber] = {}
         self._undecided: dict[int, Climber] = {}
-        self._peers: dict[int, Peers] = {}
+        self._peers: dict[tuple[int, int], Peers] = {}
         self._stopping: list[int] = []
         self._part = -1
-        self._cohorts: Windows | None = None
-        self._latest: int | None = None
+        self._combine: Combine | None = None
+        self._placing: Placing | None = None
 
-    def enter(self, *, whole_generations: bool) -> None:
-        """Begin the next part of the run, whose trials have no peers yet."""
+    def enter(self, *, whole_generations: bool, combine: Combine | None) -> None:
+        """Begin the next part of the run, whose trials have no peers yet.
+
+        Args:
+            whole_generations: trials of one generation are of one cohort.
+            combine: the one cost that its trials are compared by; None compares all their costs.
+        """
         self._part += 1
-        self._latest = None
+        self._combine = combine
+        self._placing = Placing(self._rungs, self._ladder, whole_generations=whole_generations)
         self._peers = {}
         self._proxies = None
-        if self._proxy_goals:
+        if self._proxy_specs:
+            goals = {name: one.goal for name, one in self._proxy_specs.items()}
             keep, least = self._rungs.keep, self._rungs.least_correlation
-            self._proxies = Proxies(self._proxy_goals, self._objectives, keep, least)
-        if self._rungs.rule == "halving":
-            self._cohorts = Windows(
-                self._rungs.cohort or COHORT, whole_generations=whole_generations
-            )
+            seed = self._seed_of_lots(self._part)
+            self._proxies = Proxies(goals, self._objectives, keep, least, seed)
 
-    def place(self, number: int, origin: str) -> None:
-        """Note a trial that is asked for."""
+    def place(self, number: int, origin: str) -> dict[str, int]:
+        """Note a trial that is asked for; returns what its event says of it."""
         if is_known_point(origin):
-            self._climbers[number] = Climber(self._part, None, origin, self._ladder.top)
-            return
-        if self._cohorts is not None:
-            self._latest = self._cohorts.place(origin)
-        rung = 0
-        if self._proxies is not None and self._proxies.of_use:
+            top = self._ladder.top
+            self._climbers[number] = Climber(self._part, None, top, origin, top)
+            return {}
+        if self._placing is None:
+            raise RuntimeError("no part of the run was entered")
+        cohort, bracket = self._placing.place(origin)
+        rung = bracket
+        if rung == 0 and self._proxies is not None and self._proxies.of_use:
             self._proxies.place(number)
             rung = PROXY
-        self._climbers[number] = Climber(self._part, self._latest, "", rung)
+        self._climbers[number] = Climber(self._part, cohort, bracket, "", rung)
+        return {"bracket": bracket} if self._placing.has_brackets else {}
 
     def must_wait(self, number: int, pending: Collection[int]) -> bool:
         """Say whether a trial cannot be scored yet, since base and donors come first.
@@ -149,13 +161,21 @@ class Climbing:
                 one.forget(measured=True)
         new = dict(self._ladder.new_items(climber.scored, max(climber.rung, 0)))
         if climber.rung == PROXY:
-            new = {name: items for name, items in new.items() if name in self._proxy_goals}
+            new = {name: items for name, items in new.items() if name in self._proxy_specs}
         for objective in self._objectives:
             if objective.name in self._ladder.order:
                 continue
             if objective.name in climber.outcome.metrics:
                 new[objective.name] = ()
         return new
+
+    def price(self, number: int) -> float:
+        """Return what the items a trial is scored on next count in a budget of items."""
+        by_proxies = self._climbers[number].rung == PROXY
+        return sum(
+            len(items) * (self._proxy_specs[name].cost if by_proxies and items else 1)
+            for name, items in self.positions(number).items()
+        )
 
     def add(self, number: int, outcome: Completed) -> Outcome:
         """Note what a trial scored on the items of its rung.
@@ -173,12 +193,17 @@ class Climbing:
             climber.add(outcome, self._ladder, self._bounds)
         except ValueError as error:
             return Failed("error", str(error))
-        climber.costs[climber.rung] = self._judging.costs(climber)
-        if self._cohorts is None and not climber.origin and self._rungs.promote is not None:
-            peers = self._peers.setdefault(climber.rung, Peers(self._rungs.promote))
-            climber.promising = peers.goes_on(climber.costs[climber.rung])
+        costs = self._judging.costs(climber)
+        climber.costs[climber.rung] = costs
+        if climber.cohort is None and not climber.origin and self._rungs.promote is not None:
+            at = (climber.bracket, climber.rung)
+            seed = self._seed_of_lots(self._part, *at)
+            peers = self._peers.setdefault(at, Peers(self._rungs.promote, seed))
+            climber.promising = peers.goes_on(self._compared(costs))
         if climber.rung == 0 and self._proxies is not None:
+            n_noted = len(self._proxies.notes)
             self._proxies.add_real(number, outcome)
+            self.notes += self._proxies.notes[n_noted:]
         self._undecided[number] = climber
         return outcome
 
@@ -244,6 +269,9 @@ class Climbing:
             if one.scored >= self._ladder.top and part in (None, one.part)
         ]
 
+    def _seed_of_lots(self, *names: int) -> int:
+        return own_seed(self._seed, _LOTS, *names)
+
     def _is_promising(self, number: int) -> bool:
         """Say whether a trial is among the best that were scored at its rung so far."""
         climber = self._climbers[number]
@@ -254,7 +282,7 @@ class Climbing:
     def _is_complete(self, cohort: Cohort, pending: Collection[int]) -> bool:
         """Say whether a cohort has all its members, and all that reach its rung were scored."""
         part, name, rung = cohort
-        if part == self._part and name == self._latest:
+        if self._placing and part == self._part and name == self._placing.latest:
             return False
         on_the_way = (
             one
@@ -263,39 +291,25 @@ class Climbing:
         )
         return not any((one.part, one.cohort) == (part, name) for one in on_the_way)
 
+    def _compared(self, costs: Sequence[float]) -> Sequence[float]:
+        """Return what a trial is compared by: its costs, or the one they are combined into."""
+        return costs if self._combine is None else [self._combine(costs)]
+
     def _best_of(self, members: Sequence[int]) -> set[int]:
         share = self._rungs.promote
         if share is None:
             return set(members)
-        rung = self._climbers[members[0]].rung
-        costs = np.array([self._climbers[number].costs[rung] for number in members])
-        return {members[row] for row in best_of_cohort(costs, share)}
+        first = self._climbers[members[0]]
+        costs = np.array(
+            [self._compared(self._climbers[number].costs[first.rung]) for number in members]
+        )
+        seed = self._seed_of_lots(first.part, first.rung, first.cohort or 0)
+        return {members[row] for row in best_of_cohort(costs, share, seed)}
 
     def _is_beaten(self, number: int) -> bool:
         """Say whether a member of the front is proven to be better in every objective."""
-        climber = self._climbers[number]
-        rivals = self._measured(climber.part)
-        if self._rungs.race is None or not rivals or climber.rung == PROXY:
+        climber, race = self._climbers[number], self._rungs.race
+        if race is None or climber.rung == PROXY:
             return False
-        costs = np.array([one.costs[self._ladder.top] for one in rivals])
-        front = non_dominated(costs, dedupe=True)
-        needed = log_threshold(self._rungs.race, len(front) * self._ladder.top)
-        return any(self._is_worse(climber, rivals[row], needed) for row in front)
-
-    def _is_worse(self, climber: Climber, rival: Climber, needed: float) -> bool:
-        """Say whether a trial is proven to be worse in every objective."""
-        for objective in self._objectives:
-            name = objective.name
-            if name not in self._ladder.order:
-                own, other = (objective.cost(one.outcome.metrics[name]) for one in (climber, rival))
-                if own <= other:
-                    return False
-                continue
-            low, high = objective.bounds
-            if low is None or high is None:
-                raise RuntimeError(f"objective '{name}' has no bounds to race by")
-            own_scores = climber.scores[name]
-            worse = objective.cost(1.0) * (own_scores - rival.scores[name][: len(own_scores)])
-            if log_wealth(worse, len(self._ladder.order[name]), high - low) < needed:
-                return False
-        return True
+        rivals = self._measured(climber.part)
+        return is_beaten(climber, rivals, self._objectives, self._ladder, race)

@@ -38,25 +38,34 @@ class RungsConfig(Section):
         items: of each rung, increasing; the last rung, all search items, goes without saying.
         promote: the share of candidates that goes on to the next rung; null lets all go on that
             `race` does not drop.
-        rule: 'asynchronous' compares a candidate with all that were scored at its rung before, at
-            once (ASHA); 'halving' compares the members of a cohort once all are scored.
+        rule: 'asynchronous' compares a candidate with the latest that were scored at its rung, at
+            once (ASHA); 'halving' compares the members of a cohort once all are scored. Of equals
+            a share goes on, drawn by the seed.
         cohort: of so many candidates at least, 9 by default; those of one generation always stay
-            together.
+            together. With brackets it is the size of a cohort that begins at the first rung.
+        brackets: how many there are, each beginning a rung higher than the one before and so with
+            fewer candidates at the same cost, as in Hyperband; 'all' has one for each rung, in the
+            last of which everybody is scored on all items. One by default: successive halving.
         order: in which items are scored: 'random', 'stratified' (by how many of base and donors
             solve an item), 'entropy' (those that these disagree on first), 'half_entropy' (half of
             each rung by entropy). Where a part is not a random one, its means are biased.
         estimator: how candidates that were scored on a part of the items are judged.
         race: drop who is proven to be worse than a member of the front in every objective; the
-            chance, at most, that this is wrong for a candidate. Scores need bounds.
+            chance, at most, that this is wrong for a candidate. Scores need bounds. The chance is
+            exact against known points; members that climbed were promoted by the same first items
+            and look better on these than they are, see `evomerge.study.rungs.racing`.
         keep: the share of candidates that the objectives' proxies let through to the first rung.
-        least_correlation: rank correlation of proxy and first rung below which the proxies are
-            given up, measured on candidates that go on whatever the proxies say.
+        least_correlation: the proxies are given up once it is shown that the rank correlation of
+            one of them with the first rung is lower: once the upper end of its one-sided 95 %
+            interval is. It is measured on candidates that go on whatever the proxies say, and
+            looked at when 16, 32, 64, ... of them have both scores.
     """
 
     items: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     promote: float | None = Field(default=1 / 3, gt=0, lt=1)
     rule: Literal["asynchronous", "halving"] = "asynchronous"
     cohort: int | None = Field(default=None, ge=2)
+    brackets: Annotated[int, Field(ge=1)] | Literal["all"] = 1
     order: Literal["random", "stratified", "entropy", "half_entropy"] = "random"
     estimator: EstimatorConfig = EstimatorConfig()
     race: float | None = Field(default=None, gt=0, lt=1)
@@ -71,6 +80,11 @@ class RungsConfig(Section):
         return items
 
     @property
+    def n_brackets(self) -> int:
+        """How many brackets there are."""
+        return len(self.items) + 1 if self.brackets == "all" else self.brackets
+
+    @property
     def needs_endpoints(self) -> bool:
         """Whether base and donors must be scored on all items before anybody else is judged."""
         return self.order != "random" or self.estimator.name != "difference"
@@ -83,4 +97,11 @@ class RungsConfig(Section):
             raise ValueError("race holds its promise for items in random order only; remove order")
         if self.cohort is not None and self.rule != "halving":
             raise ValueError("cohort goes with rule: halving; remove it")
+        if self.n_brackets > len(self.items) + 1:
+            raise ValueError(
+                f"{self.brackets} brackets begin at as many rungs, and there are "
+                f"{len(self.items) + 1} with that of all items; use 'brackets: all'"
+            )
+        if self.n_brackets > 1 and self.promote is None:
+            raise ValueError("brackets divide candidates by the share that goes on; give promote")
         return self

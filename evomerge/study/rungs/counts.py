@@ -20,7 +20,8 @@ def rung_counts(events: Sequence[Event]) -> list[dict[str, Any]]:
 
     Returns:
         'items' of an objective ('all' at the last rung, 'proxy' before the first), 'scored' and
-        'climbed' trials, 'n_items' that were scored there over all objectives.
+        'climbed' trials, 'n_items' that were scored there over all objectives; where there are
+        brackets also the trials that were 'begun' there.
     """
     rungs = events[0].payload["study"].get("rungs") if events else None
     if rungs is None:
@@ -33,18 +34,22 @@ def rung_counts(events: Sequence[Event]) -> list[dict[str, Any]]:
             at[event.trial] = event.payload["rung"]
         elif event.kind == "decided":
             climbed.update(at[number] for number in event.payload["climb"])
-    n_rungs = max(scored, default=0) + 1
-    items = dict(enumerate([*rungs["items"][: n_rungs - 1], "all"] if scored else []))
+    items = dict(enumerate([*rungs["items"], "all"] if scored else []))  # reached or not
     if scored[PROXY]:
         items = {PROXY: "proxy", **items}
     paid: Counter[int] = Counter()
     for event in events:
         if event.kind == "measured":
             paid[event.payload["rung"]] += event.payload["n_items"]
-    return [
+    counts = [
         {"items": size, "scored": scored[rung], "climbed": climbed[rung], "n_items": paid[rung]}
         for rung, size in items.items()
     ]
+    begun = Counter(event.payload.get("bracket") for event in events if event.kind == "asked")
+    if set(begun) - {None}:
+        for rung, count in zip(items, counts, strict=True):
+            count["begun"] = begun[rung]
+    return counts
 
 
 def rung_lines(counts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -53,6 +58,8 @@ def rung_lines(counts: Sequence[Mapping[str, Any]]) -> list[str]:
     for rung in counts:
         what = _NAMES.get(rung["items"], f"{rung['items']} items")
         more = "" if rung["items"] == "all" else f", {rung['climbed']} of them went on"
+        if rung.get("begun"):
+            more += f"; {rung['begun']} began here"
         lines.append(f"{what}: {rung['scored']} candidates{more}")
     if counts:
         lines.append(f"{sum(rung['n_items'] for rung in counts)} items scored in all")

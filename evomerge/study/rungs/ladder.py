@@ -53,6 +53,10 @@ class Ladder:
         count = len(self.order[objective])
         return count if rung >= self.top else min(self._sizes[rung], count)
 
+    def total(self, rung: int) -> int:
+        """Return how many items a candidate at a rung is scored on, over all objectives."""
+        return sum(self.n_items(name, rung) for name in self.order)
+
     def new_items(self, below: int, rung: int) -> Positions:
         """Return the items of a rung that lie above another one, or above none (-1)."""
         return {

@@ -2,13 +2,21 @@
 
 Successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943) compares the members of a cohort
 once all are scored. The asynchronous rule (Li et al. 2020, arXiv 1810.05934) compares a candidate
-with all that were scored at its rung so far, at once: it either goes on or stops for good, so that
-the merged model is still in memory and no worker waits.
+with those that were scored at its rung before, at once: it either goes on or stops for good, so
+that the merged model is still in memory and no worker waits.
+
+Two things differ from the paper, whose candidates are drawn at random and whose scores rarely tie.
+A candidate is compared with the latest peers and not with all so far: an optimizer that improves
+would send up nearly everything it proposes, each being better than most of its past. And of equals,
+which are many where a score is the mean of ten right or wrong answers, a share goes on that is
+drawn by lot, the seed's, where letting all of them on would leave most of the budget to a rung that
+cannot tell them apart. experiments/evaluation_economy measures both.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,95 +26,73 @@ from evomerge.pareto import own_range, ranks
 
 Floats = NDArray[np.float64]
 
+GOING_ON = 5
+"""A candidate is compared with so many peers that this number of them goes on."""
+
 
 class Peers:
-    """Those that were scored at a rung so far, for the asynchronous rule.
-
-    They are kept in layers of non-domination. A candidate that comes pushes those it dominates,
-    and those they dominate, one layer down, so that nothing is sorted anew.
+    """Those that were scored at a rung lately, for the asynchronous rule.
 
     Args:
         share: of the candidates that goes on.
+        seed: of the lots by which equals are told apart.
     """
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, seed: int) -> None:
         self._share = share
-        self._layers: list[Floats] = []
-        self._count = 0
+        self._random = np.random.default_rng(seed)
+        latest = round(GOING_ON / share)
+        self._costs: deque[Sequence[float] | Floats] = deque(maxlen=latest)
+        self._lots: deque[float] = deque(maxlen=latest)
 
     def goes_on(self, costs: Sequence[float] | Floats) -> bool:
-        """Add a candidate; say whether it is among the best of all so far, in `ordered`'s order.
+        """Add a candidate; say whether it is among the best of the latest, itself included.
 
-        The first always is.
+        So many of them are as the share comes to, rounded, and one at least: the first goes on.
 
         Args:
             costs: (n_objectives,).
         """
-        row = np.asarray(costs, dtype=np.float64)[None, :]
-        layer = self._add(row)
-        self._count += 1
-        alone = crowding(self._layers[layer])
-        before = sum(len(one) for one in self._layers[:layer]) + int(
-            (alone[:-1] >= alone[-1]).sum()
-        )
-        return before < self._share * self._count
-
-    def _add(self, row: Floats) -> int:
-        """Add a row, the last of its layer; returns which layer that is."""
-        first, end = 0, len(self._layers)
-        while first < end:  # who is dominated by a layer is so by all above it
-            middle = (first + end) // 2
-            if _dominated(self._layers[middle], row).any():
-                first = middle + 1
-            else:
-                end = middle
-        coming = row
-        for at in range(first, len(self._layers)):
-            layer = self._layers[at]
-            pushed = _dominated(coming, layer)
-            if pushed.all():  # then all layers below move as they are
-                self._layers.insert(at, coming)
-                return first
-            self._layers[at] = np.vstack([layer[~pushed], coming])
-            coming = layer[pushed]
-            if not len(coming):
-                return first
-        self._layers.append(coming)
-        return first
+        self._costs.append(costs)
+        self._lots.append(float(self._random.random()))
+        count = len(self._costs)
+        best = ordered(np.array(self._costs), np.array(self._lots))
+        return count - 1 in best[: max(1, round(self._share * count))]
 
 
-def _dominated(costs: Floats, others: Floats) -> NDArray[np.bool_]:
-    """Say which of the others are dominated by any of these, (n_others,)."""
-    a, b = costs[:, None, :], others[None, :, :]
-    return np.asarray(((a <= b).all(axis=2) & (a < b).any(axis=2)).any(axis=0))
-
-
-def best_of_cohort(costs: Floats, share: float) -> list[int]:
+def best_of_cohort(costs: Floats, share: float, seed: int) -> list[int]:
     """Return the rows of a cohort that go on: the share of them, rounded up, best first.
 
     Args:
         costs: (n_members, n_objectives).
         share: of the members that goes on.
+        seed: of the lots by which equals are told apart.
     """
-    return [int(row) for row in ordered(costs)[: math.ceil(share * len(costs))]]
+    lots = np.random.default_rng(seed).random(len(costs))
+    count = math.ceil(share * len(costs) - 1e-9)
+    return [int(row) for row in ordered(costs, lots)[:count]]
 
 
-def ordered(costs: Floats) -> NDArray[np.intp]:
+def ordered(costs: Floats, lots: Floats) -> NDArray[np.intp]:
     """Return rows from best to worst: by non-domination rank, then by how alone they are.
 
     With one objective that is by cost. Within a rank the crowding distance decides (Deb et al.
-    2002, Section III-B), then the earlier row. Of equal costs the first and the last row count as
-    the ends of their rank: whoever comes last is not stopped by equals.
+    2002, Section III-B), that of a point being the same for all rows there, then the lots.
 
     Args:
         costs: minimised, (n_points, n_objectives).
+        lots: the lower goes first, (n_points,).
     """
-    layer = ranks(costs)
-    alone = np.zeros(len(costs))
+    if costs.shape[1] == 1:
+        return np.lexsort((lots, costs[:, 0]))
+    points, place = np.unique(costs, axis=0, return_inverse=True)
+    layer = ranks(points)
+    alone = np.zeros(len(points))
     for rank in range(int(layer.max(initial=-1)) + 1):
         rows = np.flatnonzero(layer == rank)
-        alone[rows] = crowding(costs[rows])
-    return np.lexsort((np.arange(len(costs)), -alone, layer))
+        alone[rows] = crowding(points[rows])
+    place = place.reshape(-1)
+    return np.lexsort((lots, -alone[place], layer[place]))
 
 
 def crowding(costs: Floats) -> Floats:

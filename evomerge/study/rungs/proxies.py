@@ -4,10 +4,16 @@ A likelihood needs one pass through the model where an answer needs one a token.
 candidates as the real fitness does is measured while the search runs, on candidates that go on
 whatever their proxies say: until enough have both scores, then one in so many. Of the others only
 those that the proxies like are scored at all, which would bias the correlation.
+
+Proxies are given up, for the rest of the search, once it is shown of one of them that its
+correlation is lower than asked for: where the upper end of a confidence interval lies below. That
+is looked at when 16, 32, 64, ... candidates have both scores. The interval is Fisher's, with the
+variance that Bonett and Wright (2000, Psychometrika 65) give for rank correlations.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -22,6 +28,8 @@ FIRST = 16
 """So many must have both scores; until then candidates go on whatever their proxies say."""
 EVERY = 8
 """One in so many goes on whatever its proxies say, ever after."""
+CONFIDENCE = 0.95
+"""That a correlation is below the upper end of its interval, at each look."""
 
 Floats = NDArray[np.float64]
 
@@ -33,7 +41,12 @@ class Proxies:
         goals: objective name to the direction in which its proxy improves.
         objectives: of the study.
         share: of candidates that goes on.
-        least_correlation: below which the proxies are given up.
+        least_correlation: the proxies are given up when one of them is shown to be below.
+        seed: of the lots by which equals are told apart.
+
+    Attributes:
+        of_use: they were not given up.
+        notes: what was found at each look.
     """
 
     def __init__(
@@ -42,26 +55,24 @@ class Proxies:
         objectives: Sequence[Objective],
         share: float,
         least_correlation: float,
+        seed: int,
     ) -> None:
         self._foretold = [one for one in objectives if one.name in goals]
         self._proxies = [Objective(one.name, goals[one.name]) for one in self._foretold]
-        self._peers = Peers(share)
+        self._peers = Peers(share, seed)
         self._least = least_correlation
+        self.of_use = True
+        self.notes: list[str] = []
+        self._next_look = FIRST
         self._n_placed = 0
         self._in_any_case: set[int] = set()
         self._liked: set[int] = set()
         self._costs: dict[int, Floats] = {}
         self._real: dict[int, Floats] = {}
 
-    @property
-    def of_use(self) -> bool:
-        """Whether every proxy still foretells its objective, or too little is known to say."""
-        correlations = self.correlations()
-        return correlations is None or all(one >= self._least for one in correlations.values())
-
     def place(self, number: int) -> None:
         """Note a candidate that is going to be scored by the proxies."""
-        if self._n_placed % EVERY == 0 or self.correlations() is None:
+        if self._n_placed % EVERY == 0 or len(self._pairs()) < FIRST:
             self._in_any_case.add(number)
         self._n_placed += 1
 
@@ -72,8 +83,33 @@ class Proxies:
             self._liked.add(number)
 
     def add_real(self, number: int, outcome: Completed) -> None:
-        """Note what a candidate scored at the first rung."""
+        """Note what a candidate scored at the first rung, and look whether the proxies are of use.
+
+        One that came there without having been scored by the proxies says nothing of them.
+        """
+        if number not in self._costs:
+            return
         self._real[number] = _costs(outcome, self._foretold)
+        if self.of_use and len(self._pairs()) >= self._next_look:
+            self._look()
+            self._next_look *= 2
+
+    def _look(self) -> None:
+        """Give the proxies up if one is shown to foretell too little; note what was found."""
+        n = len(self._pairs())
+        limits = {
+            name: (one, upper_limit(one, n)) for name, one in (self.correlations() or {}).items()
+        }
+        self.of_use = all(limit >= self._least for _, limit in limits.values())
+        found = ", ".join(
+            f"{name} {one:.2f} (at most {limit:.2f})" for name, (one, limit) in limits.items()
+        )
+        line = f"proxies: rank correlation with the first rung over {n} candidates: {found}"
+        self.notes.append(line if self.of_use else f"{line}; given up")
+
+    def _pairs(self) -> list[int]:
+        """List the candidates that have both scores and were chosen by neither."""
+        return [number for number in self._real if number in self._in_any_case]
 
     def lets_through(self, number: int) -> bool:
         """Say whether a candidate goes on to the first rung."""
@@ -84,7 +120,7 @@ class Proxies:
 
         None before `FIRST` candidates have both. Where all scores tie it is 0.
         """
-        known = [number for number in self._real if number in self._in_any_case]
+        known = self._pairs()
         if len(known) < FIRST:
             return None
         foretold = np.array([self._costs[number] for number in known])
@@ -120,6 +156,18 @@ def _line(x: Floats, y: Floats) -> tuple[float, float]:
     a, b = x - x.mean(), y - y.mean()
     slope = float(a @ b / (a @ a)) if a.any() else 0.0
     return slope, float(np.sqrt(((b - slope * a) ** 2).sum() / max(1, len(x) - 2)))
+
+
+def upper_limit(correlation: float, n: int) -> float:
+    """Return the upper end of the one-sided interval of Spearman's correlation.
+
+    Args:
+        correlation: as measured.
+        n: how many pairs it was measured on, at least 4.
+    """
+    error = math.sqrt((1 + correlation**2 / 2) / (n - 3))
+    quantile = float(stats.norm.ppf(CONFIDENCE))
+    return math.tanh(math.atanh(min(max(correlation, -1 + 1e-12), 1 - 1e-12)) + quantile * error)
 
 
 def _spearman(a: Floats, b: Floats) -> float:

@@ -1,6 +1,7 @@
 """MAP and Bayesian MAP: the contract, the design, the trust region, the batch."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,40 @@ def test_the_batch_is_worth_more_than_as_many_sobol_points(name, n):
         spread = build_optimizer("sobol", problem.domain, n, seed, {})
         gains.append(found - volume(drive(spread, problem, budget), n))
     assert np.mean(gains) > 0
+
+
+class Estimated:
+    """Tells two of three trials as estimates, with their standard errors or without."""
+
+    def __init__(self, problem, seed, *, with_errors):
+        self._problem, self._with_errors = problem, with_errors
+        self._random = np.random.default_rng(seed)
+
+    def completed(self, number, genotype):
+        true = self._problem.completed(number, genotype)
+        noise = self._random.normal(0, 0.15, len(true.costs))
+        if number % 3 == 0:
+            return true
+        costs = tuple(np.clip(np.array(true.costs) + noise, -1, 0).tolist())
+        errors = (0.15,) * len(costs) if self._with_errors else ()
+        return replace(true, costs=costs, errors=errors)
+
+
+@pytest.mark.parametrize("name", ["map", "bayesian_map"])
+def test_estimates_count_by_their_standard_errors(name):
+    problem, budget = saturating(2), 45
+    found = {True: [], False: []}
+    for seed in range(3):
+        for with_errors, volumes in found.items():
+            options = {"generations": 15}
+            optimizer = build_optimizer(
+                name, problem.domain, 2, seed, options, objectives=objectives(2), budget=budget
+            )
+            told = Estimated(problem, seed, with_errors=with_errors)
+            batch = [one.genotype for one in proposals(drive(optimizer, told, budget))[-15:]]
+            costs = np.array([problem.completed(0, genotype).costs for genotype in batch])
+            volumes.append(hypervolume(costs, np.zeros(2)))
+    assert np.mean(found[True]) > np.mean(found[False])
 
 
 def test_nothing_is_proposed_twice_and_the_front_is_spread():

@@ -121,3 +121,48 @@ def test_the_released_fit_agrees_with_the_closed_form():
     other = np.random.default_rng(1).random((9, 2))
     exact = fit(points, costs, ACCURACY, ridge=1e-14)
     assert released.costs(other) == pytest.approx(exact.costs(other), abs=1e-5)
+
+
+def noisy(random, n_measured, n_estimated, error):
+    """Costs of a quadratic in three genes: some nearly exact, the others estimates."""
+    points = random.random((n_measured + n_estimated, 3))
+    truth = features(points) @ random.normal(0, 1, n_coefficients(3))
+    errors = np.repeat([0.0, error], [n_measured, n_estimated])
+    costs = truth + random.normal(0, 1, len(points)) * np.sqrt(0.01**2 + errors**2)
+    return points, truth, costs, errors
+
+
+def test_estimates_count_by_their_errors():
+    random = np.random.default_rng(7)
+    missed = {"weighted": [], "alike": [], "measured alone": []}
+    for _ in range(40):
+        points, truth, costs, errors = noisy(random, 14, 40, 0.2)
+        fits = {
+            "weighted": fit(points, costs, PLAIN, 1e-9, errors),
+            "alike": fit(points, costs, PLAIN, 1e-9),
+            "measured alone": fit(points[:14], costs[:14], PLAIN, 1e-9),
+        }
+        for name, one in fits.items():
+            missed[name].append(np.mean((one.costs(points) - truth) ** 2))
+    assert np.mean(missed["weighted"]) < 0.3 * np.mean(missed["alike"])
+    assert np.mean(missed["weighted"]) < 1.2 * np.mean(missed["measured alone"])
+
+
+def test_generalised_least_squares_knows_what_the_quadratic_leaves_over():
+    """Against the closed form with the true variances, which `fit` has to find out."""
+    random = np.random.default_rng(8)
+    points, _, costs, errors = noisy(random, 400, 400, 0.05)
+    found = fit(points, costs, PLAIN, 1e-12, errors)
+    precision = 1 / (0.01**2 + errors**2)
+    a = features(points)
+    expected = np.linalg.solve(a.T * precision @ a, a.T @ (precision * costs))
+    np.testing.assert_allclose(found.beta, expected, atol=2e-3)
+    assert found.loo_error == pytest.approx(0.01, rel=0.1)
+
+
+def test_without_estimates_nothing_changes():
+    random = np.random.default_rng(9)
+    points, _, costs, _ = noisy(random, 30, 0, 0.0)
+    plain, told = fit(points, costs, PLAIN), fit(points, costs, PLAIN, errors=np.zeros(30))
+    assert (plain.beta == told.beta).all()
+    assert plain.loo_error == told.loo_error

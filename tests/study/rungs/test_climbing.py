@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from evomerge.study.rungs.climbing import Climbing, Decision
 from evomerge.study.rungs.config import RungsConfig
 from evomerge.types import Completed, Objective
+from evomerge.workers.spec import ProxySpec
 
 OBJECTIVES = (Objective("acc"), Objective("size", "minimize"))
 ITEMS = {"acc": tuple(f"i{k}" for k in range(12))}
@@ -12,7 +15,7 @@ ITEMS = {"acc": tuple(f"i{k}" for k in range(12))}
 
 def climbing(proxies=None):
     books = Climbing(RungsConfig(items=(3, 6)), OBJECTIVES, ITEMS, 0, proxies or {}, Path())
-    books.enter(whole_generations=False)
+    books.enter(whole_generations=False, combine=None)
     return books
 
 
@@ -39,11 +42,13 @@ def test_an_objective_without_items_is_scored_once():
 
 
 def test_one_that_the_proxies_let_through_has_it_already():
-    books = climbing({"acc": "minimize"})
+    books = climbing({"acc": ProxySpec("p", {}, None, "minimize", cost=0.25)})
     books.place(0, "random")
     assert set(books.positions(0)) == {"acc"}
+    assert books.price(0) == 3 * 0.25
     assert scored(books, 0, size=7.0) == {"acc", "size"}
     books.apply(Decision(climb=[0]))
+    assert books.price(0) == 3
     assert scored(books, 0) == {"acc"}
     assert books.told(0).metrics["size"] == 7.0
 
@@ -59,3 +64,20 @@ def test_secondary_metrics_of_a_part_are_not_passed_off_as_those_of_all_items():
         books.apply(Decision(climb=[1]))
         scored(books, 1)
     assert books.told(1).notes == {"size/l1": 8.0}
+
+
+@pytest.mark.parametrize("rule", ["asynchronous", "halving"])
+def test_where_costs_are_combined_the_one_decides_who_goes_on(rule):
+    # Nobody dominates anybody: each is smaller and worse than the one before it.
+    cohort = 4 if rule == "halving" else None
+    rungs = RungsConfig(items=(3, 6), promote=0.25, rule=rule, cohort=cohort)
+    books = Climbing(rungs, OBJECTIVES, ITEMS, 0, {}, Path())
+    books.enter(whole_generations=False, combine=lambda costs: 10 * costs[0] + costs[1])
+    climbed = []
+    for number, (acc, size) in enumerate([(0.5, 4), (0.9, 5), (0.3, 3.5), (0.2, 3.4), (0, 0)]):
+        books.place(number, "random")
+        scored(books, number, size=size, score=acc)
+        decision = books.decide([], ended=False)
+        climbed += decision.climb
+        books.apply(decision)
+    assert climbed == ([0, 1] if rule == "asynchronous" else [1])

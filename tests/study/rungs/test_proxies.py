@@ -2,28 +2,21 @@
 
 import math
 import os
-import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from evomerge.errors import ConfigError
 from evomerge.journal import read_events
-from evomerge.study import load_study, resume_run, start_run
-from evomerge.study.problems import Problems
-from evomerge.study.rungs.checks import check_rungs
-from evomerge.study.rungs.config import RungsConfig
+from evomerge.study import resume_run, start_run
 from evomerge.study.rungs.counts import rung_counts, rung_lines
-from evomerge.study.rungs.proxies import EVERY, FIRST, Proxies
+from evomerge.study.rungs.proxies import CONFIDENCE, EVERY, FIRST, Proxies, upper_limit
 from evomerge.types import Completed, Objective
-from evomerge.workers.spec import ObjectiveSpec, ProxySpec
-from tests.study.fakes import ITEMS, config
-from tests.study.rungs.test_run import (
+from tests.study.fakes import Interrupting, config
+from tests.study.rungs.runs import (
+    PROXIES,
     RUNGS,
-    ByItem,
-    answers,
+    ByProxy,
     bounded,
     contents,
     events_of,
@@ -32,41 +25,12 @@ from tests.study.rungs.test_run import (
 from tests.study.test_crash import in_child, kill_in_write_path
 
 OBJECTIVE = Objective("acc", "maximize", bounds=(0.0, 1.0))
-STUDY = {
-    **RUNGS,
-    "objectives": {
-        "one": {"fitness": "f", "search": "s", "proxy": {"fitness": "p"}},
-        "two": {"fitness": "f", "goal": "minimize", "search": "s", "proxy": {"fitness": "p"}},
-    },
-    "rungs": {"items": [5], "keep": 0.4},
-    "budget": {"trials": 60},
-}
+STUDY = {**RUNGS, **PROXIES, "budget": {"trials": 60}}
 
 
 @pytest.fixture(autouse=True)
 def _no_models(monkeypatch):
     bounded(monkeypatch)
-
-
-class ByProxy(ByItem):
-    """Answers by proxies too: losses that order candidates as the scores do, or not at all."""
-
-    def __init__(self, *args, blind=False, **options):
-        super().__init__(*args, **options)
-        self._blind = blind
-
-    def scored(self, job):
-        if not job.proxy:
-            return super().scored(job)
-        metrics = {}
-        for name, sign in (("one", -1.0), ("two", 1.0)):
-            scores = answers(job.recipe, name)
-            positions = range(job.limit) if job.batch is None else job.batch[name]
-            chosen = [scores[ITEMS[name][position]] for position in positions]
-            metrics[name] = math.exp(sign * float(np.mean(chosen)))
-            if self._blind:
-                metrics[name] = zlib.crc32((job.id + name).encode()) / 2**32
-        return Completed(metrics)
 
 
 def start(out, executor=None, **changes):
@@ -86,32 +50,78 @@ def test_correlation_is_spearmans_of_costs_whatever_the_goals():
     random = np.random.default_rng(0)
     loss = random.random(FIRST)
     accuracy = np.round(0.9 - 0.5 * loss + 0.1 * random.random(FIRST), 2)
-    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3)
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
     fed(proxies, loss[:-1], accuracy[:-1])
     assert proxies.correlations() is None
     assert proxies.of_use
-    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3)
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
     fed(proxies, loss, accuracy)
     expected = stats.spearmanr(loss, -accuracy).statistic
     assert proxies.correlations()["acc"] == pytest.approx(expected)
     assert proxies.of_use
-    wrong = Proxies({"acc": "maximize"}, [OBJECTIVE], 0.5, 0.3)
+    wrong = Proxies({"acc": "maximize"}, [OBJECTIVE], 0.5, 0.3, 0)
     fed(wrong, loss, accuracy)
     assert wrong.correlations()["acc"] == pytest.approx(-expected)
     assert not wrong.of_use
 
 
-def test_scores_that_tie_foretell_nothing():
-    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3)
+def test_scores_that_tie_foretell_nothing_and_show_nothing():
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
     fed(proxies, np.arange(FIRST), np.full(FIRST, 0.25))
     assert proxies.correlations() == {"acc": 0.0}
+    assert proxies.of_use
+
+
+@pytest.mark.parametrize(("true", "n"), [(0.0, 16), (0.3, 16), (0.3, 64), (0.8, 32)])
+def test_the_upper_limit_is_above_the_true_correlation_as_often_as_it_says(true, n):
+    pearson = 2 * math.sin(math.pi * true / 6)  # of a normal pair with that rank correlation
+    random = np.random.default_rng(n)
+    covers = []
+    for _ in range(1500):
+        a, b = random.standard_normal((2, n))
+        found = stats.spearmanr(a, pearson * a + math.sqrt(1 - pearson**2) * b).statistic
+        covers.append(upper_limit(float(found), n) >= true)
+    assert np.mean(covers) == pytest.approx(CONFIDENCE, abs=0.02)
+
+
+def test_one_look_that_is_low_by_chance_gives_nothing_up():
+    random = np.random.default_rng(3)
+    given_up = {0.0: 0, 0.3: 0, 0.6: 0}
+    for true in given_up:
+        pearson = 2 * math.sin(math.pi * true / 6)
+        for _ in range(100):
+            proxies = Proxies({"acc": "minimize"}, [Objective("acc", "minimize")], 0.5, 0.3, 0)
+            a, b = random.standard_normal((2, 4 * FIRST))
+            with_both(proxies, a, pearson * a + math.sqrt(1 - pearson**2) * b)
+            given_up[true] += not proxies.of_use
+    assert given_up[0.6] == 0
+    assert given_up[0.3] < 20  # three looks of 5 %
+    assert given_up[0.0] > 60
+
+
+def with_both(proxies, foretold, real):
+    """Give candidates both scores, as if all went on whatever the proxies say."""
+    for number, (cheap, dear) in enumerate(zip(foretold, real, strict=True)):
+        proxies.place(number)
+        proxies._in_any_case.add(number)
+        proxies.add(number, Completed({"acc": cheap}))
+        proxies.add_real(number, Completed({"acc": dear}))
+
+
+def test_a_real_score_without_a_proxys_is_no_pair():
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
+    fed(proxies, np.arange(FIRST) / 100, np.arange(FIRST) / 50)
+    proxies.add_real(99, Completed({"acc": 0.5}))
+    proxies.place(100)
+    proxies.add(100, Completed({"acc": 0.03}))
+    assert proxies.predictions(100)["acc"][0] == pytest.approx(0.06)
 
 
 def test_a_prediction_is_that_of_least_squares_kept_within_bounds():
     random = np.random.default_rng(1)
     loss = random.random(30)
     accuracy = 0.8 - 0.6 * loss + 0.05 * random.standard_normal(30)
-    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3)
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
     fed(proxies, loss, accuracy)
     line = stats.linregress(loss, accuracy)
     for number, at in ((100, 0.4), (101, 5.0)):
@@ -124,7 +134,7 @@ def test_a_prediction_is_that_of_least_squares_kept_within_bounds():
 
 
 def test_the_first_go_on_in_any_case_and_then_one_in_so_many():
-    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3)
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
     for number in range(3 * EVERY + FIRST):
         proxies.place(number)
         proxies.add(number, Completed({"acc": float(number)}))  # each worse than all before
@@ -133,7 +143,7 @@ def test_the_first_go_on_in_any_case_and_then_one_in_so_many():
 
 
 def test_nobody_is_stopped_before_enough_have_a_real_score():
-    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3)
+    proxies = Proxies({"acc": "minimize"}, [OBJECTIVE], 0.5, 0.3, 0)
     for number in range(2 * FIRST):  # many workers, or candidates that cannot be scored
         proxies.place(number)
         proxies.add(number, Completed({"acc": float(number)}))
@@ -162,14 +172,48 @@ def test_whoever_the_proxies_stop_costs_no_real_evaluation(tmp_path):
     assert rung_lines(counts)[0].startswith("by the proxies: ")
 
 
-def test_proxies_that_foretell_nothing_are_given_up(tmp_path):
+def test_a_budget_of_items_counts_those_of_proxies_by_their_cost(tmp_path):
+    for cost in (1.0, 0.1):
+        objectives = {
+            name: {**one, "proxy": {"fitness": "p", "cost": cost}}
+            for name, one in STUDY["objectives"].items()
+        }
+        out = tmp_path / f"run-{cost}"
+        start(out, InterruptedByProxy(at=40), objectives=objectives, budget={"items": 900})
+        resume_run(out, executor=lambda _: ByProxy())
+        paid = {-1: 0, 0: 0, 1: 0}
+        for event in events_of(out, "measured"):
+            paid[event.payload["rung"]] += event.payload["n_items"]
+        assert 900 <= cost * paid[-1] + paid[0] + paid[1] <= 900 + 95
+        assert paid[-1] > 100
+
+
+class InterruptedByProxy(ByProxy, Interrupting):
+    """Both."""
+
+
+def test_proxies_that_are_shown_not_to_foretell_are_given_up(tmp_path):
     out = tmp_path / "run"
-    start(out, ByProxy(blind=True))
+    start(out, ByProxy(contrary=True))
     asked = [trial for trial, rungs in sorted(rungs_of(out).items()) if rungs[0] == -1]
     later = [trial for trial, rungs in rungs_of(out).items() if rungs[0] == 0]
     assert FIRST <= len(asked) < 45
     assert later
     assert min(later) > max(asked)
+    (note,) = events_of(out, "noted")
+    assert note.payload["of"] == "rungs"
+    assert note.payload["text"].startswith(
+        f"proxies: rank correlation with the first rung over {FIRST} candidates: one -"
+    )
+    assert note.payload["text"].endswith("; given up")
+
+
+def test_what_the_correlation_is_stands_in_the_journal(tmp_path):
+    out = tmp_path / "run"
+    start(out)
+    (note,) = events_of(out, "noted")
+    assert f"over {FIRST} candidates: one 1.00 (at most 1.00), two" in note.payload["text"]
+    assert "given up" not in note.payload["text"]
 
 
 @pytest.mark.parametrize("scenario", range(4))
@@ -185,85 +229,3 @@ def test_killed_at_any_write_it_is_the_same_run(tmp_path, scenario):
     assert os.WIFSIGNALED(status)
     resume_run(out, executor=lambda _: ByProxy())
     assert contents(out) == contents(whole)
-
-
-def part(name, proxied, search=None):
-    proxy = ProxySpec("p", {}, None, "minimize") if proxied else None
-    return ObjectiveSpec(Objective(name, bounds=(0, 1)), "f", proxy=proxy, search=search)
-
-
-@pytest.mark.parametrize(
-    ("proxied", "with_items", "says"),
-    [
-        ([True, False], ["one", "two"], ["objectives.two: 'one' has a proxy"]),
-        ([True, True], ["one"], ["objectives.two.proxy: there are no search items"]),
-        ([True, False], ["one"], []),
-        ([False, False], [], ["rungs: no objective has search items"]),
-    ],
-)
-def test_proxies_and_items_must_go_together(proxied, with_items, says):
-    problems = Problems()
-    parts = [part(name, own) for name, own in zip(("one", "two"), proxied, strict=True)]
-    items = {name: {"search": tuple({"id": f"i{k}"} for k in range(9))} for name in with_items}
-    check_rungs(RungsConfig(items=(5,)), parts, items, Path(), problems)
-    assert len(problems.lines) == len(says)
-    for line, start in zip(problems.lines, says, strict=True):
-        assert line.startswith(start)
-
-
-@pytest.mark.parametrize(
-    ("rungs", "says"),
-    [
-        ({"items": (5,), "keep": 0.2}, "rungs.keep: it is about proxies"),
-        ({"items": (5,), "least_correlation": 0}, "rungs.least_correlation: it is about proxies"),
-        ({"items": (5, 9)}, "rungs.items: 9 are not a part"),
-        ({"items": (4, 12, 30)}, "rungs.items: 12 are not a part"),
-    ],
-)
-def test_what_would_do_nothing_is_refused(rungs, says):
-    problems = Problems()
-    items = {"one": {"search": tuple({"id": f"i{k}"} for k in range(9))}}
-    check_rungs(RungsConfig(**rungs), [part("one", False, "s")], items, Path(), problems)
-    (line,) = problems.lines
-    assert line.startswith(says)
-
-
-def test_a_recorded_study_that_spells_out_every_default_is_sound():
-    problems = Problems()
-    items = {"one": {"search": tuple({"id": f"i{k}"} for k in range(9))}}
-    recorded = RungsConfig.model_validate(RungsConfig(items=(5,)).model_dump(mode="json"))
-    check_rungs(recorded, [part("one", False, "s")], items, Path(), problems)
-    assert problems.lines == []
-
-
-def test_items_that_could_not_be_read_are_not_said_to_be_none():
-    problems = Problems()
-    check_rungs(RungsConfig(items=(5,)), [part("one", True, "gone")], {}, Path(), problems)
-    assert problems.lines == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"race": 0.1}, "objectives.one: race needs"),
-        ({"order": "entropy"}, "objectives.one: an order or estimator"),
-        ({"estimator": "gmp_irt"}, "objectives.one: an order or estimator"),
-    ],
-)
-def test_what_counts_on_bounds_asks_for_them(changes, says):
-    problems = Problems()
-    items = {"one": {"search": tuple({"id": f"i{k}"} for k in range(9))}}
-    loss = ObjectiveSpec(Objective("one", "minimize", bounds=(0, None)), "f", search="s")
-    check_rungs(RungsConfig(items=(5,), **changes), [loss], items, Path(), problems)
-    assert problems.lines[0].startswith(says)
-
-
-def test_a_proxy_without_rungs_is_refused(tmp_path):
-    file = tmp_path / "study.yaml"
-    file.write_text(
-        "name: small\nmodels: {base: ./base, donors: {a: ./a}}\nspace: task_arithmetic\n"
-        "objectives:\n  one: {fitness: f, search: i.jsonl, proxy: {fitness: p}}\n"
-        "budget: {trials: 10}\n"
-    )
-    with pytest.raises(ConfigError, match="add rungs"):
-        load_study(file)

@@ -8,9 +8,9 @@ import pytest
 
 from evomerge.journal import read_events
 from evomerge.journal.store import DATABASE
-from evomerge.study import resume_run
-from tests.study.fakes import PlainSpace
-from tests.study.rungs.test_run import (
+from evomerge.study import resume_run, start_run
+from tests.study.fakes import PlainSpace, staged_config
+from tests.study.rungs.runs import (
     RUNGS,
     ByItem,
     bounded,
@@ -49,7 +49,15 @@ def cut(whole, out, length):
 
 
 @pytest.mark.parametrize(
-    ("changes", "every"), [({"rungs": HALVING}, 2), (GENERATIONS, 1), (RACE, 6), (ENDPOINTS, 6)]
+    ("changes", "every"),
+    [
+        ({"rungs": HALVING}, 3),
+        (GENERATIONS, 2),
+        (RACE, 8),
+        (ENDPOINTS, 8),
+        ({"rungs": {**HALVING, "brackets": "all"}}, 5),
+        ({"rungs": {**RUNGS["rungs"], "brackets": 2}}, 8),
+    ],
 )
 def test_killed_after_any_event_it_is_the_same_run(tmp_path, changes, every):
     whole = tmp_path / "whole"
@@ -110,3 +118,31 @@ def test_a_cohort_does_not_wait_for_twins_of_its_members(tmp_path):
         for trial in set(cohort) & set(decided):
             assert decided[trial] < following + 3, trial  # at once when the next cohort begins
     assert together > 2
+
+
+def test_a_known_point_is_measured_though_a_stage_before_stopped_its_recipe(tmp_path):
+    plain = {"space": "tests.study.fakes:plain_space", "search": {"optimizer": "random"}}
+    first = {"name": "first", "trials": 40, **plain, "search": {**plain["search"], "seeds": False}}
+    study = staged_config(
+        first, {"name": "second", "trials": 8, **plain}, rungs=RUNGS["rungs"], front=RUNGS["front"]
+    )
+    whole = tmp_path / "whole"
+    start_run(study, tmp_path, whole, executor=lambda _: ByItem())
+    asked = {event.trial: event.payload for event in events_of(whole, "asked")}
+    finished = {event.trial: event.payload for event in events_of(whole, "finished")}
+    recipes = {n: decode_of(payload["genotype"]) for n, payload in asked.items()}
+    stopped = {recipes[n] for n in range(40) if "errors" in finished[n]}
+    known = known_trials(whole)
+    assert any(recipes[n] in stopped for n in known)
+    assert not any("errors" in finished[n] for n in known)
+    searched = max(event.seq for event in events_of(whole, "finished"))
+    for length in range(min(e.seq for e in events_of(whole, "asked") if e.trial == 40), searched):
+        out = tmp_path / f"cut-{length}"
+        cut(whole, out, length)
+        resume_run(out, executor=lambda _: ByItem())
+        assert contents(out) == contents(whole), length
+        shutil.rmtree(out)
+
+
+def decode_of(genotype):
+    return tuple(round(4 * value) for value in genotype)

@@ -1,0 +1,107 @@
+"""The workers a study asks for: checked, described and started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from evomerge.study.config import StudyConfig
+from evomerge.study.preparation import Prepared, library_versions
+from evomerge.workers import CachedExecutor, Executor, LocalExecutor, OutcomeStore
+from evomerge.workers.cluster import ClusterExecutor
+
+SCORES_DEPEND_ON = (
+    "evomerge",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "datasets",
+    "lm-eval",
+    "vllm",
+)
+"""Libraries that must be the same on every node."""
+
+
+def make_executor(study: Prepared, note: Callable[[str], None] = lambda _: None) -> Executor:
+    """Start the workers that the study file asks for.
+
+    Args:
+        study: what they evaluate.
+        note: told what users should know of them, a line at a time.
+
+    Raises:
+        UserError: they cannot be started.
+    """
+    workers = study.config.workers
+    executor: Executor
+    if workers.backend == "inline":
+        from evomerge.workers.inline import InlineExecutor  # noqa: PLC0415 torch in the driver
+
+        executor = InlineExecutor(study.evaluator)
+    elif workers.backend == "ray":
+        executor = _on_a_cluster(study, note)
+    else:
+        executor = LocalExecutor(study.evaluator, count=workers.count, timeout_s=workers.timeout_s)
+    cache = study.config.cache_file(study.folder)
+    if cache is None:
+        return executor
+    return CachedExecutor(executor, OutcomeStore(cache), study.evaluator, library_versions())
+
+
+def described_workers(config: StudyConfig, folder: Path) -> str:
+    """Say where a study would be evaluated, having seen that it can be.
+
+    Args:
+        config: the study.
+        folder: where its relative paths start.
+
+    Raises:
+        UserError: the workers cannot be placed, or the cluster cannot be reached.
+    """
+    workers = config.workers
+    each = f"{workers.threads_each} thread{'s' if workers.threads_each > 1 else ''}"
+    if workers.backend == "inline":
+        return f"in this process, {each}, device {workers.device}"
+    if workers.backend == "local":
+        count = f"{workers.count} process{'es' if workers.count > 1 else ''}"
+        return f"{count} on this machine, {each} each, device {workers.device}"
+    from evomerge.workers.cluster.ray_cluster import RayCluster  # noqa: PLC0415
+    from evomerge.workers.cluster.ray_connection import this_machine  # noqa: PLC0415
+
+    wanted = workers.cluster
+    if wanted.address == "local":
+        nodes = [this_machine()]
+    else:
+        cluster = RayCluster(wanted, folder)
+        nodes = cluster.nodes()
+        cluster.close()
+    wanted.require_room(nodes)
+    room = wanted.room(nodes)
+    return (
+        f"{wanted.count} on Ray ({wanted.address}), {wanted} each, {each}, device {wanted.devices}"
+        + ("" if room >= wanted.count else f"; the cluster has room for {room}")
+    )
+
+
+def _on_a_cluster(study: Prepared, note: Callable[[str], None]) -> Executor:
+    from evomerge.workers.cluster.models import folders_of  # noqa: PLC0415
+    from evomerge.workers.cluster.ray_cluster import RayCluster  # noqa: PLC0415
+    from evomerge.workers.cluster.slot import Order  # noqa: PLC0415
+
+    wanted, spec = study.config.workers.cluster, study.evaluator
+    refs = (study.context.base, *study.context.donors.values())
+    versions = library_versions()
+    order = Order(
+        spec,
+        models=folders_of(refs, allow_pickle=spec.allow_pickle),
+        versions={name: versions[name] for name in SCORES_DEPEND_ON if name in versions},
+        ships_folder="working_dir" in wanted.runtime_env,
+        timeout_s=study.config.workers.timeout_s,
+    )
+    cluster = RayCluster(wanted, study.folder)
+    try:
+        return ClusterExecutor(cluster, wanted, order, note=note)
+    except BaseException:
+        cluster.close()
+        raise
