@@ -48,7 +48,8 @@ class RungsConfig(Section):
             last of which everybody is scored on all items. One by default: successive halving.
         order: in which items are scored: 'random', 'stratified' (by how many of base and donors
             solve an item), 'entropy' (those that these disagree on first), 'half_entropy' (half of
-            each rung by entropy). Where a part is not a random one, its means are biased.
+            each rung by entropy), 'clusters' (anchors of clusters of like items). Where a part is
+            not a random one, its means are biased.
         estimator: how candidates that were scored on a part of the items are judged.
         race: drop who is proven to be worse than a member of the front in every objective; the
             chance, at most, that this is wrong for a candidate. Scores need bounds. The chance is
@@ -66,7 +67,7 @@ class RungsConfig(Section):
     rule: Literal["asynchronous", "halving"] = "asynchronous"
     cohort: int | None = Field(default=None, ge=2)
     brackets: Annotated[int, Field(ge=1)] | Literal["all"] = 1
-    order: Literal["random", "stratified", "entropy", "half_entropy"] = "random"
+    order: Literal["random", "stratified", "entropy", "half_entropy", "clusters"] = "random"
     estimator: EstimatorConfig = EstimatorConfig()
     race: float | None = Field(default=None, gt=0, lt=1)
     keep: float = Field(default=0.5, gt=0, lt=1)

@@ -13,8 +13,10 @@ from evomerge.errors import EvomergeError
 from evomerge.estimators import (
     Answers,
     Estimator,
+    Evidence,
     ItemParameters,
     build_estimator,
+    cluster_order,
     entropy_order,
     half_entropy_order,
     stratified_order,
@@ -80,12 +82,19 @@ class Judging:
         for number, (name, ids) in enumerate(self._ladder.order.items()):
             answers = {model: one.outcome.examples[name] for model, one in known.items()}
             seed = own_seed(self._seed, number, 1)
-            if self._rungs.order != "random":
+            ends = {model: answers[model] for model in known if model in endpoints}
+            more = {model: answers[model] for model in known if model not in endpoints}
+            config, folder = self._rungs.estimator, self._folder
+            if self._rungs.order == "clusters":
+                given = _items(config, folder)
+                items = Evidence(
+                    ids, endpoints=ends, items=given, answers=more, rank=config.rank, seed=seed
+                ).items
+                sizes = [self._ladder.n_items(name, rung) for rung in range(self._ladder.top)]
+                self._ladder.order[name] = cluster_order(items, sizes, seed)
+            elif self._rungs.order != "random":
                 self._ladder.order[name] = ORDERS[self._rungs.order](ids, answers, seed)
-            if self._rungs.estimator.name != DIFFERENCE:
-                ends = {model: answers[model] for model in known if model in endpoints}
-                more = {model: answers[model] for model in known if model not in endpoints}
-                config, folder = self._rungs.estimator, self._folder
+            if config.name != DIFFERENCE:
                 self._estimators[name] = built(config, ids, ends, more, seed, folder)
         for climber in known.values():
             climber.reorder(self._ladder)
@@ -141,15 +150,18 @@ def built(
     Raises:
         UserError: it is unknown, or its options or the item parameters do not fit.
     """
-    items = None if config.items is None else ItemParameters.load(folder / config.items)
     return build_estimator(
         config.name,
         ids,
         endpoints=endpoints,
-        items=items,
+        items=_items(config, folder),
         answers=answers,
         rank=config.rank,
         seed=seed,
         options=config.arguments,
         folder=folder,
     )
+
+
+def _items(config: EstimatorConfig, folder: Path) -> ItemParameters | None:
+    return None if config.items is None else ItemParameters.load(folder / config.items)

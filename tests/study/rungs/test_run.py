@@ -22,6 +22,7 @@ from evomerge.types import Completed
 from tests.study.fakes import ITEMS, staged_config
 from tests.study.rungs.runs import (
     BRACKETS,
+    CLUSTERS,
     HALVING,
     HALVING_BRACKETS,
     IRT,
@@ -50,6 +51,7 @@ EVERY = {
     "halving": HALVING,
     "race": RACE,
     "irt": IRT,
+    "clusters": CLUSTERS,
     "brackets": BRACKETS,
     "halving brackets": HALVING_BRACKETS,
 }
