@@ -16,19 +16,23 @@ class EstimatorConfig(OpenSection):
         name: 'difference' corrects its mean by what others have on all items; 'random',
             'weighted', 'p_irt', 'gp_irt', 'mp_irt', 'gmp_irt' are those of `evomerge.estimators`,
             built from the answers of base and donors.
-        items: a file of item parameters (`ItemParameters.save`); by default they are fitted on the
-            answers of base and donors.
+        items: a file of item parameters (`ItemParameters.save`), or objective to file; otherwise
+            they are fitted on the answers of base and donors.
         rank: abilities of a fitted item model.
     """
 
     name: str = "difference"
-    items: str | None = None
+    items: str | dict[str, str] | None = None
     rank: Literal[1, 2] = 1
 
     @model_validator(mode="before")
     @classmethod
     def _name_alone(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    def file_of(self, objective: str) -> str | None:
+        """Return the file of an objective's item parameters; None where they are fitted."""
+        return self.items.get(objective) if isinstance(self.items, dict) else self.items
 
 
 class RungsConfig(Section):

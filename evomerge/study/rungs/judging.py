@@ -86,7 +86,7 @@ class Judging:
             more = {model: answers[model] for model in known if model not in endpoints}
             config, folder = self._rungs.estimator, self._folder
             if self._rungs.order == "clusters":
-                given = _items(config, folder)
+                given = _items(config, name, folder)
                 items = Evidence(
                     ids, endpoints=ends, items=given, answers=more, rank=config.rank, seed=seed
                 ).items
@@ -95,7 +95,7 @@ class Judging:
             elif self._rungs.order != "random":
                 self._ladder.order[name] = ORDERS[self._rungs.order](ids, answers, seed)
             if config.name != DIFFERENCE:
-                self._estimators[name] = built(config, ids, ends, more, seed, folder)
+                self._estimators[name] = built(config, name, ids, ends, more, seed, folder)
         for climber in known.values():
             climber.reorder(self._ladder)
 
@@ -139,6 +139,7 @@ class Judging:
 
 def built(
     config: EstimatorConfig,
+    objective: str,
     ids: Sequence[str],
     endpoints: Mapping[str, Answers],
     answers: Mapping[str, Answers],
@@ -154,7 +155,7 @@ def built(
         config.name,
         ids,
         endpoints=endpoints,
-        items=_items(config, folder),
+        items=_items(config, objective, folder),
         answers=answers,
         rank=config.rank,
         seed=seed,
@@ -163,5 +164,6 @@ def built(
     )
 
 
-def _items(config: EstimatorConfig, folder: Path) -> ItemParameters | None:
-    return None if config.items is None else ItemParameters.load(folder / config.items)
+def _items(config: EstimatorConfig, objective: str, folder: Path) -> ItemParameters | None:
+    file = config.file_of(objective)
+    return None if file is None else ItemParameters.load(folder / file)
