@@ -44,6 +44,10 @@ def check_rungs(
                 "from 0 to 1; give bounds: [0, 1] if they are, or use 'order: random' and "
                 "'estimator: difference'"
             )
+    if rungs.estimator.refit is not None and rungs.estimator.name in (DIFFERENCE, "random"):
+        problems.lines.append(
+            f"rungs.estimator.refit: '{rungs.estimator.name}' fits no items; remove it"
+        )
     if rungs.estimator.name == DIFFERENCE:
         if rungs.estimator.model_extra or rungs.estimator.items is not None:
             problems.lines.append("rungs.estimator: 'difference' has no options; remove them")

@@ -19,11 +19,13 @@ class EstimatorConfig(OpenSection):
         items: a file of item parameters (`ItemParameters.save`), or objective to file; otherwise
             they are fitted on the answers of base and donors.
         rank: abilities of a fitted item model.
+        refit: fit items anew, once, when so many candidates have been scored on all of them.
     """
 
     name: str = "difference"
     items: str | dict[str, str] | None = None
     rank: Literal[1, 2] = 1
+    refit: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="before")
     @classmethod

@@ -61,6 +61,8 @@ class Judging:
         self._seed = seed
         self._folder = folder
         self._estimators: dict[str, Estimator] = {}
+        self._ends: dict[str, dict[str, Answers]] = {}
+        self._more: dict[str, dict[str, Answers]] = {}
 
     def learn(self, known: Mapping[str, Climber]) -> None:
         """Fit item models, and order the items anew, by the answers to all items.
@@ -96,8 +98,28 @@ class Judging:
                 self._ladder.order[name] = ORDERS[self._rungs.order](ids, answers, seed)
             if config.name != DIFFERENCE:
                 self._estimators[name] = built(config, name, ids, ends, more, seed, folder)
+                self._ends[name], self._more[name] = ends, more
         for climber in known.values():
             climber.reorder(self._ladder)
+
+    def refit(self, measured: Mapping[str, Climber]) -> None:
+        """Fit item models anew, by the answers of these too; the order of items stays.
+
+        Args:
+            measured: name to who was scored on all items, known points apart.
+        """
+        config = self._rungs.estimator
+        for number, (name, ids) in enumerate(self._ladder.order.items()):
+            if name not in self._estimators or config.file_of(name) is not None:
+                continue
+            own = {
+                model: dict(zip(ids, one.scores[name].tolist(), strict=True))
+                for model, one in measured.items()
+            }
+            more = {**self._more[name], **own}
+            seed = own_seed(self._seed, number, 1)
+            ends, folder = self._ends[name], self._folder
+            self._estimators[name] = built(config, name, ids, ends, more, seed, folder)
 
     def costs(self, climber: Climber) -> list[float]:
         """Return what a candidate is compared by with others that were scored on the same items."""

@@ -46,6 +46,7 @@ HALVING_BRACKETS = {
     "rungs": {**HALVING["rungs"], "cohort": 8, "brackets": "all"},
 }
 CLUSTERS = {"rungs": {**RUNGS["rungs"], "order": "clusters", "estimator": "weighted"}}
+REFIT = {"rungs": {**RUNGS["rungs"], "estimator": {"name": "p_irt", "refit": 3}}}
 RACE = {"rungs": {"items": [5, 10, 20, 40], "promote": None, "race": 0.1}}
 
 

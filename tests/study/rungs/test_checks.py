@@ -177,3 +177,12 @@ def test_each_objective_has_item_parameters_of_its_own(tmp_path):
     assert "i0" in line
     (line,) = two_objectives(tmp_path, {"oen": "one.json"})
     assert line == ("rungs.estimator.items.oen: no such objective has items; did you mean 'one'?")
+
+
+@pytest.mark.parametrize("name", ["difference", "random"])
+def test_what_fits_no_items_is_not_fitted_anew(name):
+    items = {"one": {"search": tuple({"id": f"i{k}"} for k in range(9))}}
+    problems = Problems()
+    rungs = RungsConfig(items=(5,), estimator={"name": name, "refit": 4})
+    check_rungs(rungs, [part("one", False, "s")], items, Path(), problems)
+    assert problems.lines == [f"rungs.estimator.refit: '{name}' fits no items; remove it"]
