@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from evomerge import __version__
 from evomerge.cli import results, searches
 from evomerge.cli.compare import compare
+from evomerge.cli.dashboard import dashboard
 from evomerge.cli.export import export
 from evomerge.cli.merge import merge
 from evomerge.cli.migrate import migrate, table
@@ -62,6 +63,7 @@ app.command()(results.status)
 app.command()(results.front)
 app.command()(compare)
 app.command()(report)
+app.command()(dashboard)
 app.command()(export)
 app.command()(merge)
 

@@ -34,7 +34,7 @@ search:
   optimizer: auto       # by space, objectives and budget; or nsga2, map, cma_es, random, …
 
 budget:
-  trials: 48            # and/or hours: 9
+  trials: 48            # and/or hours: 9, deadline: "07:30", …; whichever comes first
 
 workers:
   count: 1              # processes; each holds one merged model

@@ -5,20 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from evomerge.errors import RunDirectoryError
-from evomerge.journal.store import DATABASE as JOURNAL
+from evomerge.journal import DATABASE as JOURNAL
 
-MORE = {"trials": "100", "items": "10000", "hours": "1"}
+MORE = {
+    "trials": "100",
+    "items": "10000",
+    "hours": "1",
+    "deadline": "07:30",
+    "gpu_hours": "1",
+    "money": "10",
+    "stagnation": "50",
+}
 
 
-def more_of(reason: str, run: Path) -> str | None:
+def more_of(budget: str | None, run: Path) -> str | None:
     """Return the command that gives a run more of the budget it has used up.
 
     Args:
-        reason: for which its search ended; None is returned where that was no budget.
+        budget: the kind; None is returned where its search ended for another reason.
         run: its directory.
     """
-    kind = reason.rpartition(" ")[2] if reason.startswith("budget: ") else ""
-    return f"evomerge resume {run} --add {kind}={MORE[kind]}" if kind in MORE else None
+    return f"evomerge resume {run} --add {budget}={MORE[budget]}" if budget in MORE else None
 
 
 def default_out(name: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from evomerge.journal import Event
     from evomerge.report import Analysis, Front
     from evomerge.report.picks import Pick
+    from evomerge.study.config import StageConfig
+    from evomerge.study.seen import SeenRun
 
 RunFolder = Annotated[
     Path | None, typer.Argument(metavar="[RUN]", help="A run directory; the latest by default.")
@@ -34,20 +37,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
     """Say how a run stands: trials, failures, budget, whether it can be resumed."""
     from evomerge.journal import is_open, read_events, read_sessions  # noqa: PLC0415
+    from evomerge.study.budgets.gauges import held_words  # noqa: PLC0415
+    from evomerge.study.budgets.meter import spent_in  # noqa: PLC0415
+    from evomerge.study.seen import SeenRun  # noqa: PLC0415
 
     folder = find_run(run_folder)
     events = read_events(folder)
     sessions = read_sessions(folder)
+    run = SeenRun.of(events) if events else None
+    spent = spent_in(sessions, events)
+    gauges = run.gauges(spent, time.time()) if run is not None else ()
+    stop = run.stop if run is not None else None
     kinds = Counter(event.kind for event in events)
     failures = Counter(
         f"{event.payload['failed']}: {(event.payload['message'].splitlines() or ['?'])[0]}"
         for event in events
         if event.kind == "finished" and "failed" in event.payload
     )
-    budgets = [event.payload["budget"] for event in events if event.kind == "extended"]
-    if events:
-        budgets.insert(0, _first_budget(events[0].payload["study"]))
-    stopped = [event.payload["reason"] for event in events if event.kind == "stopped"]
     last = sessions[-1].ended_because if sessions else None
     state = "running" if is_open(folder) else last or "killed"
     merged = [event.timing for event in events if event.kind in SCORING and event.timing]
@@ -56,7 +62,11 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
     report: dict[str, Any] = {
         "run": str(folder),
         "study": events[0].payload["study"]["name"] if events else None,
-        "budget": budgets[-1] if budgets else None,
+        "budget": run and run.budget.model_dump(mode="json"),
+        "used": {gauge.kind: gauge.used for gauge in gauges},
+        "search_s": spent.search_s,
+        "worker_s": spent.worker_s,
+        "gpu_s": spent.gpu_s,
         "asked": kinds["asked"],
         "finished": kinds["finished"],
         "failed": sum(failures.values()),
@@ -69,12 +79,12 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         "rungs": rungs,
         "validated": kinds["validated"],
         "state": state,
-        "stopped": stopped[-1] if stopped and state == "done" else None,
+        "stopped": stop and stop.reason,
         "sessions": len(sessions),
         "merge_s": sum(timing["merge_s"] for timing in merged),
         "score_s": sum(timing["score_s"] for timing in merged),
         "repeated": sum("same_as" in event.payload for event in events if event.kind == "finished"),
-        "stages": _stages(events, budgets[-1] if budgets else {}),
+        "stages": _stages(events, run),
         "populations": archives.documents,
         "populations_unknown": archives.unknown,
         "hops": sum(timing.get("hops", 0) for timing in merged),
@@ -83,9 +93,9 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(report, indent=2))
         return
-    limits = {key: value for key, value in (report["budget"] or {}).items() if value is not None}
     typer.echo(f"{folder}: study '{report['study']}'")
-    typer.echo(f"  budget    {', '.join(f'{value:g} {key}' for key, value in limits.items())}")
+    for line in _listed("budget", [gauge.words for gauge in gauges]):
+        typer.echo(line)
     typer.echo(
         f"  trials    {report['finished']} finished, {report['asked'] - report['finished']} in "
         f"flight, {report['failed']} failed, {report['retried']} attempts repeated"
@@ -96,6 +106,7 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         typer.echo(f"            {report['repeated']} had a recipe that was scored before")
     stages = [
         f"{stage['stage']}: {stage['finished']} of {stage['trials']} trials finished"
+        + (f"; {stage['ended']}" if stage["ended"] else "")
         for stage in report["stages"]
     ]
     for line in (
@@ -119,14 +130,15 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         typer.echo(line)
     typer.echo(f"  scored    {report['scored']} (baselines, and the front on hold-out items)")
     typer.echo(f"  time      {report['merge_s']:.0f} s merging, {report['score_s']:.0f} s scoring")
+    typer.echo(f"  held      {held_words(spent)}")
     if report["hops"]:
         share = report["hops_reused"] / report["hops"]
         typer.echo(f"  layers    {share:.0%} of all layer passes were answered by the prefix cache")
     typer.echo(f"  state     {state}, in session {report['sessions']}")
-    if report["stopped"]:
-        more = more_of(report["stopped"], folder)
-        typer.echo(f"  stopped   {report['stopped']}" + (f"; more: {more}" if more else ""))
-    elif state != "running":
+    if stop is not None:
+        more = more_of(stop.budget, folder)
+        typer.echo(f"  stopped   {stop.reason}" + (f"; more: {more}" if more else ""))
+    if state not in ("running", "done"):
         typer.echo(f"  continue  evomerge resume {folder}")
 
 
@@ -179,13 +191,6 @@ def _archives(run: Path, events: Sequence[Event]) -> _Archives:
     )
 
 
-def _first_budget(study: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the budget a run was started with, over all stages."""
-    stages = study.get("stages")
-    trials = {"trials": sum(stage["trials"] for stage in stages)} if stages else {}
-    return {**study["budget"], **trials}
-
-
 def _batches(events: Sequence[Event]) -> dict[str, Mapping[str, int]]:
     """Return the batches of each stage that has some, by its name."""
     study = events[0].payload["study"] if events else {}
@@ -207,27 +212,27 @@ def _rungs(events: Sequence[Event]) -> tuple[list[dict[str, Any]], list[str]]:
     return counts, rung_lines(counts)
 
 
-def _stages(events: Sequence[Event], budget: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _stages(events: Sequence[Event], run: SeenRun | None) -> list[dict[str, Any]]:
     """Count the finished trials of every stage that was begun; what was added is the last's."""
-    begun: list[dict[str, Any]] = []
-    asked_in: dict[int | None, dict[str, Any]] = {}
-    for event in events:
-        if event.kind == "staged":
-            content = event.payload
-            part = f" {content['part'] + 1}/{content['parts']}" if content["parts"] > 1 else ""
-            trials = content["trials"]
-            begun.append({"stage": content["stage"] + part, "trials": trials, "finished": 0})
-            study = events[0].payload["study"]
-            if (content["stage"], content["part"] + 1) == (
-                study["stages"][-1]["name"],
-                content["parts"],
-            ):
-                begun[-1]["trials"] += budget["trials"] - _first_budget(study)["trials"]
-        elif event.kind == "asked" and begun:
-            asked_in[event.trial] = begun[-1]
-        elif event.kind == "finished" and begun:
-            asked_in[event.trial]["finished"] += 1
-    return begun
+    if run is None or run.config.stages is None:
+        return []
+    finished = Counter(one.part for one in run.trials.values() if one.outcome is not None)
+    begun = [event.payload for event in events if event.kind == "staged"]
+    ends = [one.get("ended", {}).get("reason") for one in begun[1:]]
+    stages = [
+        {"stage": label, "trials": content["trials"], "finished": finished[part], "ended": ended}
+        for part, (label, content, ended) in enumerate(
+            zip(run.labels, begun, [*ends, None][: len(begun)], strict=True)
+        )
+    ]
+    if begun and _is_last(begun[-1], run.config.stages):
+        stages[-1]["trials"] += (run.budget.trials or 0) - (run.config.limits.trials or 0)
+    return stages
+
+
+def _is_last(content: Mapping[str, Any], stages: Sequence[StageConfig]) -> bool:
+    """Say whether the part that an event began is the last of its study."""
+    return (content["stage"], content["part"] + 1) == (stages[-1].name, content["parts"])
 
 
 def front(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -125,6 +124,7 @@ def check(
     """Check a study without running it: models, data, space, fitness; all errors at once."""
     from evomerge.cli.costs import EstimateOptions  # noqa: PLC0415
     from evomerge.study import StandIns, described_workers, prepare  # noqa: PLC0415
+    from evomerge.study.budgets.gauges import limits  # noqa: PLC0415
 
     options = EstimateOptions(estimate, device, device_tflops, bandwidth, answer_tokens)
     options.check()
@@ -149,13 +149,11 @@ def check(
     typer.echo(f"  {_varied(prepared.space)}")
     goals = ", ".join(f"{item.name} ({item.goal})" for item in prepared.objectives)
     typer.echo(f"  objectives  {goals}")
-    limits = ", ".join(
-        f"{value} {key}" for key, value in config.limits.model_dump(exclude_none=True).items()
-    )
+    budget = ", ".join(limits(config.limits))
     if config.stages is None:
         expected = prepared.expected_trials(prepared.space)
         about = "" if expected is None else f" (its items pay for about {expected} trials)"
-        typer.echo(f"  search      {config.search.optimizer}, {limits}{about}")
+        typer.echo(f"  search      {config.search.optimizer}, {budget}{about}")
     for number, (stage, space) in enumerate(zip(config.stages or (), spaces, strict=False)):
         typer.echo(
             f"  {'' if number else 'stages':<12}{stage.name}: {_what(space)}, "
@@ -165,7 +163,9 @@ def check(
     for line in (*_batch_lines(config.plan), *_rung_lines(config.rungs), *placed):
         typer.echo(f"  {line}")
     if config.stages is not None:
-        typer.echo(f"  budget      {limits}")
+        typer.echo(f"  budget      {budget}")
+    for line in _following_lines(config):
+        typer.echo(f"  {line}")
     _warn(*prepared.warnings)
     if estimate:
         typer.echo(options.estimate(prepared, stand_ins, as_json=False))
@@ -201,6 +201,7 @@ def _summary(prepared: Prepared, stand_ins: StandIns, workers: str | None) -> di
     elif config.batches is not None:
         summary["batches"] = config.batches.model_dump()
     summary |= config.model_dump(include={"rungs"}, exclude_none=True)
+    summary["callbacks"] = [one.callback for one in config.callbacks]
     summary["workers"] = workers
     summary["not_seen"] = list(stand_ins.used)
     summary["warnings"] = list(prepared.warnings)
@@ -260,6 +261,14 @@ def _rung_lines(rungs: RungsConfig | None) -> Iterator[str]:
     yield f"rungs       {', '.join(map(str, rungs.items))} and all search items; {', '.join(rules)}"
 
 
+def _following_lines(config: StudyConfig) -> Iterator[str]:
+    """Say where the run is shown, and who is told of its end."""
+    if config.callbacks:
+        yield f"callbacks   {', '.join(one.callback for one in config.callbacks)}"
+    if config.notify is not None:
+        yield f"notify      {config.notify.redacted} on {' and '.join(config.notify.on)}"
+
+
 def _sources(stage: StageConfig) -> str:
     """Say what a stage takes from earlier ones."""
     sources = [f"{name} = {_picked(pick)}" for name, pick in stage.take.items()]
@@ -295,7 +304,11 @@ def resume(
     run_folder: RunFolder = None,
     add: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=AMOUNT", help="More budget: trials=, items=, hours=."),
+        typer.Option(
+            metavar="KIND=AMOUNT",
+            help="More budget: hours=4, trials=, items=, gpu_hours=, money=, stagnation=, "
+            "deadline=07:30. Repeat for several.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -308,7 +321,7 @@ def resume(
     if len(amounts) < len(add or ()):
         raise UserError("--add: give each kind of budget once")
     with watching(quiet=as_json) as observe:
-        ended = resume_run(folder, add=amounts, observe=observe)
+        ended = resume_run(folder, add=amounts, observe=observe, warn=_warn)
     _leave(ended, folder, as_json)
 
 
@@ -340,24 +353,29 @@ def _warn(*lines: str) -> None:
 def _leave(ended: Ended, out: Path, as_json: bool) -> None:
     """Say how the session ended and what to type next; exit 130 when interrupted."""
     if as_json:
-        typer.echo(json.dumps({"state": ended.state, "reason": ended.reason, "run": str(out)}))
+        typer.echo(
+            json.dumps(
+                {
+                    "state": ended.state,
+                    "reason": ended.reason,
+                    "budget": ended.budget,
+                    "run": str(out),
+                }
+            )
+        )
     elif ended.state == "interrupted":
         typer.echo(f"{ended.reason}; continue with: evomerge resume {out}")
     else:
         typer.echo(f"done ({ended.reason}); see the front with: evomerge front {out}")
-        more = more_of(ended.reason, out)
+        more = more_of(ended.budget, out)
         if more is not None:
             typer.echo(f"more of the same search: {more}")
     if ended.state == "interrupted":
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
-def _amount(entry: str) -> tuple[str, float]:
-    key, _, text = entry.partition("=")
-    try:
-        amount = float(text)
-    except ValueError:
-        amount = 0.0
-    if not 0 < amount < math.inf:
-        raise UserError(f"--add {entry}: write it as key=amount with a positive amount, trials=100")
-    return key, amount
+def _amount(entry: str) -> tuple[str, str]:
+    kind, separator, amount = entry.partition("=")
+    if not separator or not amount:
+        raise UserError(f"--add {entry}: write it as kind=amount, e.g. --add trials=100")
+    return kind, amount

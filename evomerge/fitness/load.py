@@ -10,8 +10,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, get_args
 
+from evomerge.binding import PlugIn, bind_arguments
 from evomerge.errors import FitnessError, nearest
-from evomerge.fitness.binding import bind_arguments
 from evomerge.fitness.data import load_items
 from evomerge.fitness.model import MergedModel
 from evomerge.fitness.protocol import Item
@@ -240,7 +240,11 @@ def check_fitness(
     if is_class and not any("__call__" in vars(base) for base in inspect.getmro(target)):
         raise FitnessError(f"fitness '{name}': the class has no __call__(self, model)")
     arguments = bind_arguments(
-        name, target, args, takes_model=not is_class, metric=metric, folder=folder
+        PlugIn(f"fitness '{name}'", target, FitnessError),
+        args,
+        folder=folder,
+        given=None if is_class else "model",
+        offered={} if metric is None else {"metric": metric},
     )
     goal: Any = getattr(target, "goal", "maximize")
     if goal not in get_args(Goal):

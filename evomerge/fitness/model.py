@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from evomerge.errors import FitnessError
 from evomerge.fitness.language_model import LanguageModel
 from evomerge.fitness.protocol import Item
 from evomerge.recipe.model import Recipe
@@ -28,6 +30,7 @@ class MergedModel(LanguageModel):
         split: 'search', 'validation' or 'holdout'.
         items: the objective's items of this split; empty where the objective names no data.
         device: where the module lives.
+        charged: what was charged so far.
 
     Args:
         write: writes the merged checkpoint into a folder that does not exist yet.
@@ -50,6 +53,7 @@ class MergedModel(LanguageModel):
         self.recipe = recipe
         self.split: Split = split
         self.items: tuple[Item, ...] = tuple(items)
+        self.charged = 0.0
         self._write = write
         self._measure = delta
         self._delta: DeltaStatistics | None = None
@@ -66,6 +70,21 @@ class MergedModel(LanguageModel):
         if self._delta is None:
             self._delta = self._measure()
         return self._delta
+
+    def charge(self, amount: float) -> None:
+        """Note what scoring costs beside the worker, such as the calls of a judge's API.
+
+        It counts in a budget of `money`, also when scoring fails afterwards.
+
+        Args:
+            amount: in the unit of the study's `price`.
+
+        Raises:
+            FitnessError: it is negative or not finite.
+        """
+        if not 0 <= amount < math.inf:
+            raise FitnessError(f"model.charge({amount!r}): expected a finite amount, at least 0")
+        self.charged += amount
 
     def path(self) -> Path:
         """Return a folder with the merged checkpoint, written on first demand.

@@ -2,7 +2,8 @@
 
     opened    the study as it was started: configuration, model digests, library versions, and
               under `warnings` what readers of its results must know, if anything
-    staged    stage, its donors in full, the trials they come from: before its first trial
+    staged    stage, its donors in full, the trials they come from, names of its genes, why the one
+              before it ended: before its first trial
     asked     trial, genotype, origin                 before the job is submitted; `batch` numbers
                                                       the batch of search items it is scored on,
                                                       null scores the validation items;
@@ -17,8 +18,9 @@
                                                       the trial whose recipe and outcome these are
     validated trial, outcome on the validation items  before anything is chosen by it
     scored    an evaluation beside the search (a baseline, or a front member on hold-out items)
-    stopped   why the search ended
-    extended  the budget as it is after an addition
+    stopped   why the search ended; `budget` is the kind that was used up, where one was. What
+              clocks decided is read from here and never decided again
+    extended  the budget as it is after an addition; a search that had stopped may go on
 
 A run that was killed and resumed has the same events as one that was not: what happened to the
 process (starts, interruptions) is kept apart, in sessions.
@@ -61,7 +63,8 @@ class Event:
         trial: the trial it belongs to, if any.
         payload: plain JSON data.
         at: wall-clock seconds since the epoch; not part of what is compared on replay.
-        timing: seconds spent, by step; not part of what is compared either.
+        timing: seconds spent, by step, and what else it took: `items` that were scored, `cost` that
+            fitnesses charged; not part of what is compared either.
     """
 
     seq: int

@@ -8,19 +8,17 @@ import platform
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
 from evomerge.errors import JournalError, RunDirectoryError
-from evomerge.journal.events import KINDS, Event, EventKind, canonical, chained
+from evomerge.journal.events import Event, EventKind, canonical, chained
 from evomerge.journal.examples import Examples, read_examples, sync_files, write_examples
+from evomerge.journal.reading import DATABASE, LOCK, load, reported
 
-DATABASE = "journal.sqlite"
-LOCK = "journal.lock"
 SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE event (
@@ -40,16 +38,12 @@ CREATE TABLE session (
     process TEXT NOT NULL
 ) STRICT;
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One process's share of a run; a killed process leaves `ended_at` None."""
-
-    started_at: float
-    ended_at: float | None
-    ended_because: str | None
-    process: Mapping[str, Any]
+_USAGE = """
+CREATE TABLE IF NOT EXISTS usage (
+    session INTEGER PRIMARY KEY,
+    content TEXT NOT NULL
+) STRICT;
+"""
 
 
 class Journal:
@@ -83,7 +77,7 @@ class Journal:
             raise RunDirectoryError(f"{folder} is in use by another evomerge process") from None
         with ExitStack() as failing:
             failing.callback(self._lock.release)
-            with _reported(folder):
+            with reported(folder):
                 self._connection = sqlite3.connect(path, isolation_level=None)
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=FULL")
@@ -91,13 +85,17 @@ class Journal:
                     self._connection.executescript(
                         f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
                     )
-            self.events = list(_load(self._connection, folder))
+                self._connection.execute(_USAGE)
+            self.events: list[Event] = []
+            self._digest = ""
+            for event, digest in load(self._connection, folder):
+                self.events.append(event)
+                self._digest = digest
             if create and self.events:
                 raise RunDirectoryError(
                     f"{folder} holds a run already; continue it with 'evomerge resume {folder}' "
                     "or name another folder with --out"
                 )
-            self._digest = self._last_digest()
             self._session = self._start_session()
             failing.pop_all()
 
@@ -119,7 +117,7 @@ class Journal:
         text = canonical(payload)
         event = Event(len(self.events) + 1, kind, trial, payload, time.time(), timing or {})
         digest = chained(self._digest, kind, trial, text)
-        with _reported(self.folder):
+        with reported(self.folder):
             if self._unsynced is not None and not self._connection.in_transaction:
                 self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute(
@@ -129,6 +127,17 @@ class Journal:
         self._digest = digest
         self.events.append(event)
         return event
+
+    def note_usage(self, usage: Mapping[str, float]) -> None:
+        """Note what this session took so far, in the place of what was noted before.
+
+        It tells of the process and not of the search, so it is no event: how long workers were
+        held differs from one night to the next.
+        """
+        with reported(self.folder):
+            self._connection.execute(
+                "INSERT OR REPLACE INTO usage VALUES (?, ?)", (self._session, json.dumps(usage))
+            )
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -150,7 +159,7 @@ class Journal:
             files, self._unsynced = self._unsynced, None
             if self._connection.in_transaction:
                 sync_files(files)
-                with _reported(self.folder):
+                with reported(self.folder):
                     self._connection.execute("COMMIT")
 
     def write_examples(self, name: str, examples: Examples) -> str | None:
@@ -174,11 +183,13 @@ class Journal:
         """End this process's session and let others write."""
         because = kind.__name__ if kind else self.state
         try:
-            with _reported(self.folder):
+            with reported(self.folder):
                 self._connection.execute(
                     "UPDATE session SET ended_at = ?, ended_because = ? WHERE id = ?",
                     (time.time(), because, self._session),
                 )
+                # a reader may keep the log beside the file, which must not lack anything
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self._connection.close()
             self._lock.release()
@@ -192,15 +203,9 @@ class Journal:
             )
         return bool(version)
 
-    def _last_digest(self) -> str:
-        row = self._connection.execute(
-            "SELECT digest FROM event ORDER BY seq DESC LIMIT 1"
-        ).fetchone()
-        return row[0] if row else ""
-
     def _start_session(self) -> int:
         process = {"pid": os.getpid(), "host": platform.node(), "python": platform.python_version()}
-        with _reported(self.folder):
+        with reported(self.folder):
             cursor = self._connection.execute(
                 "INSERT INTO session (started_at, process) VALUES (?, ?)",
                 (time.time(), json.dumps(process)),
@@ -208,103 +213,8 @@ class Journal:
         return int(cursor.lastrowid or 0)
 
 
-def read_events(folder: Path) -> list[Event]:
-    """Read a run's events without disturbing its writer.
-
-    Raises:
-        RunDirectoryError: there is no run.
-        JournalError: a row is damaged; its number is in the message.
-    """
-    with closing(_read_only(folder)) as connection:
-        return [] if _is_unborn(folder) else list(_load(connection, folder))
-
-
-def read_sessions(folder: Path) -> list[Session]:
-    """Read which processes worked on a run, in order."""
-    with closing(_read_only(folder)) as connection, _reported(folder):
-        if _is_unborn(folder) or not _has_tables(connection):
-            return []
-        rows = connection.execute(
-            "SELECT started_at, ended_at, ended_because, process FROM session ORDER BY id"
-        ).fetchall()
-    return [Session(row[0], row[1], row[2], json.loads(row[3])) for row in rows]
-
-
-def is_open(folder: Path) -> bool:
-    """Say whether a process is writing to a run's journal right now."""
-    if not (folder / LOCK).exists():
-        return False
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
-
-
-def _read_only(folder: Path) -> sqlite3.Connection:
-    path = folder / DATABASE
-    if not path.exists():
-        raise RunDirectoryError(f"{folder} holds no run ({DATABASE} is missing)")
-    with _reported(folder):
-        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-
-
-def _load(connection: sqlite3.Connection, folder: Path) -> Iterator[Event]:
-    """Yield every event, checking that none is missing or altered."""
-    with _reported(folder):
-        if not _has_tables(connection):
-            return
-        rows = connection.execute(
-            "SELECT seq, kind, trial, payload, timing, at, digest FROM event ORDER BY seq"
-        ).fetchall()
-    digest = ""
-    for number, (seq, kind, trial, payload, timing, at, stored) in enumerate(rows, start=1):
-        digest = chained(digest, kind, trial, payload)
-        if seq != number or kind not in KINDS or digest != stored:
-            raise JournalError(
-                f"{folder / DATABASE}: event {number} is damaged or missing; restore the file from "
-                f"a backup, or give up what follows by deleting the rows of table 'event' with "
-                f"seq >= {number}: the {number - 1} events before them are sound"
-            )
-        yield Event(seq, kind, trial, json.loads(payload), at, json.loads(timing))
-
-
-def _has_tables(connection: sqlite3.Connection) -> bool:
-    """Say whether the schema is there; a process killed before it was has recorded nothing."""
-    query = "SELECT count(*) FROM sqlite_master WHERE name IN ('event', 'session')"
-    (count,) = connection.execute(query).fetchone()
-    return bool(count == 2)
-
-
-def _is_unborn(folder: Path) -> bool:
-    """Say whether a process is making the database, or was killed at it, and recorded nothing.
-
-    A write-ahead log never has a rollback journal beside it, so this one is of the moment before
-    there was a log; a reader could not roll it back, the next writer does.
-    """
-    return (folder / f"{DATABASE}-journal").exists()
-
-
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunDirectoryError(f"{folder} cannot be created: {error.strerror}") from error
-
-
-@contextmanager
-def _reported(folder: Path) -> Iterator[None]:
-    """Turn SQLite's errors into one line for the user."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        if type(error) is sqlite3.DatabaseError:
-            raise JournalError(
-                f"{folder / DATABASE} is damaged: {error}; restore it from a backup"
-            ) from error
-        raise JournalError(
-            f"{folder / DATABASE}: {error}; free some disk space or check the disk, then "
-            f"'evomerge resume {folder}': every finished trial is safe"
-        ) from error

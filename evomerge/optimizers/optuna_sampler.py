@@ -98,7 +98,7 @@ class OptunaSampler:
         self._trials: dict[int, Any] = {}
         distributions = self._optuna.distributions
         self._distributions = {
-            gene.name: _distribution(distributions, gene) for gene in domain.genes
+            gene.name: distribution_of(distributions, gene) for gene in domain.genes
         }
         seed = integer("seed", seed, 0) % 2**32  # Optuna's generators take 32 bits
         with self._quiet():
@@ -218,7 +218,8 @@ def _sampler(optuna: ModuleType, name: str, options: Mapping[str, Any], seed: in
         raise ConfigError([f"sampler_options: {class_name}: {error}"]) from error
 
 
-def _distribution(distributions: ModuleType, gene: Gene) -> Any:
+def distribution_of(distributions: ModuleType, gene: Gene) -> Any:
+    """Return a gene as one of `optuna.distributions`."""
     if gene.kind == "categorical":
         return distributions.CategoricalDistribution(gene.choices)
     if gene.kind == "integer":

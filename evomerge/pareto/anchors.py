@@ -20,9 +20,10 @@ from evomerge.errors import UserError
 from evomerge.pareto.hypervolume import hypervolume
 from evomerge.types import Objective
 
-AnchorKind: TypeAlias = Literal["gain", "retention", "raw"]
+AnchorKind: TypeAlias = Literal["gain", "retention", "raw", "span"]
 """gain: 0 is the base, 1 the best donor. retention: no donor beats the base, so 0 is the worst
-donor and 1 the base. raw: donors and base tie, so a score is its difference from the base."""
+donor and 1 the base. raw: donors and base tie, so a score is its difference from the base. span:
+base and donors are not known, so 0 is the worst and 1 the best of other models."""
 
 REFERENCE = -0.1
 """Scaled score of the hypervolume's reference point in every objective: a little below the base,
@@ -92,6 +93,31 @@ class Anchors:
             kinds.append(kind)
         return cls(tuple(objectives), tuple(zero), tuple(one), tuple(kinds))
 
+    @classmethod
+    def spanning(
+        cls,
+        objectives: Sequence[Objective],
+        worst: Mapping[str, float],
+        best: Mapping[str, float],
+    ) -> Anchors:
+        """Anchor objectives at the worst and the best of some scores.
+
+        Where these are the same, 1 is what is better by one.
+
+        Args:
+            objectives: in the order scaled columns will have.
+            worst: metric of each.
+            best: the same.
+        """
+        names = [objective.name for objective in objectives]
+        zero = tuple(float(worst[name]) for name in names)
+        one = tuple(
+            float(best[name] if best[name] != low else low - objective.cost(1.0))
+            for objective, name, low in zip(objectives, names, zero, strict=True)
+        )
+        kinds: list[AnchorKind] = ["span" for _ in names]
+        return cls(tuple(objectives), zero, one, tuple(kinds))
+
     def scale(self, metrics: Mapping[str, float]) -> NDArray[np.float64]:
         """Return the scaled scores of one model, (n_objectives,); larger is better."""
         return np.asarray(self.scale_all([metrics])[0])
@@ -109,7 +135,7 @@ class Anchors:
         return tuple(
             objective.name
             for objective, kind in zip(self.objectives, self.kinds, strict=True)
-            if kind != "gain"
+            if kind in ("retention", "raw")
         )
 
 

@@ -19,9 +19,11 @@ from evomerge.report.populations.kin import Kin, kin_of
 from evomerge.report.run_history import RunHistory, run_history
 from evomerge.report.spend import Spend, spend_of
 from evomerge.study import Outline, open_study
+from evomerge.study.budgets.meter import spent_in
 from evomerge.study.course import Course
 from evomerge.study.picks import front_trials
 from evomerge.study.rungs.counts import rung_counts
+from evomerge.study.seen import SeenRun
 from evomerge.types import Completed, Trial
 
 
@@ -36,6 +38,7 @@ class Findings:
         history: its course over the trials.
         spend: what it took.
         causes: why trials failed.
+        budgets: how much of each budget is used, in words.
         rungs: who was scored at which rung; empty without rungs.
         analysis: its front, judged; None where it cannot be read.
         unread: why there is no analysis; '' where there is one.
@@ -51,6 +54,7 @@ class Findings:
     history: RunHistory
     spend: Spend
     causes: tuple[Cause, ...]
+    budgets: tuple[str, ...]
     rungs: Sequence[Mapping[str, Any]]
     analysis: Analysis | None
     unread: str
@@ -106,6 +110,10 @@ def findings_of(run: Path) -> Findings:
         history=history,
         spend=spend_of(run, events, sessions),
         causes=causes_of(events),
+        budgets=tuple(
+            gauge.words
+            for gauge in SeenRun.of(events).gauges(spent_in(sessions, events), events[-1].at)
+        ),
         rungs=rung_counts(events),
         analysis=analysis,
         unread=unread,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evomerge.journal import Event, Session
 from evomerge.journal.examples import read_examples
-from evomerge.study.stopping import SEARCHING
+from evomerge.study.budgets.meter import SEARCHING, spent_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Spend:
         sessions: how many processes worked on it.
         wall_s: seconds in which a process worked on it.
         search_s: seconds of these that the search took.
+        worker_s: seconds workers were held, summed over them.
         n_workers: how many evaluate at once; of a cluster, at most.
         merge_s: seconds of merging in the search, over all workers.
         score_s: seconds of scoring in the search, over all workers.
@@ -31,8 +32,8 @@ class Spend:
         items: single items the search scored, over all objectives; None where fitnesses name none.
         items_after: the same of baselines and the front.
         repeated: trials whose recipe had been scored before, which took nothing.
-        gpu_s: seconds for which workers held a GPU; None where the study names none.
-        cost: what fitnesses charged, in the study's currency; None where they charge nothing.
+        gpu_s: seconds GPUs were held, summed over them.
+        cost: what fitnesses charged; None where they charge nothing.
     """
 
     started_at: float
@@ -40,6 +41,7 @@ class Spend:
     sessions: int
     wall_s: float
     search_s: float
+    worker_s: float
     n_workers: int
     merge_s: float
     score_s: float
@@ -47,7 +49,7 @@ class Spend:
     items: int | None
     items_after: int | None
     repeated: int
-    gpu_s: float | None
+    gpu_s: float
     cost: float | None
 
     @property
@@ -66,24 +68,18 @@ def spend_of(run: Path, events: Sequence[Event], sessions: Sequence[Session]) ->
     """
     spans = list(_spans(events, sessions))
     searching = [event for event in events if event.kind in SEARCHING]
-    search_s = sum(
-        max((one.at for one in searching if first <= one.at <= last), default=first) - first
-        for first, last in spans
-    )
+    spent = spent_in(sessions, events)
     after = [event for event in events if event.kind == "scored"]
     workers = events[0].payload["study"].get("workers", {})
-    on_gpu = 1.0 if str(workers.get("device", "")).startswith("cuda") else 0.0
-    gpus = workers.get("gpus_per_worker") or on_gpu
     charged = [event.timing["cost"] for event in events if "cost" in event.timing]
-    wall_s = sum(last - first for first, last in spans)
-    count = workers.get("count", 1)
     return Spend(
         started_at=events[0].at if not sessions else sessions[0].started_at,
         last_at=max(event.at for event in events),
         sessions=len(sessions),
-        wall_s=wall_s,
-        search_s=search_s,
-        n_workers=count,
+        wall_s=sum(last - first for first, last in spans),
+        search_s=spent.search_s,
+        worker_s=spent.worker_s,
+        n_workers=workers.get("count", 1),
         merge_s=sum(event.timing.get("merge_s", 0.0) for event in searching),
         score_s=sum(event.timing.get("score_s", 0.0) for event in searching),
         after_s=sum(
@@ -92,7 +88,7 @@ def spend_of(run: Path, events: Sequence[Event], sessions: Sequence[Session]) ->
         items=_items(run, [event for event in searching if event.kind != "validated"]),
         items_after=_items(run, [event for event in after if event.timing]),
         repeated=sum("same_as" in event.payload for event in events if event.kind == "finished"),
-        gpu_s=count * gpus * wall_s if gpus else None,
+        gpu_s=spent.gpu_s,
         cost=sum(charged) if charged else None,
     )
 

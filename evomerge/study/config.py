@@ -14,7 +14,9 @@ from pydantic import (
 )
 
 from evomerge.recipe.model import DType
+from evomerge.study.budgets.config import BudgetConfig
 from evomerge.study.config_checks import study_problems
+from evomerge.study.following.config import CallbackConfig, NotifyConfig
 from evomerge.study.rungs.config import RungsConfig
 from evomerge.study.sections import OpenSection, Section
 from evomerge.study.workers_config import WorkersConfig
@@ -159,21 +161,6 @@ class BatchesConfig(Section):
         return self
 
 
-class BudgetConfig(Section):
-    """When the search stops, whichever comes first.
-
-    Attributes:
-        trials: candidates asked for; in a study of several stages each has its own.
-        items: scores of single items, over all objectives; what was in flight is finished. One by
-            a proxy counts as the proxy's `cost` says.
-        hours: wall-clock hours of searching, over all sessions of the run.
-    """
-
-    trials: int | None = Field(default=None, ge=1)
-    items: int | None = Field(default=None, ge=1)
-    hours: float | None = Field(default=None, gt=0)
-
-
 class PickConfig(Section):
     """Which recipe of an earlier stage is taken.
 
@@ -256,6 +243,8 @@ class StudyConfig(Section):
     """A whole study file: one search (`space`, `search`, `budget`), or `stages` of several.
 
     `cache` names a file of scores that studies share: what one has scored, the others do not.
+    `callbacks` show the run elsewhere while it goes on, `notify` is told of its end; neither
+    changes what it comes to.
     """
 
     name: Name
@@ -272,6 +261,8 @@ class StudyConfig(Section):
     workers: WorkersConfig = WorkersConfig()
     front: FrontConfig = FrontConfig()
     cache: str | None = None
+    callbacks: tuple[CallbackConfig, ...] = ()
+    notify: NotifyConfig | None = None
 
     def cache_file(self, folder: Path) -> Path | None:
         """Return the file of `cache`, its relative path starting in a folder."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from evomerge.errors import nearest
+from evomerge.study.budgets.config import KINDS
 
 if TYPE_CHECKING:
     from evomerge.study.config import PickConfig, SearchConfig, StageConfig, StudyConfig
@@ -30,11 +31,12 @@ def _limits(study: StudyConfig) -> Iterator[Problem]:
     if study.stages is None:
         if study.space is None:
             yield (), "give 'space', what is searched, or 'stages' of several searches"
-        if not study.budget.model_dump(exclude_none=True):
+        if not study.budget.kinds:
+            kinds = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
             if "budget" in study.model_fields_set:
-                yield ("budget",), "give trials, items or hours"
+                yield ("budget",), f"give {kinds}"
             else:
-                yield (), "give 'budget', with trials, items or hours"
+                yield (), f"give 'budget', with {kinds}"
         return
     if not study.stages:
         yield ("stages",), "give at least one stage, or 'space' and 'budget' instead"

@@ -13,7 +13,10 @@ from evomerge.journal.events import canonical
 from evomerge.optimizers import Proposal, Scalarised
 from evomerge.optimizers.known_points import is_known_point
 from evomerge.recipe import Recipe
-from evomerge.study.config import BudgetConfig
+from evomerge.study.budgets.config import BudgetConfig
+from evomerge.study.budgets.meter import Meter
+from evomerge.study.budgets.stop import Stop
+from evomerge.study.budgets.stopping import Stopping
 from evomerge.study.course import Course, Part
 from evomerge.study.mismatch import other_choice, other_proposal
 from evomerge.study.picks import Combine
@@ -23,7 +26,6 @@ from evomerge.study.records import asked, number_of, recorded, trial_id
 from evomerge.study.rungs.climbing import Climbing, Decision
 from evomerge.study.rungs.ladder import PROXY
 from evomerge.study.stages import MEANINGLESS
-from evomerge.study.stopping import Stopping
 from evomerge.study.telling import Telling
 from evomerge.study.twins import Paid, Twins
 from evomerge.study.validating import Validating
@@ -31,7 +33,11 @@ from evomerge.study.validation import VALIDATED, Validation
 from evomerge.types import Completed, Failed, Outcome, Split, Trial
 from evomerge.workers import Job, JobResult
 
-NOTHING_LEFT = "nothing left to ask"
+NOTHING_LEFT = Stop("nothing left to ask")
+FOR_READERS = frozenset({"genes", "ended"})
+"""What the event of a stage says for readers of the journal only: the names of its genes, and why
+the stage before it ended."""
+
 TRIAL_EVENTS = frozenset({"asked", "retried", "measured", "finished", "validated"})
 
 
@@ -47,6 +53,7 @@ class History:
         study: what is searched.
         journal: the record; empty of trials for a new run.
         budget: when to stop, over all stages; what was added belongs to the last.
+        meter: of this session.
         observe: told of every finished trial.
 
     Attributes:
@@ -59,15 +66,21 @@ class History:
     """
 
     def __init__(
-        self, study: Prepared, journal: Journal, budget: BudgetConfig, observe: Observer
+        self,
+        study: Prepared,
+        journal: Journal,
+        budget: BudgetConfig,
+        meter: Meter,
+        observe: Observer,
     ) -> None:
         self.course = Course(study)
-        self.stopped: str | None = None
+        self.stopped: Stop | None = None
         self._study = study
         self._journal = journal
         self._combine: dict[int, Combine] = {}
         self.validation = Validation(study, self.course, self._combine)
-        self._stopping = Stopping(journal, budget, study.config.limits.trials, self.course)
+        self._meter = meter
+        self._stopping = Stopping(journal, study.config.limits, budget, self.course, meter)
         self._climbing: Climbing | None = None
         if study.config.rungs is not None:
             self._climbing = Climbing(
@@ -90,6 +103,7 @@ class History:
         self._proposals: list[Proposal] = []
         self._attempts: dict[int, int] = {}  # of the trials that are not finished
         self._ready: list[int] = []
+        self._was_lifted = False
         self._validating = Validating(
             journal,
             self.validation,
@@ -104,13 +118,11 @@ class History:
         for event in journal.events:
             self._replay(event)
         self._telling.note()
-        over = self._part_over() is not None and self.course.is_last
-        if (
-            self._attempts
-            or self.validation.due(ended=over)
-            or not (over or self._stopping.used_up(0.0))
-        ):
+        over = self._part_over() if self.course.is_last else None
+        if self._attempts or self.validation.due(ended=over is not None):
             self.stopped = None
+        elif self._was_lifted and (stop := over or self.used_up()):
+            self.stop(stop)
 
     @property
     def trials(self) -> list[Trial]:
@@ -133,6 +145,7 @@ class History:
 
     def take_up(self) -> None:
         """Do what follows from the journal alone, where an earlier session was killed before it."""
+        self._meter.begin_search()
         self._ready = [
             number
             for number in self._ready
@@ -208,35 +221,48 @@ class History:
             self._journal.append("decided", asdict(decision))
             self._apply(climbing, decision)
 
-    def exhausted(self, session_s: float) -> str | None:
+    def exhausted(self) -> Stop | None:
         """Say why the present stage may not ask any more."""
-        return self._part_over() or self.used_up(session_s)
+        return self._part_over() or self.used_up()
 
-    def used_up(self, session_s: float) -> str | None:
-        """Say why no stage may, after so many seconds of this session."""
-        return self._stopping.used_up(session_s)
+    def used_up(self) -> Stop | None:
+        """Say why no stage may."""
+        return self._stopping.used_up()
 
-    def begin_next(self) -> None:
-        """Enter the next stage, from what the finished trials say."""
+    def keep_account(self) -> None:
+        """Note in the journal what this session took, now and then."""
+        self._meter.keep(self._journal)
+
+    def begin_next(self, ended: Stop | None) -> None:
+        """Enter the next stage, from what the finished trials say.
+
+        Args:
+            ended: why the one before it asked for nothing more.
+        """
         content = self.course.propose(self.validation.by_stage(self.trials), self._combine)
         if content is None:
             raise RuntimeError("the last stage was begun already")
-        self._enter(self.course.begin(content, len(self._proposals)))
-        self._journal.append("staged", content)
+        part = self.course.begin(content, len(self._proposals))
+        self._enter(part)
+        known: dict[str, Any] = {"genes": [gene.name for gene in part.space.domain.genes]}
+        if len(self.course.parts) > 1:
+            known["ended"] = (ended or NOTHING_LEFT).record()
+        self._journal.append("staged", {**content, **known})
         self._telling.note()
 
-    def stop(self, reason: str) -> str:
+    def stop(self, stop: Stop) -> Stop:
         """Record why the search is over; returns it."""
-        self.stopped = reason
-        self._journal.append("stopped", {"reason": reason})
-        return reason
+        self._meter.end_search()
+        self.stopped = stop
+        self._journal.append("stopped", stop.record())
+        return stop
 
-    def _part_over(self) -> str | None:
+    def _part_over(self) -> Stop | None:
         """Say why the present stage is over, whatever time is left."""
         if not self.course.parts:
             return NOTHING_LEFT
-        optimizer = self._telling.optimizers[-1]
-        return self._stopping.out_of_trials(len(self._proposals)) or optimizer.stop_reason()
+        reason = self._telling.optimizers[-1].stop_reason()
+        return self._stopping.part_over(len(self._proposals)) or (Stop(reason) if reason else None)
 
     def _recipe(self, number: int) -> Recipe:
         return self.course.decode(number, self._proposals[number].genotype)
@@ -250,6 +276,7 @@ class History:
     def _enter(self, part: Part) -> None:
         optimizer = self._study.optimizer(part, len(self._telling.optimizers))
         self._telling.enter(optimizer)
+        self._stopping.enter()
         if isinstance(optimizer, Scalarised):
             self._combine[part.index] = optimizer.cost
         generations = optimizer.needs.generations
@@ -336,6 +363,7 @@ class History:
             name = "proxy" if rung == PROXY else f"rung-{rung}"
             found = recorded(self._journal, f"{trial_id(number)}.{name}", "search", outcome)
             payload = {"rung": rung, "n_items": n_items, **found}
+            timing = {**timing, "items": price}
             self._journal.append("measured", payload, trial=number, timing=timing)
             self._stopping.spend(price)
             self._telling.note()
@@ -377,7 +405,9 @@ class History:
 
     def _replay(self, event: Event) -> None:
         if event.kind == "stopped":
-            self.stopped = event.payload["reason"]
+            self.stopped = Stop.read(event.payload)
+        elif event.kind == "extended" and self.stopped is not None:
+            self.stopped, self._was_lifted = None, True
         elif event.kind == "staged":
             self._replay_stage(event)
         elif event.kind == "noted":
@@ -416,6 +446,7 @@ class History:
     def _replay_stage(self, event: Event) -> None:
         """Choose again what a stage starts from, and compare."""
         content = self.course.propose(self.validation.by_stage(self.trials), self._combine)
-        if content is None or canonical(content) != canonical(event.payload):
+        then = {key: value for key, value in event.payload.items() if key not in FOR_READERS}
+        if content is None or canonical(content) != canonical(then):
             raise other_choice(self._journal, event, content)
         self._enter(self.course.begin(event.payload, len(self._proposals)))

@@ -44,26 +44,9 @@ class Outline:
 
         A space file is recorded by its content, so that editing it later changes no run.
         """
-        context, several = self.context, self.config.stages is not None
-        # what a study without stages records is what it recorded before there were any
-        study = self.config.model_dump(
-            mode="json", exclude={"space", "search"} if several else {"stages"}
-        )
-        if self.config.picked_on == "search":  # nor what one without batches recorded
-            for part in (study, *(study.get("stages") or ()), *study["objectives"].values()):
-                part.pop("batches", None)
-                part.pop("validation", None)
-        if self.config.cache is None:
-            del study["cache"]
-        if self.config.workers.backend != "ray":
-            for key in OF_A_CLUSTER:
-                del study["workers"][key]
-        if self.config.rungs is None:
-            del study["rungs"]
-            for part in study["objectives"].values():
-                del part["proxy"]
+        context = self.context
         opening: dict[str, Any] = {
-            "study": study,
+            "study": self._recorded_study(),
             "folder": str(self.folder.resolve()),
             "models": {
                 "base": context.base.model_dump(mode="json", exclude_none=True),
@@ -77,7 +60,7 @@ class Outline:
             "genes": [gene.name for gene in self.space.domain.genes],
             "objectives": {objective.name: objective.goal for objective in self.objectives},
         }
-        if several:
+        if self.config.stages is not None:
             opening["later_spaces"] = [declaration(space) for space in self.later]
         if context.depths:
             opening["depths"] = dict(context.depths)
@@ -89,6 +72,34 @@ class Outline:
                 if (counts := context.counts(ref)) is not None
             }
         return opening
+
+    def _recorded_study(self) -> dict[str, Any]:
+        """Return the study file without what it does not use, as studies were before that was."""
+        several = self.config.stages is not None
+        # what a study without stages records is what it recorded before there were any
+        study = self.config.model_dump(
+            mode="json", exclude={"space", "search"} if several else {"stages"}
+        )
+        if self.config.picked_on == "search":  # nor what one without batches recorded
+            for part in (study, *(study.get("stages") or ()), *study["objectives"].values()):
+                part.pop("batches", None)
+                part.pop("validation", None)
+        if self.config.cache is None:
+            del study["cache"]
+        if not self.config.callbacks:
+            del study["callbacks"]
+        if self.config.notify is None:
+            del study["notify"]
+        else:
+            study["notify"]["url"] = self.config.notify.redacted
+        if self.config.workers.backend != "ray":
+            for key in OF_A_CLUSTER:
+                del study["workers"][key]
+        if self.config.rungs is None:
+            del study["rungs"]
+            for part in study["objectives"].values():
+                del part["proxy"]
+        return study
 
 
 def _limits_parameters(space: Space) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evomerge.callbacks import check_callback
 from evomerge.errors import ConfigError
 from evomerge.fitness import BoundFitness, FitnessSpec, check_fitness
 from evomerge.fitness.public_tests import public_test_of
@@ -140,6 +141,9 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     objectives = tuple(part.objective for part in parts)
     if config.rungs is not None:
         check_rungs(config.rungs, parts, found_items, folder, problems)
+    for position, callback in enumerate(config.callbacks):
+        check = partial(check_callback, callback.callback, callback.arguments, folder=folder)
+        problems.attempt(f"callbacks[{position}]", check)
     cache = config.cache_file(folder)
     if cache is not None and not stand_ins.used:  # else it is to run on another machine
         problems.attempt("cache", partial(OutcomeStore.check, cache))

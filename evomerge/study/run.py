@@ -6,18 +6,24 @@ that a run killed at any moment continues where its journal ends.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from evomerge.errors import FitnessError, ReplayMismatch, RunDirectoryError, UserError
+from evomerge.errors import ConfigError, FitnessError, ReplayMismatch, RunDirectoryError, UserError
 from evomerge.journal import DATABASE, Journal, read_events
 from evomerge.spaces import known_recipes
-from evomerge.study.config import BudgetConfig, StudyConfig
+from evomerge.study.budgets.adding import Amount, extended, in_force
+from evomerge.study.budgets.config import Kind
+from evomerge.study.budgets.meter import Clock, Meter, check_measurable
+from evomerge.study.budgets.moments import fixed_deadline
+from evomerge.study.config import StudyConfig
 from evomerge.study.example_ids import ExampleIds
 from evomerge.study.executors import make_executor
+from evomerge.study.following.announcing import Announcing
 from evomerge.study.history import History
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.outline import first_event, recorded_config
@@ -36,10 +42,17 @@ ExecutorFactory = Callable[[Prepared], Executor]
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How this session of a run ended, and why, in words."""
+    """How this session of a run ended.
+
+    Attributes:
+        state: whether there is more to do.
+        reason: why, in words.
+        budget: the kind of budget that is used up; None where that is not the reason.
+    """
 
     state: Literal["done", "interrupted"]
     reason: str
+    budget: Kind | None = None
 
 
 def start_run(
@@ -51,6 +64,7 @@ def start_run(
     observe: Observer = silent,
     executor: ExecutorFactory | None = None,
     warn: Callable[[str], None] = lambda _: None,
+    clock: Clock = time,
 ) -> Ended:
     """Start a study in a new run directory and carry it to its end.
 
@@ -61,18 +75,27 @@ def start_run(
         keep: texts to put beside the journal, by file name.
         observe: told of every step.
         executor: builds the workers; those of the study file by default.
-        warn: told what readers of the results must know of how they are going to be found.
+        warn: told what readers of the results must know of how they are going to be found, and of
+            callbacks and messages that do not reach their destination.
+        clock: what budgets of time go by.
 
     Raises:
         UserError: the study is wrong, the dress rehearsal fails, or `out` is taken; nothing is
             written then.
     """
     _refuse_taken(out)
-    study = prepare(config, folder)
+    meter = Meter(clock)
+    study = prepare(_with_fixed_deadline(config, clock.time()), folder)
     for line in study.warnings:
         warn(line)
-    with Interrupt() as interrupt, closing(_workers(study, executor, observe)) as workers:
+    with (
+        Announcing(out, warn) as announcing,
+        Interrupt() as interrupt,
+        closing(_workers(study, executor, observe)) as workers,
+    ):
+        meter.watch(workers)
         rehearse(study, workers)
+        check_measurable(study.config.budget, meter.held)
         with Journal(out, create=True) as journal:
             for name, text in (keep or {}).items():
                 (out / name).write_text(text, encoding="utf-8")
@@ -85,41 +108,62 @@ def start_run(
                     **({"warnings": list(study.warnings)} if study.warnings else {}),
                 },
             )
-            history = History(study, journal, config.limits, observe)
+            announcing.begin(config)
+            history = History(study, journal, study.config.limits, meter, observe)
             scoring = Scoring(study, history, journal, observe)
-            return _carry_on(Search(history), scoring, workers, interrupt, journal)
+            ended = _carry_on(Search(history), scoring, workers, interrupt, journal, meter)
+            announcing.ended(ended.state, ended.reason)
+    return ended
 
 
 def resume_run(
     out: Path,
     *,
-    add: Mapping[str, float] | None = None,
+    add: Mapping[str, Amount] | None = None,
     observe: Observer = silent,
     executor: ExecutorFactory | None = None,
+    warn: Callable[[str], None] = lambda _: None,
+    clock: Clock = time,
 ) -> Ended:
     """Continue a run from its journal.
 
     Args:
         out: the run directory.
-        add: budget to add to what was allowed so far, by key ('trials', 'items', 'hours').
+        add: budget to add to what was allowed so far, by kind; see `budgets.adding.extended`. The
+            optimizer goes on as if it had known of no other than the first.
         observe: told of every step.
         executor: builds the workers; those of the study file by default.
+        warn: told of callbacks and messages that do not reach their destination.
+        clock: what budgets of time go by.
 
     Raises:
         ReplayMismatch: the optimizer no longer proposes what was recorded.
-        UserError: models, data or fitness files changed, or the folder holds no run.
+        UserError: models, data or fitness files changed, there is nothing to add to, or the folder
+            holds no run.
     """
-    with Journal(out) as journal:
+    meter = Meter(clock)
+    with Announcing(out, warn) as announcing, Journal(out) as journal:
         opening = first_event(journal.events, out).payload
-        study = prepare(recorded_config(opening), Path(opening["folder"]))
+        config = recorded_config(opening)
+        # a callback that is gone is no reason to leave a run where it is
+        study = prepare(config.model_copy(update={"callbacks": ()}), Path(opening["folder"]))
         _check_unchanged(study, opening, out)
-        history = History(study, journal, _budget(study, journal, add or {}), observe)
+        budget = in_force(study.config.limits, journal.events)
+        if add:
+            budget = extended(budget, add, clock.time())
+            journal.append("extended", {"budget": budget.model_dump(mode="json")})
+        history = History(study, journal, budget, meter, observe)
         scoring = Scoring(study, history, journal, observe)
         if history.stopped is not None and not scoring.pending():
             journal.state = "done"
-            return Ended("done", history.stopped)
+            return Ended("done", history.stopped.reason, history.stopped.budget)
+        announcing.begin(config)
         with Interrupt() as interrupt, closing(_workers(study, executor, observe)) as workers:
-            return _carry_on(Search(history), scoring, workers, interrupt, journal)
+            meter.watch(workers)
+            check_measurable(budget, meter.held)
+            ended = _carry_on(Search(history), scoring, workers, interrupt, journal, meter)
+        announcing.ended(ended.state, ended.reason)
+    return ended
 
 
 def _workers(study: Prepared, executor: ExecutorFactory | None, observe: Observer) -> Executor:
@@ -177,15 +221,35 @@ def _fits_rungs(study: Prepared, outcome: Outcome) -> Outcome:
 
 
 def _carry_on(
-    search: Search, scoring: Scoring, workers: Executor, interrupt: Interrupt, journal: Journal
+    search: Search,
+    scoring: Scoring,
+    workers: Executor,
+    interrupt: Interrupt,
+    journal: Journal,
+    meter: Meter,
 ) -> Ended:
-    reason = search.run(workers, interrupt)
-    if reason is None or not scoring.run(workers, interrupt):
-        ended = Ended("interrupted", interrupt.reason)
-    else:
-        ended = Ended("done", reason)
+    try:
+        stop = search.run(workers, interrupt)
+        if stop is None or not scoring.run(workers, interrupt):
+            ended = Ended("interrupted", interrupt.reason)
+        else:
+            ended = Ended("done", stop.reason, stop.budget)
+    finally:
+        meter.keep(journal, now=True)
     journal.state = ended.state
     return ended
+
+
+def _with_fixed_deadline(config: StudyConfig, now: float) -> StudyConfig:
+    """Return a study whose deadline means the same when it is resumed tomorrow."""
+    deadline = config.budget.deadline
+    if deadline is None:
+        return config
+    try:
+        fixed = {"deadline": fixed_deadline(deadline, now)}
+    except UserError as error:
+        raise ConfigError([f"budget.{error}"]) from None
+    return config.model_copy(update={"budget": config.budget.model_copy(update=fixed)})
 
 
 def _refuse_taken(out: Path) -> None:
@@ -212,25 +276,3 @@ def _check_unchanged(study: Prepared, opening: Mapping[str, Any], out: Path) -> 
             f"space: its genes changed since {out} was started ({len(opening['genes'])} then, "
             f"{len(genes)} now); restore the space file, or start a new run"
         )
-
-
-def _budget(study: Prepared, journal: Journal, add: Mapping[str, float]) -> BudgetConfig:
-    """Return the budget in force, recording what is added to it now."""
-    values: dict[str, Any] = study.config.limits.model_dump()
-    for event in journal.events:
-        if event.kind == "extended":
-            values = dict(event.payload["budget"])
-    if not add:
-        return BudgetConfig.model_validate(values)
-    for key, amount in add.items():
-        if values.get(key) is None:
-            limits = ", ".join(name for name, value in values.items() if value is not None)
-            raise UserError(
-                f"--add {key}: this run has no budget of that kind, only {limits}; add to that"
-            )
-        if key != "hours" and amount % 1:
-            raise UserError(f"--add {key}={amount:g}: {key} are whole")
-        values[key] += amount if key == "hours" else int(amount)
-    budget = BudgetConfig.model_validate(values)
-    journal.append("extended", {"budget": budget.model_dump()})
-    return budget

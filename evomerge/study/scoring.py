@@ -83,6 +83,7 @@ class Scoring:
                     in_flight += 1
                 if in_flight == 0 and jobs:
                     return False
+                self._history.keep_account()
                 for result in workers.wait(POLL_S):
                     again = self._retry(result)
                     if again is not None and not interrupt.requested:

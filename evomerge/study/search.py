@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from evomerge.study.budgets.stop import Stop
 from evomerge.study.history import NOTHING_LEFT, History
 from evomerge.study.interrupt import Interrupt
 from evomerge.workers import Executor, Job, JobResult
@@ -29,15 +30,15 @@ class Search:
         self._in_flight = 0
         self._jobs: list[Job] = []
 
-    def run(self, workers: Executor, interrupt: Interrupt) -> str | None:
+    def run(self, workers: Executor, interrupt: Interrupt) -> Stop | None:
         """Search until a reason to stop; None when interrupted with trials left to do."""
         history = self._history
         if history.stopped:
             return history.stopped
-        started = time.monotonic()
         history.take_up()
         while True:
-            reason = self._feed(workers, interrupt, started)
+            history.keep_account()
+            stop = self._feed(workers, interrupt)
             if self._in_flight == 0 and not interrupt.requested:
                 history.settle(ended=True)
                 self._continue(workers)
@@ -48,18 +49,16 @@ class Search:
                 continue
             due = history.validation.due(ended=True)
             is_last = history.course.is_last
-            if interrupt.requested and (
-                reason is None or history.has_pending or due or not is_last
-            ):
+            if interrupt.requested and (stop is None or history.has_pending or due or not is_last):
                 return None
-            late = history.used_up(time.monotonic() - started)
             if is_last:
-                return history.stop(reason or NOTHING_LEFT)
-            if late is not None:
-                return history.stop(late)
-            history.begin_next()
+                return history.stop(stop or NOTHING_LEFT)
+            used_up = history.used_up()
+            if used_up is not None:
+                return history.stop(used_up)
+            history.begin_next(stop)
 
-    def _feed(self, workers: Executor, interrupt: Interrupt, started: float) -> str | None:
+    def _feed(self, workers: Executor, interrupt: Interrupt) -> Stop | None:
         """Submit as much as there is room for; says why nothing more is asked for."""
         history = self._history
         if not interrupt.requested:
@@ -67,21 +66,21 @@ class Search:
             self._validate(workers, ended=False)
             self._hand_over(workers)
         waits = False
-        reason = history.exhausted(time.monotonic() - started)
-        while reason is None and not (waits or interrupt.requested) and self._has_room(workers):
+        stop = history.exhausted()
+        while stop is None and not (waits or interrupt.requested) and self._has_room(workers):
             quick_until = time.monotonic() + QUICK_S
             with self._together(workers):
-                while reason is None and self._has_room(workers):
+                while stop is None and self._has_room(workers):
                     jobs = history.ask()
                     waits = jobs is None
                     if waits:
                         break
                     self._submit(jobs or [])
                     self._continue(workers)
-                    reason = history.exhausted(time.monotonic() - started)
+                    stop = history.exhausted()
                     if interrupt.requested or time.monotonic() >= quick_until:
                         break
-        return reason
+        return stop
 
     def _take(self, workers: Executor, results: Sequence[JobResult], *, retry: bool) -> None:
         """Record results, and submit what follows from them alone."""

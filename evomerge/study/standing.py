@@ -21,18 +21,25 @@ class Standing:
     Args:
         objectives: names and goals, in order.
         donors: names of the donors, as the space names its seeds.
+
+    Attributes:
+        failed: failed trials.
+        best: objective name to the best metric.
+        front: the non-dominated trials.
+        anchors: the scale of the hypervolume; None until it is known.
     """
 
     def __init__(self, objectives: Sequence[Objective], donors: Collection[str]) -> None:
+        self.objectives = tuple(objectives)
         self.failed = 0
         self.best: dict[str, float] = {}
         self.front: list[Trial] = []
-        self._objectives = objectives
+        self.anchors: Anchors | None = None
         self._costs = np.empty((0, len(objectives)))
-        self._volume: float | None = None
+        self._worst: dict[str, float] = {}
         self._awaited = {f"{SEED}{name}" for name in ("base", *donors)}
         self._anchoring: dict[str, Mapping[str, float]] = {}
-        self._anchors: Anchors | None = None
+        self._volumes: dict[Anchors, float] = {}
 
     def add(self, trial: Trial, origin: str) -> None:
         """Count one finished trial."""
@@ -40,32 +47,39 @@ class Standing:
             self.failed += 1
             return
         metrics = trial.outcome.metrics
-        for objective in self._objectives:
-            value = metrics[objective.name]
-            best = self.best.get(objective.name, value)
-            if objective.cost(value) <= objective.cost(best):
-                self.best[objective.name] = value
+        for objective in self.objectives:
+            name, value = objective.name, metrics[objective.name]
+            self.best[name] = min(value, self.best.get(name, value), key=objective.cost)
+            self._worst[name] = max(value, self._worst.get(name, value), key=objective.cost)
         self._extend_front(trial)
         if origin in self._awaited:
             self._anchoring[origin] = metrics
-        if self._anchors is None and len(self._anchoring) == len(self._awaited):
+        if self.anchors is None and len(self._anchoring) == len(self._awaited):
             base = self._anchoring.pop(f"{SEED}base")
-            self._anchors = Anchors.of(
-                self._objectives, base, list(self._anchoring.values()), degenerate="adapt"
+            self.anchors = Anchors.of(
+                self.objectives, base, list(self._anchoring.values()), degenerate="adapt"
             )
 
-    def hypervolume(self) -> float | None:
-        """Return the anchored hypervolume of the front so far, when the anchors are known."""
-        if self._anchors is None or len(self._objectives) < 2:
+    def hypervolume(self, anchors: Anchors | None = None) -> float | None:
+        """Return the hypervolume of the front so far; None with one objective.
+
+        Args:
+            anchors: its scale; that of base and donors by default, and None until it is known.
+        """
+        anchors = anchors or self.anchors
+        if anchors is None or len(self.objectives) < 2:
             return None
-        if self._volume is None:  # most trials leave the front as it is
-            rows = [
-                trial.outcome.metrics
-                for trial in self.front
-                if isinstance(trial.outcome, Completed)
-            ]
-            self._volume = float(anchored_hypervolume(self._anchors.scale_all(rows)))
-        return self._volume
+        if anchors not in self._volumes:
+            outcomes = [trial.outcome for trial in self.front]
+            rows = [one.metrics for one in outcomes if isinstance(one, Completed)]
+            self._volumes[anchors] = float(anchored_hypervolume(anchors.scale_all(rows)))
+        return self._volumes[anchors]
+
+    def spanned(self) -> Anchors | None:
+        """Return the scale from the worst to the best score so far; None where there is none."""
+        if not self.best:
+            return None
+        return Anchors.spanning(self.objectives, self._worst, self.best)
 
     def _extend_front(self, trial: Trial) -> None:
         costs = np.array(trial.costs)
@@ -74,4 +88,4 @@ class Standing:
         kept = np.flatnonzero((costs > self._costs).any(axis=1))
         self._costs = np.vstack([self._costs[kept], costs])
         self.front = [*(self.front[index] for index in kept), trial]
-        self._volume = None
+        self._volumes = {}

@@ -8,6 +8,7 @@ from typing import Any
 
 from evomerge.journal import Journal, outcome_from_json
 from evomerge.optimizers import Optimizer, Proposal
+from evomerge.study.budgets.stopping import Stopping
 from evomerge.study.course import Course
 from evomerge.study.example_ids import ExampleIds
 from evomerge.study.picks import trial_of
@@ -15,7 +16,6 @@ from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer, Progress
 from evomerge.study.records import recorded, shared, trial_id
 from evomerge.study.standing import Standing
-from evomerge.study.stopping import Stopping
 from evomerge.study.twins import Paid
 from evomerge.study.validation import Validation
 from evomerge.types import Completed, Failed, Outcome, Split, Trial
@@ -104,6 +104,8 @@ class Telling:
             "attempt": attempt,
             **recorded(self._journal, trial_id(number), split, outcome),
         }
+        if n_items and isinstance(outcome, Completed):
+            timing = {**timing, "items": n_items}
         self._journal.append("finished", payload, trial=number, timing=timing)
         self._tell(number, proposal, outcome, n_items=n_items)
         self.note()
@@ -127,6 +129,7 @@ class Telling:
         """Show what a trial scored on validation items."""
         if trial.costs is not None:
             self._standing.add(trial, origin)
+            self._stopping.see(self._standing, len(self.trials))
             self._report(replayed)
 
     def note(self) -> None:
@@ -175,6 +178,7 @@ class Telling:
         comparable = self._validation.tell(trial)
         if trial.costs is None or (comparable and trial.measured):
             self._standing.add(trial, proposal.origin)
+        self._stopping.see(self._standing, len(self.trials))
         self._report(replayed)
 
     def _report(self, replayed: bool) -> None:
@@ -190,5 +194,7 @@ class Telling:
                 None if replayed else self._standing.hypervolume(),
                 replayed,
                 part.label,
+                finished=len(self.trials),
+                gauges=self._stopping.gauges,
             )
         )

@@ -8,8 +8,8 @@ from typing import Any
 
 from evomerge.journal import Journal, outcome_from_json
 from evomerge.recipe import Recipe
+from evomerge.study.budgets.stopping import Stopping
 from evomerge.study.records import number_of, recorded, shared, trial_id
-from evomerge.study.stopping import Stopping
 from evomerge.study.telling import Telling
 from evomerge.study.twins import Twins
 from evomerge.study.validation import VALIDATED, Validation

@@ -2,13 +2,14 @@
 
 from evomerge.workers.cached import CachedExecutor, OutcomeStore
 from evomerge.workers.local import LocalExecutor
-from evomerge.workers.protocol import Executor, Job, JobResult
+from evomerge.workers.protocol import Executor, Held, Job, JobResult
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec
 
 __all__ = [
     "CachedExecutor",
     "EvaluatorSpec",
     "Executor",
+    "Held",
     "Job",
     "JobResult",
     "LocalExecutor",

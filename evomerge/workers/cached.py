@@ -24,7 +24,7 @@ from evomerge.errors import UserError
 from evomerge.fitness import FITNESSES
 from evomerge.recipe.fingerprint import fingerprint
 from evomerge.types import Completed, Outcome
-from evomerge.workers.protocol import Executor, Job, JobResult
+from evomerge.workers.protocol import Executor, Held, Job, JobResult
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec
 
 Score: TypeAlias = dict[str, Any]
@@ -154,6 +154,10 @@ class CachedExecutor:
         answered, self._answered = self._answered, []
         done = self._workers.wait(0.0 if answered else timeout_s)
         return [*answered, *map(self._completed, done)]
+
+    def held(self) -> Held:
+        """Say what the workers hold."""
+        return self._workers.held()
 
     def close(self) -> None:
         """Close the workers."""

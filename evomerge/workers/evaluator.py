@@ -65,6 +65,7 @@ class Evaluator:
         self._runs_paths = False
         self._resident: Resident | None = None
         self._merged: Recipe | None = None
+        self._charged = 0.0
         self._config = self._engine.config(spec.template)
         self._fitness: list[BoundFitness] = []
         self._proxies: list[BoundFitness] = []
@@ -82,6 +83,7 @@ class Evaluator:
         started = merged = time.perf_counter()
         hops, reused = self._paths.count.called, self._paths.count.reused
         where = ""
+        self._charged = 0.0
         try:
             resident = self._merge(job)
             merged = time.perf_counter()
@@ -111,6 +113,7 @@ class Evaluator:
             self._name,
             self._paths.count.called - hops,
             self._paths.count.reused - reused,
+            self._charged,
         )
 
     def _load(self, part: ObjectiveSpec, split: Split, fitness: BoundFitness) -> tuple[Item, ...]:
@@ -176,8 +179,11 @@ class Evaluator:
             write=lambda folder: self._engine.write(job.recipe, folder),
             delta=lambda: self._delta(job, resident),
         )
-        with model:
-            return fitness.score(model)
+        try:
+            with model:
+                return fitness.score(model)
+        finally:
+            self._charged += model.charged
 
     def _delta(self, job: Job, resident: Resident) -> DeltaStatistics:
         if job.recipe.path is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
+from evomerge.merging import resolve_device
 from evomerge.workers.evaluator import Evaluator
-from evomerge.workers.protocol import Job, JobResult
+from evomerge.workers.protocol import Held, Job, JobResult
 from evomerge.workers.spec import EvaluatorSpec
 
 
@@ -19,6 +21,8 @@ class InlineExecutor:
     capacity = 1
 
     def __init__(self, spec: EvaluatorSpec) -> None:
+        self._started = time.monotonic()
+        self._device = resolve_device(spec.device)
         self._evaluator = Evaluator(spec)
         self._queue: list[Job] = []
 
@@ -29,6 +33,10 @@ class InlineExecutor:
     def wait(self, timeout_s: float | None = None) -> Sequence[JobResult]:  # noqa: ARG002
         """Run the oldest job."""
         return [self._evaluator.evaluate(self._queue.pop(0))] if self._queue else []
+
+    def held(self) -> Held:
+        """Say what this process holds: it is the one worker."""
+        return Held.throughout([self._device], time.monotonic() - self._started)
 
     def close(self) -> None:
         """Forget what was not run."""

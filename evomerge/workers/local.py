@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeAlias
 
 from evomerge.errors import UserError
 from evomerge.types import Failed
-from evomerge.workers.protocol import Job, JobResult
+from evomerge.workers.protocol import Held, Job, JobResult
 from evomerge.workers.spec import EvaluatorSpec
 
 MAX_FAILED_STARTS = 3
@@ -91,6 +91,7 @@ class LocalExecutor:
         self._queue: list[Job] = []
         self._failed_starts = 0
         self._devices = _devices(spec.device, count)
+        self._started = time.monotonic()
         self._workers: list[_Worker] = []
         # Not daemons, so that a fitness may start processes of its own: end them ourselves.
         self._finalizer = weakref.finalize(self, _end_all, self._workers)
@@ -129,6 +130,10 @@ class LocalExecutor:
                 return results
             if not self._queue and not any(worker.job for worker in self._workers):
                 return results
+
+    def held(self) -> Held:
+        """Say what is held: a worker that is lost is replaced at once."""
+        return Held.throughout(self._devices, time.monotonic() - self._started)
 
     def close(self) -> None:
         """Stop every worker now."""

@@ -9,6 +9,9 @@ from typing import Protocol
 from evomerge.recipe.model import Recipe
 from evomerge.types import Failed, Outcome, Split
 
+_NO_GPU = {"cpu", "auto"}
+"""'auto' is left open only where there is no GPU."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -47,6 +50,7 @@ class JobResult:
         worker: names the worker.
         hops: tokens times layers that the forward passes of a layer path called for.
         hops_reused: how many of them the cache of common prefixes answered.
+        cost: what the fitnesses charged.
     """
 
     job: Job
@@ -56,6 +60,7 @@ class JobResult:
     worker: str = ""
     hops: int = 0
     hops_reused: int = 0
+    cost: float = 0.0
 
     @property
     def retryable(self) -> bool:
@@ -68,7 +73,38 @@ class JobResult:
         timing: dict[str, float] = {"merge_s": self.merge_s, "score_s": self.score_s}
         if self.hops:
             timing |= {"hops": self.hops, "hops_reused": self.hops_reused}
+        if self.cost:
+            timing["cost"] = self.cost
         return timing
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What an executor holds, and held since it was made.
+
+    Attributes:
+        workers: how many there are now.
+        gpus: how many GPUs they hold now; one that workers share is one.
+        worker_s: seconds that workers were held, starting up included, summed over them.
+        gpu_s: seconds that GPUs were held, summed over them.
+    """
+
+    workers: float = 0.0
+    gpus: float = 0.0
+    worker_s: float = 0.0
+    gpu_s: float = 0.0
+
+    @classmethod
+    def throughout(cls, devices: Sequence[str], seconds: float) -> Held:
+        """Return what workers hold that were all there from the beginning.
+
+        Args:
+            devices: of each worker, such as 'cuda:1'.
+            seconds: how long ago that was.
+        """
+        gpus = {device for device in devices if device.partition(":")[0] not in _NO_GPU}
+        workers = len(devices)
+        return cls(workers, len(gpus), workers * seconds, len(gpus) * seconds)
 
 
 class Executor(Protocol):
@@ -93,6 +129,10 @@ class Executor(Protocol):
         Never raises for anything a job does. Raises UserError when no worker can be started,
         because then no job can ever finish.
         """
+        ...
+
+    def held(self) -> Held:
+        """Say what is held: budgets of GPU-hours and of money count it, busy or not."""
         ...
 
     def close(self) -> None:

@@ -246,11 +246,27 @@ def test_an_override_that_is_wrong_is_named(world, override, words):
     )
 
 
-@pytest.mark.parametrize("amount", ["trials=0.5", "trials=inf", "hours=1", "trials=x"])
-def test_budget_that_cannot_be_added(world, amount):
+@pytest.mark.parametrize(
+    ("amounts", "words"),
+    [
+        (["trials=0.5"], "whole"),
+        (["trials=inf"], "positive"),
+        (["trials=-3"], "positive"),
+        (["trials=x"], "positive"),
+        (["trials"], "kind=amount"),
+        (["trails=4"], "did you mean 'trials'?"),
+        (["hours=1"], "no budget of that kind, only trials"),
+        (["trials=1", "trials=2"], "once"),
+        (["trials=1", "hours=2"], "no budget of that kind"),
+    ],
+)
+def test_budget_that_cannot_be_added(world, amounts, words):
     assert world.run()[0] == 0
-    code, _, err = world("resume", "run", "--add", amount)
+    options = [word for amount in amounts for word in ("--add", amount)]
+    code, _, err = world("resume", "run", *options)
     assert code == 2, err
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
     assert json.loads(world("status", "run", "--json")[1])["budget"]["trials"] == 12
 
 

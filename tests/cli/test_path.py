@@ -188,6 +188,54 @@ def test_status_knows_running_from_ended_and_budgets_that_grew(world):
     assert status["budget"]["trials"] == 15
 
 
+def test_every_kind_of_budget_is_checked_used_and_added_to(world):
+    world.study["budget"] |= {
+        "hours": 5,
+        "deadline": "2099-01-01T07:30Z",
+        "money": 1000,
+        "price": {"per_worker_hour": 2},
+        "stagnation": {"trials": 50, "min_gain": 0.5},
+    }
+    world.study["callbacks"] = [{"callback": "./mine.py:show"}]
+    world.study["notify"] = {"url": "https://chat.example/T0PS3CRET"}
+    (world.folder / "mine.py").write_text(
+        "def show(trial):\n    open('shown', 'a').write(f'{trial.number}\\n')\n"
+    )
+    code, out, err = world("check", world.write())
+    assert code == 0, err
+    limits = "12 trials, 5 hours, deadline 2099-01-01T07:30Z, 1000 spent, 50 trials without a gain"
+    assert limits in out
+    assert "callbacks   ./mine.py:show" in out
+    assert "notify      https://chat.example/… on finish and failure" in out
+    world.study["notify"]["url"] = "${NOWHERE}"
+    code, out, err = world.run()
+    assert code == 0, err
+    assert "done (budget: 12 trials)" in out
+    assert (
+        f"more of the same search: evomerge resume {world.folder / 'run'} --add trials=100" in out
+    )
+    assert err.count("the environment variable NOWHERE is not set") == 2
+    assert len((world.folder / "shown").read_text().split()) == 12
+    code, out, _ = world("status", "run")
+    assert "budget    12 of 12 trials" in out
+    assert " of 5 hours" in out
+    assert "of 50 trials without a gain above 0.5" in out
+    assert "worker-hours, 0 GPU-hours" in out
+    assert "stopped   budget: 12 trials; more: evomerge resume run --add trials=100" in out
+    status = json.loads(world("status", "run", "--json")[1])
+    assert status["used"]["trials"] == 12
+    assert 0 < status["used"]["hours"] < 5
+    assert status["used"]["money"] == pytest.approx(2 * status["worker_s"] / 3600)
+    code, out, err = world("resume", "run", "--add", "trials=2", "--add", "hours=4", "--json")
+    assert code == 0, err
+    assert json.loads(out)["budget"] == "trials"
+    status = json.loads(world("status", "run", "--json")[1])
+    assert (status["budget"]["trials"], status["budget"]["hours"]) == (14, 9)
+    assert world("report", "run")[0] == 0
+    page = (world.folder / "report/report.html").read_text()
+    assert "The search is over: budget: 14 trials." in page
+
+
 def test_the_latest_run_is_the_one_written_to_last(world):
     for name in ("a", "b"):
         assert world("run", world.write(), "--out", f"runs/{name}")[0] == 0

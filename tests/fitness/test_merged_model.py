@@ -2,6 +2,8 @@
 
 import pytest
 
+from evomerge.errors import FitnessError
+
 from .tiny import DELTA, merged_model
 
 
@@ -58,3 +60,13 @@ def test_items_and_their_ids():
     assert model.item_ids == ("a", "b")
     assert (model.split, len(model.items)) == ("holdout", 2)
     assert merged_model().item_ids == ()
+
+
+def test_charges_add_up_and_make_sense():
+    model = merged_model()
+    model.charge(0.5)
+    model.charge(0)
+    assert model.charged == 0.5
+    for wrong in (-1, float("nan"), float("inf")):
+        with pytest.raises(FitnessError, match="finite amount"):
+            model.charge(wrong)

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evomerge.errors import JournalError, RunDirectoryError
-from evomerge.journal import Journal, outcome_from_json, outcome_to_json, read_events, read_sessions
+from evomerge.journal import (
+    Follower,
+    Journal,
+    outcome_from_json,
+    outcome_to_json,
+    read_events,
+    read_sessions,
+)
 from evomerge.journal.events import canonical
 from evomerge.journal.examples import read_examples, write_examples
 from evomerge.types import Completed, Failed
@@ -29,6 +36,79 @@ def test_events_come_back_as_written(tmp_path):
     ]
     assert events[1].payload["genotype"][0] == 0.1 + 0.2
     assert [session.ended_because for session in read_sessions(tmp_path / "run")] == ["ended"]
+
+
+def test_a_follower_reads_each_event_once_while_they_are_written(tmp_path):
+    with Journal(tmp_path, create=True) as journal:
+        follower = Follower(tmp_path)
+        assert follower.new_events() == []
+        found = []
+        for number in range(7):
+            journal.append("asked", {"x": number}, trial=number)
+            if number % 3 == 0:
+                found += follower.new_events()
+        found += follower.new_events()
+        assert [event.payload["x"] for event in found] == list(range(7))
+    assert follower.new_events() == []
+    assert found == read_events(tmp_path)
+    with Journal(tmp_path) as journal:
+        journal.append("noted", {})
+    (event,) = follower.new_events()
+    assert (event.seq, event.kind) == (8, "noted")
+
+
+def test_a_follower_notices_damage_in_what_is_new(tmp_path):
+    with Journal(tmp_path, create=True) as journal:
+        journal.append("asked", {"x": 0}, trial=0)
+        follower = Follower(tmp_path)
+        follower.new_events()
+        for value in range(1, 4):
+            journal.append("asked", {"x": value}, trial=value)
+    connection = sqlite3.connect(tmp_path / "journal.sqlite")
+    connection.execute("UPDATE event SET payload = '{\"x\":9}' WHERE seq = 3")
+    connection.commit()
+    connection.close()
+    with pytest.raises(JournalError, match="event 3 is damaged"):
+        follower.new_events()
+    with pytest.raises(RunDirectoryError, match="holds no run"):
+        Follower(tmp_path / "nowhere")
+
+
+def test_what_a_session_took_is_kept_with_it(tmp_path):
+    for session in range(2):
+        with Journal(tmp_path, create=not session) as journal:
+            for seconds in (1.5, 2.5 + session):
+                journal.note_usage({"search_s": seconds})
+            journal.append("noted", {})
+    with Journal(tmp_path):
+        pass
+    usage = [session.usage for session in read_sessions(tmp_path)]
+    assert usage == [{"search_s": 2.5}, {"search_s": 3.5}, {}]
+
+
+def test_a_journal_of_before_usage_was_noted_is_read_and_written(tmp_path):
+    with Journal(tmp_path, create=True) as journal:
+        journal.append("noted", {})
+    connection = sqlite3.connect(tmp_path / "journal.sqlite")
+    connection.execute("DROP TABLE usage")
+    connection.commit()
+    connection.close()
+    assert read_sessions(tmp_path)[0].usage == {}
+    with Journal(tmp_path) as journal:
+        journal.note_usage({"search_s": 1.0})
+    assert [one.usage for one in read_sessions(tmp_path)] == [{}, {"search_s": 1.0}]
+
+
+def test_a_closed_journal_is_one_file_whoever_else_reads_it(tmp_path):
+    reader = None
+    with Journal(tmp_path, create=True) as journal:
+        journal.append("noted", {"text": "a"})
+        reader = sqlite3.connect(f"file:{tmp_path}/journal.sqlite?mode=ro", uri=True)
+        assert reader.execute("SELECT count(*) FROM event").fetchone() == (1,)
+    (tmp_path / "copy").mkdir()
+    shutil.copyfile(tmp_path / "journal.sqlite", tmp_path / "copy" / "journal.sqlite")
+    reader.close()
+    assert len(read_events(tmp_path / "copy")) == 1
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))

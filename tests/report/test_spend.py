@@ -74,19 +74,17 @@ def test_time_and_items_are_what_the_events_say(rungs, tmp_path):
     assert spend.idle_s == pytest.approx(2 * spend.search_s - spend.merge_s - spend.score_s)
     assert spend.after_s == pytest.approx(2.5)
     assert (spend.items, spend.items_after) == (16, 9)
-    assert (spend.sessions, spend.repeated, spend.gpu_s) == (2, 1, None)
+    assert (spend.sessions, spend.repeated, spend.gpu_s) == (2, 1, 0.0)
     assert spend.cost == pytest.approx(0.125)
 
 
-@pytest.mark.parametrize(
-    ("workers", "gpus"),
-    [({"device": "cuda:0"}, 1), ({"device": "auto", "gpus_per_worker": 0.5}, 0.5)],
-)
-def test_gpus_are_held_for_as_long_as_their_workers(workers, gpus, tmp_path):
-    write(tmp_path / "run", workers={"count": 3, **workers})
+def test_what_sessions_noted_counts(tmp_path):
+    with Journal(tmp_path / "run", create=True) as journal:
+        journal.append("opened", {"study": {"name": "spent"}})
+        journal.note_usage({"search_s": 40.0, "worker_s": 90.0, "gpu_s": 60.0})
     events, sessions = read_events(tmp_path / "run"), read_sessions(tmp_path / "run")
     spend = spend_of(tmp_path / "run", events, sessions)
-    assert spend.gpu_s == pytest.approx(3 * gpus * spend.wall_s)
+    assert (spend.search_s, spend.worker_s, spend.gpu_s) == (40.0, 90.0, 60.0)
 
 
 def test_messages_that_differ_in_numbers_are_one_cause(tmp_path):

@@ -23,7 +23,7 @@ from evomerge.study.problems import Problems
 from evomerge.study.rehearsal import Rehearsal
 from evomerge.study.stage_optimizer import stage_optimizer
 from evomerge.types import Completed, Failed, Objective
-from evomerge.workers import EvaluatorSpec, Job, JobResult, ObjectiveSpec
+from evomerge.workers import EvaluatorSpec, Held, Job, JobResult, ObjectiveSpec
 from evomerge.workers.spec import ProxySpec
 
 DONORS = {"a": ModelRef(path="/models/a"), "b": ModelRef(path="/models/b")}
@@ -112,14 +112,35 @@ def score(recipe: Recipe):
     return Completed(metrics, examples)
 
 
+class FakeClock:
+    """Stands still until it is told to go on; a later process starts where it is told to."""
+
+    def __init__(self, now=1_800_000_000.0):
+        self._now = now
+
+    def time(self):
+        return self._now
+
+    def monotonic(self):
+        return self._now
+
+    def pass_by(self, seconds):
+        self._now += seconds
+
+
 class FakeExecutor:
     """Scores in-process with any capacity; results come in an order drawn from a seed.
 
-    Up to `handful` of them come together.
+    Up to `handful` of them come together. With a clock every evaluation takes `tick_s` by it, as
+    long as which its workers are held, one for each place, and `gpus` with them.
     """
 
-    def __init__(self, capacity=1, seed=0, pause_s=0.0, handful=1):
+    def __init__(self, capacity=1, seed=0, pause_s=0.0, handful=1, clock=None, tick_s=0.0, gpus=0):
         self.capacity = capacity
+        self._clock = clock or FakeClock()
+        self._tick_s = tick_s
+        self._gpus = gpus
+        self._started = self._clock.monotonic()
         self._random = np.random.default_rng(seed)
         self._pause_s = pause_s
         self._handful = handful
@@ -136,9 +157,15 @@ class FakeExecutor:
         return [self._evaluate() for _ in range(min(self._handful, len(self._jobs)))]
 
     def _evaluate(self):
+        self._clock.pass_by(self._tick_s)
         job = self._jobs.pop(int(self._random.integers(len(self._jobs))))
         self.evaluated.append((job.id, job.split, job.attempt))
         return JobResult(job, score(job.recipe), 0.0, 0.0, "fake")
+
+    def held(self):
+        seconds = self._clock.monotonic() - self._started
+        gpus, workers = self._gpus, self.capacity
+        return Held(workers, gpus, workers * seconds, gpus * seconds)
 
     def close(self):
         pass

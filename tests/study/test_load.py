@@ -55,7 +55,7 @@ def test_all_errors_at_once_with_file_and_line(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("budget: {trials: 10}", "budget: {}", "give trials, items or hours"),
+        ("budget: {trials: 10}", "budget: {}", "give trials, items, hours"),
         ("  donors: {math: ./math}", "  donors: {}", "donors"),
         ("name: demo", "name: a/b", "name"),
         ("search: {optimizer", "search: {scalarize: average, optimizer", "mean"),

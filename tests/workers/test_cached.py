@@ -16,6 +16,7 @@ from evomerge.types import Completed, Failed, Objective
 from evomerge.workers import (
     CachedExecutor,
     EvaluatorSpec,
+    Held,
     Job,
     JobResult,
     ObjectiveSpec,
@@ -54,6 +55,9 @@ class Workers:
     """Scores by a formula and remembers what it was asked for."""
 
     capacity = 2
+
+    def held(self):
+        return Held(2, 1, 20.0, 10.0)
 
     def __init__(self, spec, fail=False):
         self.jobs = []

@@ -197,3 +197,32 @@ def test_a_merge_frees_what_paths_hold_and_keeps_their_count(tmp_path):
     again = evaluator.evaluate(Job("trial-000002", path([(0, 0), (1, 1), (0, 3)])))
     assert (merged.hops, again.hops, again.hops_reused) == (0, first.hops, 0)
     assert again.outcome == first.outcome
+
+
+CHARGING = """
+def charged(model):
+    model.charge(0.25)
+    model.charge(0.5)
+    if model.recipe.models[0].model.path.endswith("flip"):
+        raise RuntimeError("the judge hung up")
+    return 1.0
+"""
+
+
+def test_what_a_fitness_charges_counts_when_it_fails_too_and_only_once(tmp_path):
+    (tmp_path / "mine.py").write_text(CHARGING)
+    evaluator = Evaluator(spec(tmp_path, "./mine.py:charged"))
+    jobs = [Job("trial-000000", whole(BASE)), Job("trial-000001", whole(FLIP))]
+    done, failed = (evaluator.evaluate(job) for job in jobs)
+    assert isinstance(done.outcome, Completed)
+    assert isinstance(failed.outcome, Failed)
+    assert (done.cost, failed.cost) == (0.75, 0.75)
+    assert done.timing["cost"] == 0.75
+    plain = Evaluator(spec(tmp_path)).evaluate(jobs[0])
+    assert "cost" not in plain.timing
+
+
+def test_an_inline_worker_holds_its_device(tmp_path):
+    held = InlineExecutor(spec(tmp_path)).held()
+    assert (held.workers, held.gpus, held.gpu_s) == (1, 0, 0.0)
+    assert held.worker_s > 0

@@ -3,9 +3,11 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from evomerge.errors import UserError
 from evomerge.recipe.model import ModelRef, Recipe
@@ -154,3 +156,25 @@ if __name__ == "__main__":
             return
         time.sleep(0.1)
     pytest.fail("the worker outlived its driver")
+
+
+@pytest.mark.parametrize(
+    ("device", "n_there", "workers", "gpus"),
+    [
+        ("cpu", 4, 2, 0),
+        ("auto", 0, 2, 0),
+        ("cuda:1", 4, 2, 1),
+        ("auto", 2, 3, 2),
+        ("cuda", 4, 3, 3),
+    ],
+)
+def test_what_is_held_counts_a_shared_gpu_once(monkeypatch, device, n_there, workers, gpus):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_there)
+    executor = LocalExecutor(replace(SPEC, device=device), count=workers, build=fakes.Scripted)
+    try:
+        before, held = executor.held(), executor.held()
+    finally:
+        executor.close()
+    assert (held.workers, held.gpus) == (workers, gpus)
+    assert held.gpu_s * workers == pytest.approx(held.worker_s * gpus)
+    assert held.worker_s >= before.worker_s > 0

@@ -14,7 +14,7 @@ from evomerge.workers.cluster.nodes import Nodes
 from evomerge.workers.cluster.protocol import Actor, Call, Cluster, Fetch, Lost, Node
 from evomerge.workers.cluster.slot import Missing, Order, Pending, Ready, Refused
 from evomerge.workers.cluster.spec import ClusterSpec
-from evomerge.workers.protocol import Job, JobResult
+from evomerge.workers.protocol import Held, Job, JobResult
 
 MAX_MOVES = 5
 MAX_LOST_PLACES = 3
@@ -38,6 +38,7 @@ class _Slot:
     call: Call | None
     step: _Step = _Step.PLACING
     node: Node | None = None
+    placed_at: float = 0.0
     fetch: Fetch | None = None
     heard_at: float = 0.0
     job: Job | None = None
@@ -91,6 +92,7 @@ class ClusterExecutor:
         self._lost_places = 0
         self._roomless_since: float | None = None
         self._looked_at = 0.0
+        self._held_s = 0.0
         self._slots: list[_Slot] = []
         self._ready: set[str] = set()
         self._idle: dict[str, _Slot] = {}
@@ -118,8 +120,18 @@ class ClusterExecutor:
             if not self._queue and not any(slot.job for slot in self._slots):
                 return results
 
+    def held(self) -> Held:
+        """Say what is held: a worker counts from when it has a place until that is given back."""
+        now = time.monotonic()
+        placed = [slot for slot in self._slots if slot.node is not None]
+        worker_s = self._held_s + sum(now - slot.placed_at for slot in placed)
+        workers, gpus = len(placed), self._wanted.gpus
+        return Held(workers, workers * gpus, worker_s, worker_s * gpus)
+
     def close(self) -> None:
         """End every worker now, and leave the cluster."""
+        for slot in self._slots:
+            self._leave(slot)
         self._slots.clear()
         self._cluster.close()
 
@@ -212,7 +224,7 @@ class ClusterExecutor:
         return []
 
     def _place(self, slot: _Slot, node: Node) -> None:
-        slot.node = node
+        slot.node, slot.placed_at = node, time.monotonic()
         self._turn(slot, _Step.STARTING)
         self._lost_places = 0
         if node.id in self._nodes.barred:  # it was asked for before the node was
@@ -322,8 +334,15 @@ class ClusterExecutor:
         slot.actor.end()
         slot.actor = self._cluster.start(slot.name, self._nodes.barred.keys())
         self._turn(slot, _Step.PLACING)
-        slot.node = slot.job = slot.fetch = None
+        self._leave(slot)
+        slot.job = slot.fetch = None
         slot.call = slot.actor.call("where")
+
+    def _leave(self, slot: _Slot) -> None:
+        """Give a worker's place back."""
+        if slot.node is not None:
+            self._held_s += time.monotonic() - slot.placed_at
+        slot.node = None
 
     def _require_workers(self, now: float) -> None:
         """End a search whose work finds no worker."""

@@ -47,7 +47,7 @@ def test_what_does_not_fit_is_refused(tmp_path, rungs, says):
 
 
 def test_no_budget_at_all_is_refused():
-    with pytest.raises((UserError, ValueError), match="trials, items or hours"):
+    with pytest.raises((UserError, ValueError), match="give trials, items, hours"):
         config(budget={})
 
 

@@ -6,8 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from evomerge.journal import read_events
-from evomerge.journal.store import DATABASE
+from evomerge.journal import DATABASE, read_events
 from evomerge.study import resume_run, start_run
 from tests.study.fakes import PlainSpace, staged_config
 from tests.study.rungs.runs import (

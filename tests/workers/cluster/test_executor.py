@@ -1,12 +1,13 @@
 """What becomes of jobs while workers and nodes of a cluster come, fail and go."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from evomerge.errors import UserError
 from evomerge.types import Completed, Failed
-from evomerge.workers import Job
+from evomerge.workers import Held, Job
 from evomerge.workers.cluster import ClusterExecutor, ClusterSpec, Lost
 from evomerge.workers.cluster.executor import MAX_MOVES
 from evomerge.workers.cluster.slot import Missing, Order, Pending, Refused
@@ -263,3 +264,27 @@ def test_a_search_that_finds_no_room_says_so():
     executor.submit(job("j"))
     with pytest.raises(UserError, match="no place for one of 1 CPU"):
         executor.wait(5)
+
+
+def test_what_is_held_counts_from_a_place_to_its_end_and_shares_of_gpus_add_up():
+    cluster = FakeCluster(node("a", 1))
+    wanted = ClusterSpec("auto", 3, gpus=0.5)
+    other = replace(node("b", 2), resources={"CPU": 2.0, "GPU": 1.0})
+    cluster.alive = [replace(node("a", 1), resources={"CPU": 1.0, "GPU": 1.0})]
+    executor = ClusterExecutor(cluster, wanted, Order(SPEC), beat_s=0.02)
+    assert executor.held() == Held()
+    settle(executor, 1)
+    assert (executor.held().workers, executor.held().gpus) == (1, 0.5)
+    cluster.alive.append(other)
+    settle(executor, 3)
+    held = executor.held()
+    assert (held.workers, held.gpus) == (3, 1.5)
+    assert held.gpu_s == pytest.approx(held.worker_s / 2)
+    cluster.lose("b")
+    settle(executor, 1)
+    after = executor.held()
+    assert (after.workers, after.worker_s > held.worker_s) == (1, True)
+    executor.close()
+    ended = executor.held()
+    assert (ended.workers, ended.gpus) == (0, 0)
+    assert ended.worker_s == executor.held().worker_s >= after.worker_s

@@ -4,90 +4,101 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from evomerge.errors import FitnessError, nearest
+from evomerge.errors import UserError, nearest
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
+@dataclass(frozen=True, slots=True)
+class PlugIn:
+    """Something of the user's that takes arguments.
+
+    Attributes:
+        what: its kind and name, for messages: "fitness 'mine'".
+        target: a class or a function.
+        fail: makes the error that is raised from a one-line message.
+    """
+
+    what: str
+    target: Callable[..., Any]
+    fail: Callable[[str], UserError]
+
+
 def bind_arguments(
-    name: str,
-    target: Callable[..., Any],
+    plug: PlugIn,
     args: Mapping[str, Any],
     *,
-    takes_model: bool,
-    metric: str | None,
     folder: Path,
+    given: str | None = None,
+    offered: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Check arguments against a signature and convert them to its annotations.
 
     Args:
-        name: of the fitness, for messages.
-        target: a class, or a function of the model and further parameters.
+        plug: what takes them.
         args: from the study file.
-        takes_model: the first parameter is the model and not bound here.
-        metric: the objective's metric; a parameter named 'metric' receives it unless `args` does.
         folder: where relative paths start, for parameters annotated as Path.
+        given: what the first parameter is given when the plug-in is called, in a word, so that it
+            is not bound here; None where there is no such thing.
+        offered: further arguments for parameters of these names, unless `args` has them.
 
     Returns:
         Keyword arguments for the target. A parameter without annotation, or whose annotation
         exists for type checkers only, takes its argument as it is.
 
     Raises:
-        FitnessError: an argument is unknown, missing or of the wrong type.
+        UserError: an argument is unknown, missing or of the wrong type.
     """
-    parameters = _parameters(name, target)
-    if takes_model:
-        parameters = _without_model(name, parameters)
+    parameters = _parameters(plug)
+    if given is not None:
+        parameters = _without_first(plug, parameters, given)
     by_name = {p.name: p for p in parameters if p.kind in _BY_NAME}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    given = dict(args)
-    if metric is not None and "metric" in by_name:
-        given.setdefault("metric", metric)
-    for key in given:
+    found = {key: value for key, value in (offered or {}).items() if key in by_name} | dict(args)
+    for key in found:
         if key not in by_name and not takes_any:
-            raise FitnessError(
-                f"fitness '{name}': argument '{key}' is unknown; {_hint(key, by_name)}"
-            )
+            raise plug.fail(f"{plug.what}: argument '{key}' is unknown; {_hint(key, by_name)}")
     for parameter in parameters:
         required = parameter.default is parameter.empty
         if required and parameter.kind is parameter.POSITIONAL_ONLY:
-            raise FitnessError(
-                f"fitness '{name}': parameter '{parameter.name}' is positional-only and arguments "
+            raise plug.fail(
+                f"{plug.what}: parameter '{parameter.name}' is positional-only and arguments "
                 "are bound by name; remove the '/' from the signature"
             )
-        if required and parameter.kind in _BY_NAME and parameter.name not in given:
-            raise FitnessError(
-                f"fitness '{name}': argument '{parameter.name}' is missing; it has no default, "
-                "so give it in the objective"
+        if required and parameter.kind in _BY_NAME and parameter.name not in found:
+            raise plug.fail(
+                f"{plug.what}: argument '{parameter.name}' is missing; it has no default, "
+                "so give it in the study"
             )
     return {
-        key: _converted(name, target, by_name[key], value, folder) if key in by_name else value
-        for key, value in given.items()
+        key: _converted(plug, by_name[key], value, folder) if key in by_name else value
+        for key, value in found.items()
     }
 
 
-def _parameters(name: str, target: Callable[..., Any]) -> list[inspect.Parameter]:
+def _parameters(plug: PlugIn) -> list[inspect.Parameter]:
     try:
-        return list(inspect.signature(target).parameters.values())
+        return list(inspect.signature(plug.target).parameters.values())
     except ValueError as error:  # some callables written in C
-        raise FitnessError(
-            f"fitness '{name}' has no readable signature; wrap it in a Python function"
+        raise plug.fail(
+            f"{plug.what} has no readable signature; wrap it in a Python function"
         ) from error
 
 
-def _without_model(name: str, parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
+def _without_first(
+    plug: PlugIn, parameters: list[inspect.Parameter], given: str
+) -> list[inspect.Parameter]:
     if not parameters or parameters[0].kind in (
         inspect.Parameter.KEYWORD_ONLY,
         inspect.Parameter.VAR_KEYWORD,
     ):
-        raise FitnessError(
-            f"fitness '{name}' takes no model; its first parameter must be the merged model"
-        )
+        raise plug.fail(f"{plug.what} takes no {given}, which is its first parameter")
     first = parameters[0]
     return parameters if first.kind is first.VAR_POSITIONAL else parameters[1:]
 
@@ -96,15 +107,9 @@ def _hint(key: str, by_name: Mapping[str, inspect.Parameter]) -> str:
     return nearest(key, by_name) if by_name else "it takes none"
 
 
-def _converted(
-    name: str,
-    target: Callable[..., Any],
-    parameter: inspect.Parameter,
-    value: Any,
-    folder: Path,
-) -> Any:
+def _converted(plug: PlugIn, parameter: inspect.Parameter, value: Any, folder: Path) -> Any:
     try:
-        annotation = _annotation(target, parameter)
+        annotation = _annotation(plug.target, parameter)
     except NameError:  # imported under TYPE_CHECKING only: not for us to check
         return value
     if annotation is parameter.empty:
@@ -112,16 +117,16 @@ def _converted(
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=_config(annotation))
     except PydanticUserError as error:
-        raise FitnessError(
-            f"fitness '{name}': parameter '{parameter.name}' is annotated {annotation!r}, which a "
+        raise plug.fail(
+            f"{plug.what}: parameter '{parameter.name}' is annotated {annotation!r}, which a "
             "study file cannot give; annotate it with plain types"
         ) from error
     try:
         converted = adapter.validate_python(value)
     except ValidationError as error:
         problem = error.errors()[0]
-        raise FitnessError(
-            f"fitness '{name}': argument '{parameter.name}': {problem['msg']}, got {value!r}"
+        raise plug.fail(
+            f"{plug.what}: argument '{parameter.name}': {problem['msg']}, got {value!r}"
         ) from error
     return folder / converted if isinstance(converted, Path) else converted
 

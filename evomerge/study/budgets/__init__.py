@@ -1,0 +1,1 @@
+"""Budgets: what a search may take, what it took, and when it stops."""
