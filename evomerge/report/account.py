@@ -61,6 +61,7 @@ def summary(found: Findings) -> Iterator[str]:
         + (f", {stopped} stopped on a rung with an estimate" if stopped else "")
         + f", in {duration(spend.wall_s)} from {moment(spend.started_at)} to "
         f"{moment(spend.last_at)}. {unfinished}"
+        + (f" Budget: {', '.join(found.budgets)}." if found.budgets else "")
     )
     yield from _result(found)
     yield from (f"Warning: {line}." for line in found.opening.get("warnings", ()))
@@ -136,12 +137,12 @@ def rungs(found: Findings) -> Listing:
 
 def spend(found: Findings) -> Listing:
     """List what the run took."""
-    return Listing("What the run took.", ("", ""), tuple(_spend(found.spend)))
+    rows = [("budget used", words) for words in found.budgets]
+    return Listing("What the run took.", ("", ""), (*rows, *_spend(found.spend)))
 
 
 def _spend(one: Spend) -> Iterator[tuple[str, str]]:
-    yield from (("budget", words) for words in one.budgets)
-    busy = one.worker_s
+    busy = one.n_workers * one.search_s
     yield "wall clock", f"{duration(one.wall_s)} in {_count(one.sessions, 'session')}"
     yield "search", f"{duration(one.search_s)} with {_count(one.n_workers, 'worker')}"
     for name, seconds in (
@@ -158,8 +159,8 @@ def _spend(one: Spend) -> Iterator[tuple[str, str]]:
         "unknown" if one.items_after is None else f"{one.items_after:,}",
     )
     yield "trials with a recipe scored before", str(one.repeated)
-    if one.gpu_s is not None:
-        yield "GPU hours held by workers", f"{one.gpu_s / 3600:.2f}"
+    yield "worker-hours held", f"{one.worker_s / 3600:.2f}"
+    yield "GPU-hours held", f"{one.gpu_s / 3600:.2f}"
     if one.cost is not None:
         yield "charged by fitnesses", f"{one.cost:.4g}"
 

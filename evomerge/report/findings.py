@@ -19,6 +19,7 @@ from evomerge.report.populations.kin import Kin, kin_of
 from evomerge.report.run_history import RunHistory, run_history
 from evomerge.report.spend import Spend, spend_of
 from evomerge.study import Outline, open_study
+from evomerge.study.budgets.meter import spent_in
 from evomerge.study.course import Course
 from evomerge.study.picks import front_trials
 from evomerge.study.rungs.counts import rung_counts
@@ -37,6 +38,7 @@ class Findings:
         history: its course over the trials.
         spend: what it took.
         causes: why trials failed.
+        budgets: how much of each budget is used, in words.
         rungs: who was scored at which rung; empty without rungs.
         analysis: its front, judged; None where it cannot be read.
         unread: why there is no analysis; '' where there is one.
@@ -52,6 +54,7 @@ class Findings:
     history: RunHistory
     spend: Spend
     causes: tuple[Cause, ...]
+    budgets: tuple[str, ...]
     rungs: Sequence[Mapping[str, Any]]
     analysis: Analysis | None
     unread: str
@@ -68,8 +71,8 @@ class Findings:
     @property
     def stopped(self) -> str | None:
         """Why the search ended; None where it did not."""
-        stop = SeenRun.of(self.events).stop
-        return None if stop is None else stop.reason
+        reasons = [one.payload["reason"] for one in self.events if one.kind == "stopped"]
+        return reasons[-1] if reasons else None
 
     @property
     def on_front(self) -> tuple[int, ...]:
@@ -107,6 +110,10 @@ def findings_of(run: Path) -> Findings:
         history=history,
         spend=spend_of(run, events, sessions),
         causes=causes_of(events),
+        budgets=tuple(
+            gauge.words
+            for gauge in SeenRun.of(events).gauges(spent_in(sessions, events), events[-1].at)
+        ),
         rungs=rung_counts(events),
         analysis=analysis,
         unread=unread,

@@ -75,13 +75,11 @@ def front_drawings(analysis: Analysis) -> tuple[Drawing, ...]:
     count = f"{len(analysis.members)} members of the front and {len(analysis.baselines)} baselines"
     if len(objectives) > 3:
         return (Drawing(_parallel(analysis), f"{count} over {named}", wide=True),)
-    if len(objectives) == 1:
-        figure = _plane(analysis, objectives[0], None)
-        return (Drawing(figure, f"{count} by {named}", wide=True),)
-    pairs = list(combinations(objectives, 2))
+    planes: list[tuple[Objective, Objective | None]] = [*combinations(objectives, 2)]
+    planes = planes or [(objectives[0], None)]
     return tuple(
-        Drawing(_plane(analysis, x, y), f"{count}: {y.name} against {x.name}", len(pairs) == 1)
-        for x, y in pairs
+        Drawing(_plane(analysis, x, y), f"{count} by {x.name}{f' and {y.name}' if y else ''}")
+        for x, y in planes
     )
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from evomerge.journal import Event, Session
 from evomerge.journal.examples import read_examples
 from evomerge.study.budgets.meter import SEARCHING, spent_in
-from evomerge.study.seen import SeenRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +24,16 @@ class Spend:
         sessions: how many processes worked on it.
         wall_s: seconds in which a process worked on it.
         search_s: seconds of these that the search took.
+        worker_s: seconds workers were held, summed over them.
         n_workers: how many evaluate at once; of a cluster, at most.
-        worker_s: seconds for which the search held workers, summed over them.
         merge_s: seconds of merging in the search, over all workers.
         score_s: seconds of scoring in the search, over all workers.
         after_s: seconds of merging and scoring baselines and the front.
         items: single items the search scored, over all objectives; None where fitnesses name none.
         items_after: the same of baselines and the front.
         repeated: trials whose recipe had been scored before, which took nothing.
-        gpu_s: seconds for which workers held a GPU, summed over them; None where they held none.
-        cost: what fitnesses charged, in the study's currency; None where they charge nothing.
-        budgets: how much of each budget is used, in words.
+        gpu_s: seconds GPUs were held, summed over them.
+        cost: what fitnesses charged; None where they charge nothing.
     """
 
     started_at: float
@@ -43,22 +41,21 @@ class Spend:
     sessions: int
     wall_s: float
     search_s: float
-    n_workers: int
     worker_s: float
+    n_workers: int
     merge_s: float
     score_s: float
     after_s: float
     items: int | None
     items_after: int | None
     repeated: int
-    gpu_s: float | None
+    gpu_s: float
     cost: float | None
-    budgets: tuple[str, ...]
 
     @property
     def idle_s(self) -> float:
         """Seconds of workers in the search that were neither merging nor scoring."""
-        return max(0.0, self.worker_s - self.merge_s - self.score_s)
+        return max(0.0, self.n_workers * self.search_s - self.merge_s - self.score_s)
 
 
 def spend_of(run: Path, events: Sequence[Event], sessions: Sequence[Session]) -> Spend:
@@ -71,19 +68,18 @@ def spend_of(run: Path, events: Sequence[Event], sessions: Sequence[Session]) ->
     """
     spans = list(_spans(events, sessions))
     searching = [event for event in events if event.kind in SEARCHING]
-    spent, seen = spent_in(sessions, events), SeenRun.of(events)
+    spent = spent_in(sessions, events)
     after = [event for event in events if event.kind == "scored"]
-    count = events[0].payload["study"].get("workers", {}).get("count", 1)
+    workers = events[0].payload["study"].get("workers", {})
     charged = [event.timing["cost"] for event in events if "cost" in event.timing]
-    wall_s = sum(last - first for first, last in spans)
     return Spend(
         started_at=events[0].at if not sessions else sessions[0].started_at,
         last_at=max(event.at for event in events),
         sessions=len(sessions),
-        wall_s=wall_s,
+        wall_s=sum(last - first for first, last in spans),
         search_s=spent.search_s,
-        n_workers=count,
-        worker_s=spent.worker_s or count * spent.search_s,  # the latter in runs of before
+        worker_s=spent.worker_s,
+        n_workers=workers.get("count", 1),
         merge_s=sum(event.timing.get("merge_s", 0.0) for event in searching),
         score_s=sum(event.timing.get("score_s", 0.0) for event in searching),
         after_s=sum(
@@ -92,9 +88,8 @@ def spend_of(run: Path, events: Sequence[Event], sessions: Sequence[Session]) ->
         items=_items(run, [event for event in searching if event.kind != "validated"]),
         items_after=_items(run, [event for event in after if event.timing]),
         repeated=sum("same_as" in event.payload for event in events if event.kind == "finished"),
-        gpu_s=spent.gpu_s or None,
+        gpu_s=spent.gpu_s,
         cost=sum(charged) if charged else None,
-        budgets=tuple(gauge.words for gauge in seen.gauges(spent, events[-1].at)),
     )
 
 

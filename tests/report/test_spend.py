@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 
 import pytest
@@ -20,22 +19,11 @@ MESSAGES = (
 )
 
 
-STUDY = {
-    "name": "spent",
-    "models": {"base": "/b", "donors": {"a": "/a"}},
-    "space": "invented",
-    "objectives": {"one": {"fitness": "invented"}},
-    "budget": {"trials": 9, "hours": 2},
-    "workers": {"count": 2, "device": "cpu"},
-}
-
-
-def write(run, *, rungs=False, usage=()):
-    """Write a run with two sessions, the first of them killed, and what they noted of their own."""
-    models = {"base": {"path": "/b"}, "donors": {"a": {"path": "/a"}}}
-    opening = {"study": STUDY, "models": models, "objectives": {"one": "maximize"}, "genes": []}
+def write(run, *, rungs=False, workers=None):
+    """Write a run with two sessions, the first of them killed."""
+    study = {"name": "spent", "workers": workers or {"count": 2, "device": "cpu"}}
     with Journal(run, create=True) as journal:
-        journal.append("opened", opening)
+        journal.append("opened", {"study": study})
         for number, message in enumerate(MESSAGES):
             journal.append("asked", {"genotype": [], "origin": "x"}, trial=number)
             failed = {"failed": "error", "message": message, "traceback": f"trace {number}"}
@@ -68,9 +56,6 @@ def write(run, *, rungs=False, usage=()):
             "INSERT INTO session (started_at, ended_at, ended_because, process) "
             "VALUES (1095, 1500, 'done', '{}')"
         )
-        for session, noted in enumerate(usage, start=1):
-            row = (session, json.dumps(noted))
-            database.execute("INSERT OR REPLACE INTO usage VALUES (?, ?)", row)
     database.close()
     return at
 
@@ -89,21 +74,17 @@ def test_time_and_items_are_what_the_events_say(rungs, tmp_path):
     assert spend.idle_s == pytest.approx(2 * spend.search_s - spend.merge_s - spend.score_s)
     assert spend.after_s == pytest.approx(2.5)
     assert (spend.items, spend.items_after) == (16, 9)
-    assert (spend.sessions, spend.repeated, spend.gpu_s) == (2, 1, None)
+    assert (spend.sessions, spend.repeated, spend.gpu_s) == (2, 1, 0.0)
     assert spend.cost == pytest.approx(0.125)
 
 
-def test_what_sessions_noted_of_workers_and_gpus_is_added_up(tmp_path):
-    usage = [
-        {"search_s": 60.0, "worker_s": 100.0, "gpu_s": 50.0},
-        {"search_s": 300.0, "worker_s": 590.0, "gpu_s": 295.0},
-    ]
-    write(tmp_path / "run", usage=usage)
+def test_what_sessions_noted_counts(tmp_path):
+    with Journal(tmp_path / "run", create=True) as journal:
+        journal.append("opened", {"study": {"name": "spent"}})
+        journal.note_usage({"search_s": 40.0, "worker_s": 90.0, "gpu_s": 60.0})
     events, sessions = read_events(tmp_path / "run"), read_sessions(tmp_path / "run")
     spend = spend_of(tmp_path / "run", events, sessions)
-    assert (spend.search_s, spend.gpu_s) == (360, 345)
-    assert spend.idle_s == pytest.approx(690 - spend.merge_s - spend.score_s)
-    assert spend.budgets == ("7 of 9 trials", "0.1 of 2 hours")
+    assert (spend.search_s, spend.worker_s, spend.gpu_s) == (40.0, 90.0, 60.0)
 
 
 def test_messages_that_differ_in_numbers_are_one_cause(tmp_path):
