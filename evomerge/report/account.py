@@ -159,8 +159,9 @@ def _spend(one: Spend) -> Iterator[tuple[str, str]]:
         "unknown" if one.items_after is None else f"{one.items_after:,}",
     )
     yield "trials with a recipe scored before", str(one.repeated)
-    yield "worker-hours held", f"{one.worker_s / 3600:.2f}"
-    yield "GPU-hours held", f"{one.gpu_s / 3600:.2f}"
+    if one.worker_s:  # not noted by runs of before it was measured
+        yield "worker-hours held", f"{one.worker_s / 3600:.2f}"
+        yield "GPU-hours held", f"{one.gpu_s / 3600:.2f}"
     if one.cost is not None:
         yield "charged by fitnesses", f"{one.cost:.4g}"
 
