@@ -89,7 +89,8 @@ class Stopping:
         part = self._course.parts[-1]
         allowed = self.allowed(part)
         if allowed is not None and asked - part.first >= allowed:
-            return Stop(f"budget: {self._budget.trials} trials", "trials")
+            trials = self._budget.trials if self._course.is_last else allowed
+            return Stop(f"budget: {trials} trials", "trials")
         if self._stagnation is not None:
             (gauge,) = (one for one in self.gauges if one.kind == "stagnation")
             if gauge.used >= gauge.limit:
