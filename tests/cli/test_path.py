@@ -233,7 +233,7 @@ def test_every_kind_of_budget_is_checked_used_and_added_to(world):
     assert (status["budget"]["trials"], status["budget"]["hours"]) == (14, 9)
     assert world("report", "run")[0] == 0
     page = (world.folder / "report/report.html").read_text()
-    assert "The search is over: budget: 14 trials." in page
+    assert "The search is over (budget: 14 trials)." in page
 
 
 def test_the_latest_run_is_the_one_written_to_last(world):
