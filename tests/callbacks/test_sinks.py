@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import mlflow
 import pytest
+import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto import wandb_internal_pb2
 
@@ -118,6 +119,7 @@ def records(folder):
 
 def test_wandb_gets_the_numbers_of_each_trial(tmp_path):
     tell("wandb", tmp_path, TRIALS, mode="offline")
+    wandb.teardown()  # as when the process ends: its service writes the rest
     found = list(records(tmp_path))
     (run,) = [one.run for one in found if one.WhichOneof("record_type") == "run"][:1]
     assert (run.run_id, run.project, run.display_name) == (
