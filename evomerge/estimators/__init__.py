@@ -5,7 +5,7 @@ estimator.estimate({"item-3": 1.0, "item-8": 0.0})      # Estimate(value, standa
 """
 
 from evomerge.estimators.abilities import endpoint_abilities
-from evomerge.estimators.anchors import Subset, cluster_anchors
+from evomerge.estimators.anchors import Subset, cluster_anchors, cluster_order
 from evomerge.estimators.build import ESTIMATORS, build_estimator
 from evomerge.estimators.estimate import Estimate, Estimator
 from evomerge.estimators.evidence import Answers, Benchmark, Evidence, balanced_weights
@@ -45,6 +45,7 @@ __all__ = [
     "balanced_weights",
     "build_estimator",
     "cluster_anchors",
+    "cluster_order",
     "endpoint_abilities",
     "entropy_order",
     "fit_items",

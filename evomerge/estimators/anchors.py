@@ -8,7 +8,7 @@ there are fewer kinds of item than anchors wanted, the heaviest clusters get sev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from evomerge.errors import UserError
 from evomerge.estimators.evidence import Benchmark
 from evomerge.estimators.item_model import ItemParameters
+from evomerge.estimators.orders import random_order
 
 _MOST_ROUNDS = 300
 
@@ -71,6 +72,31 @@ def cluster_anchors(
         weights |= {benchmark.ids[at]: float(mass[number] / count) for at in chosen}
     ids = tuple(sorted(weights))
     return Subset(ids, {name: weights[name] for name in ids})
+
+
+def cluster_order(items: ItemParameters, sizes: Sequence[int], seed: int) -> tuple[str, ...]:
+    """Order items so that the first so many stand for all, for each of several sizes.
+
+    The first `sizes[0]` are the anchors of as many clusters, the heaviest first. To reach the next
+    size come those anchors of as many clusters as it has items which are not there yet. All others
+    follow in random order.
+
+    Args:
+        items: every item of the benchmark.
+        sizes: increasing, at least 1.
+        seed: of clusterings and random order.
+
+    Raises:
+        UserError: a size is not between 1 and the number of items.
+    """
+    chosen: list[str] = []
+    for size in sizes:
+        weights = cluster_anchors(items, size, seed).weights
+        heaviest = sorted(weights, key=lambda name: (-weights[name], name))
+        new = [name for name in heaviest if name not in set(chosen)]
+        chosen += new[: size - len(chosen)]
+    rest = set(items.ids) - set(chosen)
+    return (*chosen, *(random_order(sorted(rest), seed) if rest else ()))
 
 
 def _centers(

@@ -35,7 +35,7 @@ def export_front(
         front.csv      every row, baselines included
         front.json     the same with all that is known of it (see `evomerge.report.document`)
         front.png      the plot
-        front.html     the plot to hover over; needs no network
+        front.html     the plot to hover over, a recipe behind every point; needs no network
         trial-000037/  one folder per member: recipe.yaml, scores.json, and mergekit.yaml or,
                        where mergekit cannot express the recipe, mergekit-refused.txt; of a
                        population's individual lineage.yaml too, the recipe with its whole lineage
@@ -105,8 +105,8 @@ def _readme(analysis: Analysis, title: str, refused: list[str]) -> str:
         "",
         "![front](front.png)",
         "",
-        "[front.html](front.html) is the same plot to hover over, `front.csv` and `front.json` "
-        "hold every number.",
+        "[front.html](front.html) is the same plot, a click on a point shows its recipe; "
+        "`front.csv` and `front.json` hold every number.",
         "",
         "## Rebuild",
         "",

@@ -1,4 +1,4 @@
-"""The front as one HTML file that needs no network: hover over a point to read its trial."""
+"""The front as figures to hover over; a click on a point shows its recipe."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from evomerge.report.analysis import Analysis, RowAnalysis, analyse
 from evomerge.report.estimates import Estimate
 from evomerge.report.front import Front
-from evomerge.report.html_page import drawn_in, page
+from evomerge.report.html_page import Drawing, Section, canvas, page_of
 from evomerge.report.parallel import axis_heights, axis_ranges
+from evomerge.report.picked import picked_rows
 from evomerge.report.roles import ROLES, RoleName, label_of, role_of, worth_naming
 from evomerge.report.stopped_marks import stopped_in_plane
 from evomerge.report.table import number
 from evomerge.types import Objective
+
+_BESIDE: dict[RoleName, str] = {
+    "front": "top right",
+    "dominated": "top left",
+    "donor": "bottom right",
+    "base": "bottom left",
+    "baseline": "top right",
+}
+"""Where names stand: rows of different roles often share a place."""
 
 
 def save_html(front: Front, path: Path) -> None:
@@ -30,74 +39,63 @@ def write_page(analysis: Analysis, path: Path) -> None:
     """Write an analysis as a self-contained page."""
     front = analysis.front
     summary = (
-        f"{len(front.members)} on the front after {front.n_trials} trials ({front.n_failed} "
-        f"failed); scores on {analysis.items} items, bars are {analysis.confidence:.0%} bootstrap "
-        "intervals where items were scored one by one. Click a name in the legend to hide it."
+        f"{len(front.members)} on the front after {front.n_trials} trials "
+        f"({front.n_failed} failed)."
+    )
+    sections = [front_section(analysis)]
+    if front.hypervolume:
+        text = "The hypervolume of the front of all trials so far; 0 = base, 1 = best donor."
+        sections.append(Section("Progress", text, (_progress(analysis),)))
+    path.write_text(page_of(front.study, (summary,), sections), encoding="utf-8")
+
+
+def front_section(analysis: Analysis, run: str = "RUN") -> Section:
+    """Return the front with its table, and a recipe for every row.
+
+    Args:
+        analysis: of the front.
+        run: how the reader names the run directory on a command line.
+    """
+    items = "hold-out" if analysis.split == "holdout" else analysis.split
+    text = (
+        f"Scores on {items} items; bars are {analysis.confidence:.0%} bootstrap intervals where "
+        "items were scored one by one. Click a point, or a name in the table, for its recipe and "
+        "how to rebuild it, or a name in the legend to hide it; drag to zoom, double-click to go "
+        "back."
     )
     notes = "\n".join(f"<li>{escape(note)}</li>" for note in analysis.notes)
-    body = f"{drawn_in(_figure(analysis), 'front')}\n<ul>\n{notes}\n</ul>"
-    path.write_text(page(front.study, summary, body), encoding="utf-8")
+    body = f"{picked_rows(analysis, run)}\n<ul>\n{notes}\n</ul>"
+    return Section("Front", text, front_drawings(analysis), body)
 
 
-def _figure(analysis: Analysis) -> Any:
-    """Lay out panels as `evomerge.report.plots` does: pairs, or parallel coordinates."""
+def front_drawings(analysis: Analysis) -> tuple[Drawing, ...]:
+    """Return a plane for each pair of up to three objectives, parallel coordinates for more."""
     objectives = analysis.front.objectives
-    parallel = len(objectives) > 3
-    panels: list[tuple[Objective, Objective | None]] = []
-    if not parallel:
-        panels = [*combinations(objectives, 2)] or [(objectives[0], None)]
-    n_panels = max(1, len(panels)) + 1  # the search's progress comes last
-    columns = 2
-    rows = -(-n_panels // columns)
-    wide = n_panels == 2
-    figure = make_subplots(
-        rows=rows,
-        cols=columns,
-        column_widths=[0.72, 0.28] if wide else None,
-        horizontal_spacing=0.08,
-        vertical_spacing=0.12,
+    named = ", ".join(one.name for one in objectives)
+    count = f"{len(analysis.members)} members of the front and {len(analysis.baselines)} baselines"
+    if len(objectives) > 3:
+        return (Drawing(_parallel(analysis), f"{count} over {named}", wide=True),)
+    planes: list[tuple[Objective, Objective | None]] = [*combinations(objectives, 2)]
+    planes = planes or [(objectives[0], None)]
+    return tuple(
+        Drawing(_plane(analysis, x, y), f"{count} by {x.name}{f' and {y.name}' if y else ''}")
+        for x, y in planes
     )
-    shown: set[str] = set()
-    if parallel:
-        _parallel(figure, analysis, shown)
-    for index, (x, y) in enumerate(panels):
-        place = {"row": index // columns + 1, "col": index % columns + 1}
-        _panel(figure, analysis, x, y, place, shown)
-    last = n_panels - 1
-    _progress(figure, analysis, {"row": last // columns + 1, "col": last % columns + 1})
-    figure.update_layout(
-        template="plotly_white",
-        height=560 if rows == 1 else 900,
-        margin={"l": 60, "r": 20, "t": 40, "b": 50},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
-        hoverlabel={"align": "left", "bgcolor": "white"},
-    )
-    return figure
 
 
-def _panel(
-    figure: Any,
-    analysis: Analysis,
-    x: Objective,
-    y: Objective | None,
-    place: dict[str, int],
-    shown: set[str],
-) -> None:
+def _plane(analysis: Analysis, x: Objective, y: Objective | None) -> Any:
     """Draw the plane of two objectives; with one objective the rows are listed along y."""
-    if y and analysis.front.stopped:
-        trace = stopped_in_plane(analysis.front.stopped, analysis.front.objectives, x.name, y.name)
-        trace.update(
-            name=f"stopped on a rung: estimates of {analysis.front.picked_on} scores",
-            legendgroup="stopped",
-            showlegend="stopped" not in shown,
-        )
-        shown.add("stopped")
-        figure.add_trace(trace, **place)
+    scored = [row for row in (*analysis.baselines, *analysis.members) if row.on(analysis.split)]
+    figure = canvas(520 if y else 140 + 26 * len(scored))
+    stopped = analysis.front.stopped
+    if y and stopped:
+        trace = stopped_in_plane(stopped, analysis.front.objectives, x.name, y.name)
+        trace.name = f"stopped on a rung: estimates of {analysis.front.picked_on} scores"
+        figure.add_trace(trace)
     named = worth_naming(analysis)
     by_role: dict[RoleName, list[RowAnalysis]] = {}
-    for row in (*analysis.baselines, *analysis.members):
-        if row.on(analysis.split) is not None:
-            by_role.setdefault(role_of(row), []).append(row)
+    for row in scored:
+        by_role.setdefault(role_of(row), []).append(row)
     for role, rows in by_role.items():
         look = ROLES[role]
         on_x = [_of(row, analysis)[x.name] for row in rows]
@@ -105,60 +103,50 @@ def _panel(
         trace = go.Scatter(
             x=[estimate.score for estimate in on_x],
             y=[estimate.score for estimate in on_y] if y else [label_of(row) for row in rows],
-            error_x=_bars(on_x),
-            error_y=_bars(on_y) if y else None,
+            error_x=_bars(on_x, look.colour),
+            error_y=_bars(on_y, look.colour) if y else None,
             mode="markers+text" if y else "markers",
             text=[escape(label_of(row)) if row.row.name in named else "" for row in rows],
-            textposition="top right",
+            textposition=_BESIDE[role],
             textfont={"color": look.ink, "size": 11},
             marker={"color": look.colour, "symbol": look.symbol, "size": 10},
             name=look.title,
-            legendgroup=role,
-            showlegend=role not in shown,
-            customdata=[hover_text(row, analysis) for row in rows],
-            hovertemplate="%{customdata}<extra></extra>",
+            customdata=[[hover_text(row, analysis), row.row.name] for row in rows],
+            hovertemplate="%{customdata[0]}<extra></extra>",
+            cliponaxis=False,
         )
-        shown.add(role)
-        figure.add_trace(trace, **place)
+        figure.add_trace(trace)
     if analysis.split == "holdout":
-        _seen(figure, analysis, x, y, place, shown)
-    figure.update_xaxes(title_text=_title(x), **place)
+        figure.add_trace(_seen(analysis, x, y))
+    figure.update_xaxes(title_text=_title(x))
     if y:
-        figure.update_yaxes(title_text=_title(y), **place)
+        figure.update_yaxes(title_text=_title(y))
     else:
-        figure.update_yaxes(autorange="reversed", **place)
+        figure.update_yaxes(autorange="reversed")
+    return figure
 
 
-def _seen(
-    figure: Any,
-    analysis: Analysis,
-    x: Objective,
-    y: Objective | None,
-    place: dict[str, int],
-    shown: set[str],
-) -> None:
-    """Draw where the search saw each member."""
+def _seen(analysis: Analysis, x: Objective, y: Objective | None) -> Any:
+    """Return where the search saw each member."""
     members = analysis.members
-    trace = go.Scatter(
+    return go.Scatter(
         x=[row.search[x.name].score for row in members],
         y=[row.search[y.name].score if y else label_of(row) for row in members],
         mode="markers",
         marker={"color": ROLES["front"].colour, "symbol": "circle-open", "size": 8},
         name=f"front on {analysis.front.picked_on} items",
-        legendgroup="seen",
-        showlegend="seen" not in shown,
-        customdata=[hover_text(row, analysis) for row in members],
-        hovertemplate=f"on {analysis.front.picked_on} items<br>%{{customdata}}<extra></extra>",
+        customdata=[[hover_text(row, analysis), row.row.name] for row in members],
+        hovertemplate=f"on {analysis.front.picked_on} items<br>%{{customdata[0]}}<extra></extra>",
     )
-    shown.add("seen")
-    figure.add_trace(trace, **place)
 
 
-def _parallel(figure: Any, analysis: Analysis, shown: set[str]) -> None:
+def _parallel(analysis: Analysis) -> Any:
     """Draw one line a row over the objectives; better is up on every axis."""
+    figure = canvas(520)
     objectives = analysis.front.objectives
     ranges = axis_ranges(analysis)
     named = worth_naming(analysis)
+    shown: set[str] = set()
     for row in (*analysis.baselines, *analysis.members):
         heights = axis_heights(row, analysis, ranges)
         if heights is None:
@@ -183,47 +171,43 @@ def _parallel(figure: Any, analysis: Analysis, shown: set[str]) -> None:
             name=look.title,
             legendgroup=role,
             showlegend=role not in shown,
-            customdata=[hover_text(row, analysis)] * len(objectives),
-            hovertemplate="%{customdata}<extra></extra>",
+            customdata=[[hover_text(row, analysis), row.row.name]] * len(objectives),
+            hovertemplate="%{customdata[0]}<extra></extra>",
         )
         shown.add(role)
-        figure.add_trace(trace, row=1, col=1)
+        figure.add_trace(trace)
     ticks = [
         f"{escape(item.name)}<br>{' to '.join(map(number, ranges.get(item.name, ())))}"
         for item in objectives
     ]
-    figure.update_xaxes(
-        tickvals=list(range(len(objectives))),
-        ticktext=ticks,
-        range=[-0.2, len(objectives) - 0.4],
-        row=1,
-        col=1,
-    )
-    figure.update_yaxes(showticklabels=False, title_text="worst to best", row=1, col=1)
+    places = list(range(len(objectives)))
+    figure.update_xaxes(tickvals=places, ticktext=ticks, range=[-0.2, len(objectives) - 0.4])
+    figure.update_yaxes(showticklabels=False, title_text="worst to best")
+    return figure
 
 
-def _progress(figure: Any, analysis: Analysis, place: dict[str, int]) -> None:
+def _progress(analysis: Analysis) -> Drawing:
     history = analysis.front.hypervolume
+    figure = canvas(340, showlegend=False)
     trace = go.Scatter(
         x=[trial for trial, _ in history],
         y=[volume for _, volume in history],
         mode="lines",
         line={"shape": "hv", "color": ROLES["front"].colour},
-        showlegend=False,
         hovertemplate="trial %{x}: %{y:.4f}<extra></extra>",
     )
-    figure.add_trace(trace, **place)
-    if analysis.volumes is not None and history:
+    figure.add_trace(trace)
+    if analysis.volumes is not None:
         figure.add_hline(
             analysis.volumes.baselines_search,
             line={"dash": "dash", "color": ROLES["baseline"].colour, "width": 1},
             annotation={"text": "baselines", "font": {"color": ROLES["baseline"].ink}},
-            **place,
         )
-    figure.update_xaxes(title_text="trial", **place)
+    figure.update_xaxes(title_text="trial")
     figure.update_yaxes(
-        title_text=f"hypervolume on {analysis.front.picked_on} items", rangemode="tozero", **place
+        title_text=f"hypervolume on {analysis.front.picked_on} items", rangemode="tozero"
     )
+    return Drawing(figure, f"hypervolume over {len(history)} trials, {history[-1][1]:.3f} at last")
 
 
 def hover_text(row: RowAnalysis, analysis: Analysis) -> str:
@@ -262,7 +246,7 @@ def _interval(estimate: Estimate) -> str:
     return f"{number(estimate.score)} [{number(estimate.low)}, {number(estimate.high)}]"
 
 
-def _bars(estimates: list[Estimate]) -> dict[str, Any]:
+def _bars(estimates: list[Estimate], colour: str) -> dict[str, Any]:
     above = [0.0 if e.high is None else max(0.0, e.high - e.score) for e in estimates]
     below = [0.0 if e.low is None else max(0.0, e.score - e.low) for e in estimates]
     return {
@@ -272,6 +256,7 @@ def _bars(estimates: list[Estimate]) -> dict[str, Any]:
         "symmetric": False,
         "thickness": 0.8,
         "width": 0,
+        "color": colour,
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 from evomerge.journal import Event
 from evomerge.pareto import REFERENCE, Anchors, running_hypervolume
 from evomerge.report.collect import stopped_trials
+from evomerge.report.failures import causes_of
 from evomerge.report.front import BASE, DONOR_PREFIX, Stopped
 from evomerge.report.populations.population import recorded_objectives, stretches
 from evomerge.types import Objective
 
 _CAUSES = 6
-_CAUSE_LENGTH = 70
 OTHER_CAUSES = "other causes"
 BY_MODELS = "0 = base, 1 = best donor"
 BY_RANGE = "0 = worst, 1 = best score of the run"
@@ -39,6 +38,8 @@ class RunHistory:
         volume: hypervolume up to each of these, shape (n_scored,); empty with one objective.
         volume_scale: what its scale is.
         known: metrics of the base, the donors and other baselines on that split, as far as known.
+        by_items: (items scored so far, hypervolume), as trials finished one after the other; empty
+            without rungs, where every trial costs the same.
         failures: cause to the numbers of the trials that failed by it, the most frequent first.
         parts: label and first trial of each part of a study with stages.
         stopped: trials that stopped on a rung, by number, with their estimates.
@@ -55,9 +56,17 @@ class RunHistory:
     volume: NDArray[np.float64]
     volume_scale: str
     known: Mapping[str, Mapping[str, float]]
+    by_items: tuple[tuple[int, float], ...]
     failures: Mapping[str, tuple[int, ...]]
     parts: tuple[tuple[str, int], ...]
     stopped: tuple[Stopped, ...] = ()
+
+    @property
+    def metrics(self) -> dict[int, dict[str, float]]:
+        """The scores by trial and name of the objective."""
+        names = [one.name for one in self.objectives]
+        rows = zip(self.scored, self.scores.tolist(), strict=True)
+        return {number: dict(zip(names, row, strict=True)) for number, row in rows}
 
 
 def run_history(events: Sequence[Event]) -> RunHistory:
@@ -83,6 +92,7 @@ def run_history(events: Sequence[Event]) -> RunHistory:
         volume=volume,
         volume_scale=scale,
         known=_known_models(events),
+        by_items=_by_items(events, objectives, sorted(metrics), scores),
         failures=failures,
         parts=tuple((part.label, part.first) for part in stretches(events) if part.label),
         stopped=stopped_trials(events),
@@ -159,29 +169,33 @@ def _known_models(events: Sequence[Event]) -> dict[str, Mapping[str, float]]:
     return {name: one for name, one in baselines.items() if one is not None} | found
 
 
+def _by_items(
+    events: Sequence[Event],
+    objectives: Sequence[Objective],
+    numbers: Sequence[int],
+    scores: NDArray[np.float64],
+) -> tuple[tuple[int, float], ...]:
+    """Return the hypervolume over the items that were scored, in the order of events."""
+    row_of = {number: row for row, number in enumerate(numbers)}
+    items, at, order = 0, [], []
+    for event in events:
+        if event.kind == "measured":
+            items += event.payload["n_items"]
+        elif event.kind == "finished" and event.trial in row_of:
+            at.append(items)
+            order.append(row_of[event.trial])
+    if not items or not order:
+        return ()
+    volume, _ = _volume(events, objectives, scores[order])
+    return tuple(zip(at, volume.tolist(), strict=True)) if len(volume) else ()
+
+
 def _failures(events: Sequence[Event]) -> dict[str, tuple[int, ...]]:
-    causes = {
-        event.trial: _cause(event)
-        for event in events
-        if event.kind == "finished" and event.trial is not None and "failed" in event.payload
-    }
-    counts = Counter(causes.values())
-    kept = [cause for cause, _ in counts.most_common(_CAUSES)]
-    if len(counts) > len(kept):
-        kept = [*kept[:-1], OTHER_CAUSES]
-    return {
-        name: tuple(
-            sorted(
-                number
-                for number, cause in causes.items()
-                if (cause if cause in kept else OTHER_CAUSES) == name
-            )
-        )
-        for name in kept
-    }
-
-
-def _cause(event: Event) -> str:
-    first = (event.payload["message"].splitlines() or ["?"])[0]
-    text = f"{event.payload['failed']}: {first}"
-    return text if len(text) <= _CAUSE_LENGTH else f"{text[: _CAUSE_LENGTH - 1]}…"
+    """Return the most frequent causes, the others together."""
+    causes = causes_of(events)
+    kept = _CAUSES if len(causes) <= _CAUSES else _CAUSES - 1
+    failures: dict[str, tuple[int, ...]] = {}
+    for one in causes[:kept]:  # two long causes may have one beginning
+        failures[one.short] = tuple(sorted((*failures.get(one.short, ()), *one.trials)))
+    others = tuple(sorted(number for one in causes[kept:] for number in one.trials))
+    return {**failures, **({OTHER_CAUSES: others} if others else {})}

@@ -7,59 +7,143 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from evomerge.report.html_page import panels, place_of
+from evomerge.report.html_page import Drawing, canvas, panels, place_of
 from evomerge.report.palette import GREY, series
 from evomerge.report.populations.population import Population
 from evomerge.report.run_history import RunHistory
 from evomerge.report.run_plots import better, references
 from evomerge.report.stopped_marks import stopped_over_trials
 
+_HEIGHT = 340
 _DASHES = ("solid", "dash", "dashdot", "dot")
 
 
-def progress_figure(history: RunHistory) -> Any:
-    """Show scores, hypervolume and failures over the trials, a panel each."""
-    n_panels = len(history.objectives) + bool(len(history.volume)) + bool(history.failures)
-    figure = panels(n_panels, 330)
+def progress_drawings(history: RunHistory, baselines: float | None = None) -> tuple[Drawing, ...]:
+    """Show scores, hypervolume and failures over the trials, a figure each.
+
+    Args:
+        history: of the run.
+        baselines: hypervolume of all baselines together, on the scale of the history's.
+    """
+    drawings = [_scores(history, index) for index in range(len(history.objectives))]
+    if len(history.volume):
+        drawings.append(_volume(history, baselines))
+    if history.by_items:
+        drawings.append(_volume_by_items(history, baselines))
+    if history.failures:
+        drawings.append(_failures(history))
+    return tuple(drawings)
+
+
+def _scores(history: RunHistory, index: int) -> Drawing:
+    objective = history.objectives[index]
+    figure = canvas(_HEIGHT)
+    colour = series(index)
     trials = list(history.scored)
-    for index, objective in enumerate(history.objectives):
-        place = place_of(index)
-        colour = series(index)
-        if history.stopped:
-            figure.add_trace(stopped_over_trials(history.stopped, objective, colour), **place)
-        dots = go.Scatter(
+    figure.add_trace(
+        go.Scatter(
             x=trials,
-            y=history.scores[:, index],
+            y=history.scores[:, index].tolist(),
             mode="markers",
-            marker={"color": colour, "size": 5, "opacity": 0.4},
+            marker={"color": colour, "size": 5, "opacity": 0.6},
             hovertemplate="trial %{x}: %{y:.4f}<extra></extra>",
-            showlegend=False,
+            name="measured",
         )
-        figure.add_trace(dots, **place)
-        line = go.Scatter(
+    )
+    if history.stopped:
+        figure.add_trace(stopped_over_trials(history.stopped, objective, colour))
+    figure.add_trace(
+        go.Scatter(
             x=trials,
-            y=history.best[:, index],
+            y=history.best[:, index].tolist(),
             mode="lines",
             line={"shape": "hv", "color": colour},
             hovertemplate="best up to trial %{x}: %{y:.4f}<extra></extra>",
-            showlegend=False,
+            name="best so far",
         )
-        figure.add_trace(line, **place)
-        for name, value, style in references(history, objective):
-            figure.add_hline(
-                value,
-                line={"dash": "dash" if style == "--" else "dot", "color": GREY, "width": 1},
-                annotation={"text": escape(name), "font": {"size": 11, "color": GREY}},
-                annotation_position="bottom right",
-                **place,
+    )
+    for name, value, style in references(history, objective):
+        figure.add_hline(
+            value,
+            line={"dash": "dash" if style == "--" else "dot", "color": GREY, "width": 1},
+            annotation={"text": escape(name), "font": {"size": 11, "color": GREY}},
+            annotation_position="bottom right",
+        )
+    figure.update_yaxes(title_text=escape(better(objective)))
+    _count_trials(figure, history)
+    best = f"{history.best[-1, index]:.4f}" if len(history.best) else "none"
+    return Drawing(figure, f"{objective.name} over the trials, the best {best}")
+
+
+def _volume(history: RunHistory, baselines: float | None) -> Drawing:
+    figure = canvas(_HEIGHT, showlegend=False)
+    figure.add_trace(
+        go.Scatter(
+            x=list(history.scored),
+            y=history.volume.tolist(),
+            mode="lines",
+            line={"shape": "hv", "color": "black"},
+            hovertemplate="trial %{x}: %{y:.4f}<extra></extra>",
+        )
+    )
+    _baselines(figure, baselines)
+    figure.update_yaxes(title_text="hypervolume so far", rangemode="tozero")
+    _count_trials(figure, history)
+    return Drawing(figure, f"hypervolume over the trials, {history.volume[-1]:.4f} at last")
+
+
+def _volume_by_items(history: RunHistory, baselines: float | None) -> Drawing:
+    figure = canvas(_HEIGHT, showlegend=False)
+    figure.add_trace(
+        go.Scatter(
+            x=[items for items, _ in history.by_items],
+            y=[volume for _, volume in history.by_items],
+            mode="lines",
+            line={"shape": "hv", "color": "black"},
+            hovertemplate="%{x} items: %{y:.4f}<extra></extra>",
+        )
+    )
+    _baselines(figure, baselines)
+    figure.update_yaxes(title_text="hypervolume so far", rangemode="tozero")
+    figure.update_xaxes(title_text="items scored")
+    items, volume = history.by_items[-1]
+    return Drawing(figure, f"hypervolume over scored items, {volume:.4f} after {items}")
+
+
+def _failures(history: RunHistory) -> Drawing:
+    figure = canvas(_HEIGHT, showlegend=True)
+    for index, (cause, trials) in enumerate(history.failures.items()):
+        figure.add_trace(
+            go.Scatter(
+                x=list(trials),
+                y=list(range(1, len(trials) + 1)),
+                mode="lines+markers",
+                line={
+                    "shape": "hv",
+                    "color": series(index),
+                    "dash": _DASHES[index % len(_DASHES)],
+                },
+                name=escape(f"{len(trials)} × {cause}"),
+                hovertemplate=f"trial %{{x}}<br>{escape(cause)}<extra></extra>",
             )
-        figure.update_yaxes(title_text=escape(better(objective)), **place)
-    following = len(history.objectives)
-    if len(history.volume):
-        _volume(figure, history, place_of(following))
-        following += 1
-    if history.failures:
-        _failures(figure, history, place_of(following))
+        )
+    figure.update_yaxes(title_text="trials failed so far", rangemode="tozero")
+    _count_trials(figure, history)
+    return Drawing(figure, f"{history.n_failed} failed trials by cause")
+
+
+def _baselines(figure: Any, volume: float | None) -> None:
+    if volume is not None:
+        figure.add_hline(
+            volume,
+            line={"dash": "dash", "color": GREY, "width": 1},
+            annotation={"text": "all baselines together", "font": {"size": 11, "color": GREY}},
+            annotation_position="bottom right",
+        )
+
+
+def _count_trials(figure: Any, history: RunHistory) -> None:
+    """Make x count trials, and mark where parts begin."""
     figure.update_xaxes(title_text="trial")
     for label, first in history.parts:
         figure.add_vline(
@@ -68,7 +152,6 @@ def progress_figure(history: RunHistory) -> Any:
             annotation={"text": escape(label), "font": {"size": 10, "color": GREY}},
             annotation_position="top right",
         )
-    return figure
 
 
 def coverage_figure(population: Population) -> Any:
@@ -104,38 +187,3 @@ def coverage_figure(population: Population) -> Any:
     figure.update_xaxes(title_text="trials finished")
     figure.update_layout(showlegend=len(population.maps) > 1)
     return figure
-
-
-def _volume(figure: Any, history: RunHistory, place: dict[str, int]) -> None:
-    line = go.Scatter(
-        x=list(history.scored),
-        y=history.volume,
-        mode="lines",
-        line={"shape": "hv", "color": "black"},
-        hovertemplate="trial %{x}: %{y:.4f}<extra></extra>",
-        showlegend=False,
-    )
-    figure.add_trace(line, **place)
-    figure.update_yaxes(title_text="hypervolume so far", rangemode="tozero", **place)
-
-
-def _failures(figure: Any, history: RunHistory, place: dict[str, int]) -> None:
-    for index, (cause, trials) in enumerate(history.failures.items()):
-        line = go.Scatter(
-            x=list(trials),
-            y=list(range(1, len(trials) + 1)),
-            mode="lines+markers",
-            line={
-                "shape": "hv",
-                "color": series(index),
-                "dash": _DASHES[index % len(_DASHES)],
-            },
-            name=escape(f"{len(trials)} × {cause}"),
-            showlegend=True,
-            hovertemplate=f"trial %{{x}}<br>{escape(cause)}<extra></extra>",
-        )
-        figure.add_trace(line, **place)
-    figure.update_yaxes(title_text="trials failed so far", rangemode="tozero", **place)
-    figure.update_layout(
-        showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"}
-    )

@@ -28,15 +28,21 @@ _DPI = 150
 _STYLES = ("-", "--", "-.", ":")
 
 
-def draw_progress(history: RunHistory, path: Path) -> None:
-    """Draw scores, hypervolume and failures over the trials, a panel each, 1500 pixels wide."""
+def draw_progress(history: RunHistory, path: Path, baselines: float | None = None) -> None:
+    """Draw scores, hypervolume and failures over the trials, a panel each, 1500 pixels wide.
+
+    Args:
+        history: of the run.
+        path: of the picture.
+        baselines: hypervolume of all baselines together, on the scale of the history's.
+    """
     n_panels = len(history.objectives) + bool(len(history.volume)) + bool(history.failures)
     figure, panels = figure_of(n_panels)
     for index, objective in enumerate(history.objectives):
         _scores(panels[index], history, index, objective)
     place = len(history.objectives)
     if len(history.volume):
-        _volume(panels[place], history)
+        _volume(panels[place], history, baselines)
         place += 1
     if history.failures:
         _failures(panels[place], history)
@@ -186,28 +192,34 @@ def _scores(axes: Axes, history: RunHistory, index: int, objective: Objective) -
     axes.scatter(trials, history.scores[:, index], s=9, color=colour, alpha=0.35, lw=0)
     axes.step(trials, history.best[:, index], where="post", color=colour, lw=1.8)
     for name, value, style in references(history, objective):
-        axes.axhline(value, color=GREY, lw=1.1, ls=style, zorder=1)
-        axes.annotate(
-            literal(name),
-            (1.0, value),
-            (-2, -3),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=7.5,
-            color="black",
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        )
+        _reference(axes, name, value, style)
     axes.set_ylabel(literal(better(objective)))
 
 
-def _volume(axes: Axes, history: RunHistory) -> None:
+def _volume(axes: Axes, history: RunHistory, baselines: float | None) -> None:
     axes.step(history.scored, history.volume, where="post", color="black", lw=1.8)
+    if baselines is not None:
+        _reference(axes, "all baselines together", baselines, "--")
     axes.set_ylabel("hypervolume so far")
     heading = f"front so far; each objective on a scale of {history.volume_scale}"
     axes.set_title(heading, fontsize=8, color=GREY, loc="left")
     axes.set_ylim(bottom=0)
+
+
+def _reference(axes: Axes, name: str, value: float, style: str) -> None:
+    axes.axhline(value, color=GREY, lw=1.1, ls=style, zorder=1)
+    axes.annotate(
+        literal(name),
+        (1.0, value),
+        (-2, -3),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize=7.5,
+        color="black",
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
+    )
 
 
 def _failures(axes: Axes, history: RunHistory) -> None:

@@ -1,72 +1,61 @@
-"""A folder that shows a run: one page, pictures of its parts, and the family tree as data."""
+"""A folder that shows a run: one page, a text, pictures of its parts, the family tree as data."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
-from evomerge.errors import RunDirectoryError, UserError
-from evomerge.journal import Event, read_events, read_sessions
-from evomerge.report.analysis import share_a_unit
-from evomerge.report.collect import collect_front
-from evomerge.report.html_page import Section, page_of
-from evomerge.report.populations.lineage_page import lineage_figure
+from evomerge.errors import UserError, nearest
+from evomerge.report import account
+from evomerge.report.findings import Findings, findings_of
+from evomerge.report.gene_plots import draw_genes, draw_importance
+from evomerge.report.html_page import page_of
+from evomerge.report.merge_plots import draw_path, draw_weights
+from evomerge.report.plots import draw_png
+from evomerge.report.populations.kin import Kin
 from evomerge.report.populations.lineage_plot import draw_lineage
-from evomerge.report.populations.lineage_tree import FamilyTree, family_tree, lineage_document
-from evomerge.report.populations.niche_page import niche_figure
+from evomerge.report.populations.lineage_tree import lineage_document
 from evomerge.report.populations.niche_plots import draw_niches
-from evomerge.report.populations.population import Population, Stretch, populations, stretches
-from evomerge.report.run_history import RunHistory, run_history
-from evomerge.report.run_page import coverage_figure, progress_figure
+from evomerge.report.run_markdown import markdown_of
 from evomerge.report.run_plots import draw_coverage, draw_progress
-from evomerge.report.shrinkage import shrinkage_line, shrinkages
+from evomerge.report.run_sections import sections_of
 from evomerge.report.whole_folder import require_free, whole_folder
-from evomerge.study.budgets.meter import spent_in
-from evomerge.study.picks import front_trials
-from evomerge.study.seen import SeenRun
-from evomerge.types import Completed, Trial
 
-_PICTURES = 8  # of family trees; the page holds all of them
+Format: TypeAlias = Literal["html", "md", "png", "svg"]
+FORMATS: tuple[str, ...] = get_args(Format)
+DEFAULT_FORMATS: tuple[Format, ...] = ("html", "png")
 
-
-@dataclass(frozen=True)
-class _Kin:
-    """A population with its family tree and those whose ancestors are shown."""
-
-    population: Population | None
-    tree: FamilyTree | None
-    roots: Mapping[int, str]
-    front: tuple[int, ...]
-
-    @property
-    def label(self) -> str:
-        one = self.population or self.tree
-        return one.label if one else ""
-
-    @property
-    def suffix(self) -> str:
-        """What tells the files of this part from those of others."""
-        return f"-{self.label.replace(' ', '-').replace('/', '-of-')}" if self.label else ""
+_PICTURES = 8  # of single members of a front or population; the page holds all of them
 
 
-def write_report(run: Path, out: Path) -> tuple[str, ...]:
+def write_report(
+    run: Path, out: Path, formats: Sequence[Format] = DEFAULT_FORMATS
+) -> tuple[str, ...]:
     """Write what a run did, finished or not; the folder appears complete or not at all.
 
-        report.html      everything to hover over; needs no network
+        report.html      'html': everything to hover over and click at; needs no network
+        report.md        'md': a section for a model card, without pictures
+        front.png        'png' or 'svg', as all pictures: the front against the baselines
         progress.png     scores, hypervolume and failures over the trials
+        importance.png   what single genes tell of the scores
+        genes.png        genes and scores of all trials, side by side
+        weights-000057.png  weights by layer of members of the front; the first eight, as below
+        path-000057.png  of data flow: layer paths of members of the front
         coverage.png     of populations: how full the archives were over the trials
         niches.png       of populations: who lives where, or holds which examples
         lineage-000057.png  of populations: the ancestors of the champion of each archive and of
                          members of the front, founders aside; the first eight, the page has all
-        lineage.json     of populations: every individual's parents, weights, shares and scores
+        lineage.json     of populations, always: parents, weights, shares and scores of everybody
 
-    In a study of several stages the files of a population have its stage in their names.
+    In a study of several stages files of a part have its stage in their names. What a run does not
+    have is left out.
 
     Args:
         run: the run directory; it is only read.
         out: must not exist; its parent is made where missing.
+        formats: what to write.
 
     Returns:
         The names of the files.
@@ -77,172 +66,84 @@ def write_report(run: Path, out: Path) -> tuple[str, ...]:
         JournalError: the journal or scores of examples are damaged.
     """
     require_free(out)
-    events = read_events(run)
-    if not any(event.kind == "finished" for event in events):
-        raise RunDirectoryError(f"{run}: no trial is finished yet")
+    found = findings_of(run)
     with whole_folder(out) as folder:
         folder.mkdir()
-        _write(run, events, folder)
+        if "html" in formats:
+            page = page_of(
+                found.history.study, list(account.summary(found)), list(sections_of(found))
+            )
+            (folder / "report.html").write_text(page, encoding="utf-8")
+        if "md" in formats:
+            (folder / "report.md").write_text(markdown_of(found), encoding="utf-8")
+        for suffix in ("png", "svg"):
+            if suffix in formats:
+                _pictures(found, folder, suffix)
+        _lineage(found, folder)
     return tuple(sorted(path.name for path in out.iterdir()))
 
 
-def _write(run: Path, events: Sequence[Event], folder: Path) -> None:
-    history = run_history(events)
-    kin = _kin(run, events, history)
-    scores = {
-        event.trial: event.payload["metrics"]
-        for event in events
-        if event.kind == "finished" and event.trial is not None and "metrics" in event.payload
-    }
-    draw_progress(history, folder / "progress.png")
-    text = (
-        "Every dot is a trial, the line is the best so far. The hypervolume is that of the front "
-        f"of all trials so far, with each objective on a scale of {history.volume_scale}; failed "
-        "trials are counted by their cause."
-    )
-    if history.stopped:
-        text += (
-            f" Hollow diamonds are the {len(history.stopped)} trials that stopped on a rung: "
-            "estimates from a part of the items with their 95 % intervals, which count for neither "
-            "the best nor the hypervolume."
+def formats_from(text: str) -> tuple[Format, ...]:
+    """Read a list of formats, separated by commas.
+
+    Raises:
+        UserError: one of them is none.
+    """
+    found: list[Format] = []
+    for name in dict.fromkeys(part.strip() for part in text.split(",")):
+        if name not in FORMATS:
+            raise UserError(f"--format {text}: '{name}' is no format; {nearest(name, FORMATS)}")
+        found.append(name)  # type: ignore[arg-type]
+    return tuple(found)
+
+
+def _pictures(found: Findings, folder: Path, suffix: str) -> None:
+    """Draw what the page draws, without what only a pointer can show."""
+    history, front = found.history, found.on_front
+    if found.analysis is not None:
+        draw_png(found.analysis, folder / f"front.{suffix}")
+    draw_progress(history, folder / f"progress.{suffix}", found.baseline_volume)
+    for table in found.genes:
+        part = f"-{_file(table.label)}" if table.label else ""
+        draw_importance(table, history.objectives, folder / f"importance{part}.{suffix}")
+        draw_genes(table, history.objectives, front, folder / f"genes{part}.{suffix}")
+    for name, weights in list(found.weights.items())[:_PICTURES]:
+        draw_weights(name, weights, folder / f"weights-{_number(name)}.{suffix}")
+    for name, (way, models) in list(found.paths.items())[:_PICTURES]:
+        draw_path(name, way, models, folder / f"path-{_number(name)}.{suffix}")
+    for kin in found.kin:
+        _population(found, kin, folder, suffix)
+
+
+def _population(found: Findings, kin: Kin, folder: Path, suffix: str) -> None:
+    if kin.population is not None and any(kin.population.history):
+        draw_coverage(kin.population, folder / f"coverage{kin.suffix}.{suffix}")
+        path = folder / f"niches{kin.suffix}.{suffix}"
+        draw_niches(
+            kin.population,
+            found.history.objectives,
+            path,
+            kin.names(found.history.stopped),
+            found.history.metrics,
         )
-    sections = [Section("Progress", text, progress_figure(history))]
-    for one in kin:
-        sections += _population(one, history, scores, folder)
-    trees = [(one.tree, one.population, one.front) for one in kin if one.tree is not None]
+    if kin.tree is not None:
+        for root, role in list(kin.roots.items())[:_PICTURES]:
+            path = folder / f"lineage-{root:06d}.{suffix}"
+            draw_lineage(kin.tree, root, path, role=role, front=kin.front)
+
+
+def _lineage(found: Findings, folder: Path) -> None:
+    trees = [(one.tree, one.population, one.front) for one in found.kin if one.tree is not None]
     if trees:
-        document = lineage_document(history.study, trees)
+        document = lineage_document(found.history.study, trees)
         text = json.dumps(document, indent=1, allow_nan=False)
         (folder / "lineage.json").write_text(f"{text}\n", encoding="utf-8")
-    summary = (
-        f"{history.n_finished} trials finished, {history.n_failed} of them failed; scores are on "
-        f"{history.picked_on} items, which the search picked by, so they are optimistic: "
-        f"'evomerge front' has hold-out scores. {_shrinkage(run, events)}"
-    )
-    summary += _budget(run, events)
-    summary += "".join(f" Warning: {line}." for line in events[0].payload.get("warnings", ()))
-    (folder / "report.html").write_text(page_of(history.study, summary, sections), encoding="utf-8")
 
 
-def _budget(run: Path, events: Sequence[Event]) -> str:
-    """Say what the search may take and took, and why it ended if it did."""
-    seen, sessions = SeenRun.of(events), read_sessions(run)
-    gauges = seen.gauges(spent_in(sessions, events), events[-1].at)
-    stopped = "" if seen.stop is None else f" The search is over: {seen.stop.reason}."
-    return f" Budget: {', '.join(gauge.words for gauge in gauges)}.{stopped}"
+def _file(label: str) -> str:
+    return label.replace(" ", "-").replace("/", "-of-")
 
 
-def _shrinkage(run: Path, events: Sequence[Event]) -> str:
-    """Say what the best trials lost on hold-out items; nothing before they were scored there."""
-    if not any(one.kind == "scored" and one.payload["split"] == "holdout" for one in events):
-        return ""
-    try:
-        front = collect_front(run)
-    except UserError as error:  # what else the run holds is shown all the same
-        return f"What the best trials score on hold-out items is unknown: {error}"
-    found = shrinkages(front, with_mean=share_a_unit(front))
-    return f"Winner's curse, {shrinkage_line(front, found)}." if found else ""
-
-
-def _population(
-    one: _Kin, history: RunHistory, scores: Mapping[int, Mapping[str, float]], folder: Path
-) -> list[Section]:
-    """Draw a population; returns its sections of the page."""
-    sections: list[Section] = []
-    where = f"{one.label}: " if one.label else ""
-    names: dict[int, str] = {}
-    if one.tree is not None:
-        people = one.tree.individuals.values()
-        names = {person.trial: person.founder for person in people if person.founder}
-    names |= {stopped.trial: "estimated" for stopped in history.stopped}
-    if one.population is not None and any(one.population.history):
-        draw_coverage(one.population, folder / f"coverage{one.suffix}.png")
-        text = "How many of its places each archive had filled after each trial."
-        if one.population.examples:
-            text = (
-                "How many of all examples some member of the archive held after each trial, and "
-                "the mean score over all examples of the best individual so far, which need not "
-                "be a member any more."
-            )
-        sections.append(Section(f"{where}Coverage", text, coverage_figure(one.population)))
-        path = folder / f"niches{one.suffix}.png"
-        drawn = draw_niches(one.population, history.objectives, path, names, scores)
-        figure = niche_figure(one.population, history.objectives, names, scores)
-        if drawn and figure is not None:
-            text = "Each niche holds the best individual of its kind; hover to see which."
-            if one.population.examples:
-                text = (
-                    "An example is held by the member that scores highest on it; of equals by the "
-                    "one of the highest shared fitness. A member that holds none still shares "
-                    "what it solves."
-                )
-            sections.append(Section(f"{where}Niches", text, figure))
-    if one.tree is not None and one.roots:
-        for root, role in list(one.roots.items())[:_PICTURES]:
-            path = folder / f"lineage-{root:06d}.png"
-            draw_lineage(one.tree, root, path, role=role, front=one.front)
-        text = (
-            "Who descends from whom: squares are founders, the star is the individual chosen, a "
-            "black rim marks members of the front. A colour is that of the founder of the largest "
-            "share, paler where the mix is more even; a wide line is a parent of large weight. "
-            "Below: how much of each founder is where in the model, mutations left out. "
-            "'evomerge export FOLDER --trial N' writes any of them as a checkpoint."
-        )
-        figure = lineage_figure(one.tree, one.roots, one.front)
-        sections.append(Section(f"{where}Lineage", text, figure))
-    return sections
-
-
-def _kin(run: Path, events: Sequence[Event], history: RunHistory) -> list[_Kin]:
-    """Return the populations of a run, part by part."""
-    found = {one.label: one for one in populations(run, events, history=True)}
-    front = _front(events, history)
-    kin = []
-    for stretch in stretches(events):
-        population = found.get(stretch.label)
-        own = tuple(number for number in front if _belongs(number, stretch))
-        roots = _roots(population, own)
-        tree = family_tree(events, stretch, roots)
-        if population is not None or tree is not None:
-            shown = {} if tree is None else _shown(tree, roots)
-            kin.append(_Kin(population, tree, shown, own))
-    return kin
-
-
-def _belongs(trial: int, stretch: Stretch) -> bool:
-    return stretch.first <= trial < stretch.first + stretch.n_asked
-
-
-def _roots(population: Population | None, front: Sequence[int]) -> dict[int, str]:
-    """Return those whose ancestors are shown, and why: champions first, then the front."""
-    roles: dict[int, list[str]] = {}
-    for one in population.maps if population else ():
-        if one.champion is not None:
-            role = f"champion of {one.name}" if one.name else "champion"
-            roles.setdefault(one.champion, []).append(role)
-    for number in front:
-        roles.setdefault(number, []).append("on the front")
-    return {number: ", ".join(words) for number, words in roles.items()}
-
-
-def _shown(tree: FamilyTree, roots: Mapping[int, str]) -> dict[int, str]:
-    """Return those whose ancestors are shown: not founders, unless there is nobody else."""
-    bred = {number: role for number, role in roots.items() if tree.individuals[number].parents}
-    return bred or dict(roots)
-
-
-def _front(events: Sequence[Event], history: RunHistory) -> list[int]:
-    """Return the trials of the front, thinned as the study says."""
-    trials = [
-        Trial(number, (), Completed({}), tuple(costs))
-        for number, costs in zip(
-            history.scored,
-            [
-                [one.cost(value) for one, value in zip(history.objectives, row, strict=True)]
-                for row in history.scores.tolist()
-            ],
-            strict=True,
-        )
-    ]
-    size = events[0].payload["study"]["front"]["size"]
-    return [trial.number for trial in front_trials(trials, size)]
+def _number(name: str) -> str:
+    """Return a trial's number as it stands in names of files."""
+    return f"{int(name.removeprefix('trial ')):06d}"

@@ -46,10 +46,10 @@ def stopped_over_trials(stopped: Sequence[Stopped], objective: Objective, colour
         error_y=_bars(stopped, objective.name),
         mode="markers",
         marker={"color": colour, "symbol": "diamond-open", "size": 5},
-        opacity=0.3,
+        opacity=0.4,
         customdata=[_hover_text(one, (objective,)) for one in stopped],
         hovertemplate="%{customdata}<extra></extra>",
-        showlegend=False,
+        name="stopped on a rung: estimate",
     )
 
 

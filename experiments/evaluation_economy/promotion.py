@@ -131,7 +131,7 @@ def searched(seed: int, optimizer: str, rule: Rule, rungs: RungsConfig, budget: 
     )
     with patch.object(climbing, "Peers", rule):
         books = Climbing(rungs, [ACCURACY], {ACCURACY.name: IDS}, seed, {}, Path())
-        books.enter(whole_generations=False)
+        books.enter(whole_generations=False, combine=None)
         spent, number, best = 0, 0, (-math.inf, 0.0)
         scored = np.zeros(len(rungs.items) + 1)
         while spent < budget:

@@ -169,7 +169,7 @@ def idle_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     found = [row for row in rows if row["measured"] == "idle"]
     optimizers = [name for name in OPTIMIZERS if any(row["optimizer"] == name for row in found)]
     means = " or ".join(f"{mean_s:g} s" for mean_s in sorted({row["mean_s"] for row in found}))
-    yield f"Evaluations of {means} on average; idle share of workers, median and range of seeds."
+    yield f"Evaluations of {means} on average; idle share of all workers, median and range."
     yield ""
     yield f"| workers | {' | '.join(f'`{name}`' for name in optimizers)} |"
     yield f"|---:|{'---:|' * len(optimizers)}"

@@ -2,11 +2,11 @@
 
 import json
 import struct
+import time
 from dataclasses import replace
 
 import mlflow
 import pytest
-import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto import wandb_internal_pb2
 
@@ -101,16 +101,31 @@ def test_mlflow_has_one_run_over_the_sessions(tmp_path):
     assert [one.value for one in genes] == [0.0, 0.25, 0.5]
 
 
-def records(folder):
-    """What the file of an offline run holds: a LevelDB log of protocol buffers, in one block."""
-    (path,) = (folder / "wandb").glob("offline-run-*/*.wandb")
-    data = path.read_bytes()
-    assert data.startswith(b":W&B")
+def records(folder, seconds=60):
+    """What an offline run has written, once its process, which goes on by itself, is done."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = [
+            record
+            for path in (folder / "wandb").glob("offline-run-*/*.wandb")
+            for record in records_in(path.read_bytes())
+        ]
+        done = any(one.WhichOneof("record_type") == "exit" for one in found)
+        if done or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
+
+
+def records_in(data):
+    """A LevelDB log of protocol buffers, in one block; nothing of one that is not whole yet."""
+    assert data[:4] == b":W&B"[: len(data)]
     assert len(data) < 32768
     place = 7
-    while place < len(data):
+    while place + 7 <= len(data):
         _, length, kind = struct.unpack_from("<IHB", data, place)
         assert kind == 1  # a whole record
+        if len(data) < place + 7 + length:
+            return
         record = wandb_internal_pb2.Record()
         record.ParseFromString(data[place + 7 : place + 7 + length])
         yield record
@@ -119,8 +134,7 @@ def records(folder):
 
 def test_wandb_gets_the_numbers_of_each_trial(tmp_path):
     tell("wandb", tmp_path, TRIALS, mode="offline")
-    wandb.teardown()  # as when the process ends: its service writes the rest
-    found = list(records(tmp_path))
+    found = records(tmp_path)
     (run,) = [one.run for one in found if one.WhichOneof("record_type") == "run"][:1]
     assert (run.run_id, run.project, run.display_name) == (
         "0123456789abcdef",

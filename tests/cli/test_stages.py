@@ -74,12 +74,7 @@ def test_two_stages_to_a_checkpoint_that_scores_as_it_did(hybrid):
 
     status = json.loads(hybrid("status", "run", "--json")[1])
     assert status["stages"] == [
-        {
-            "stage": "parameters",
-            "trials": 6,
-            "finished": 6,
-            "ended": "budget: 6 trials of the stage",
-        },
+        {"stage": "parameters", "trials": 6, "finished": 6, "ended": "budget: 6 trials"},
         {"stage": "layers", "trials": 6, "finished": 6, "ended": None},
     ]
     assert (status["failed"], status["budget"]["trials"]) == (0, 12)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from evomerge.estimators import (
     Mean,
     Weighted,
     cluster_anchors,
+    cluster_order,
     random_order,
 )
 from tests.estimators.worlds import items_of, names
@@ -93,3 +96,26 @@ def test_the_number_of_anchors_is_checked():
     for n in (0, 6):
         with pytest.raises(UserError, match=f"{n} anchors cannot be chosen among 5 items"):
             cluster_anchors(items, n, 0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.lists(st.integers(1, 40), min_size=1, max_size=4, unique=True).map(sorted),
+)
+def test_an_order_begins_with_anchors_for_every_size(seed, sizes):
+    rng = np.random.default_rng(seed)
+    items = ItemParameters(names(40), rng.normal(size=(40, 2)), rng.normal(size=40))
+    order = cluster_order(items, sizes, seed)
+    assert sorted(order) == sorted(items.ids)
+    assert set(order[: sizes[0]]) == set(cluster_anchors(items, sizes[0], seed).ids)
+    for before, size in pairwise(sizes):
+        assert set(order[before:size]) <= set(cluster_anchors(items, size, seed).ids)
+    assert cluster_order(items, sizes, seed) == order
+    mirrored = items.select(items.ids[::-1])
+    assert cluster_order(mirrored, sizes, seed) == order
+
+
+def test_a_size_beyond_the_items_is_refused():
+    with pytest.raises(UserError, match="4 anchors cannot be chosen among 3"):
+        cluster_order(ItemParameters(names(3), np.ones((3, 1)), np.zeros(3)), [1, 4], 0)

@@ -195,6 +195,7 @@ def write_population(
         },
         "objectives": goals,
         "genes": [],
+        "space": None,
     }
     done = Evaluated()
     rng = np.random.default_rng(3)

@@ -124,7 +124,7 @@ def test_with_batches_only_scores_on_validation_items_count(tmp_path):
 
 
 def test_rare_causes_of_failure_are_counted_together(tmp_path):
-    trials = [("random", f"E{n}: {'x' * 200}") for n in range(9) for _ in range(10 - n)]
+    trials = [("random", f"{'ABCDEFGHI'[n]}: {'x' * 200}") for n in range(9) for _ in range(10 - n)]
     history = run_history(write(tmp_path / "run", trials))
     assert len(history.failures) == 6
     assert OTHER_CAUSES in history.failures

@@ -24,7 +24,7 @@ from evomerge.report.populations.population import Population
 from evomerge.report.run_report import write_report
 from evomerge.types import Objective
 from tests.report.populations import GRIDS, M2N2, write_population
-from tests.report.test_interactive import read
+from tests.report.test_interactive import figures_in, read
 from tests.report.test_plots import has_colour
 
 OBJECTIVES = (Objective("sort"), Objective("copy", "minimize"), Objective("count"))
@@ -65,6 +65,7 @@ def test_the_page_fetches_nothing_and_holds_everything(reported):
     assert page.policy.startswith("default-src 'none'")
     assert "http" not in page.policy
     assert sum(len(script) > 1_000_000 for script in page.scripts) == 1
+    assert all(len(figure["data"]) for figure in figures_in(folder / "report.html").values())
     text = (folder / "report.html").read_text(encoding="utf-8")
     for heading in ("Progress", "Coverage", "Niches", "Lineage"):
         assert f"<h2>{heading}</h2>" in text

@@ -10,7 +10,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from evomerge.report.palette import GREY, series
+from evomerge.report.html_page import LOOK
+from evomerge.report.palette import GREY, SOFT, series
 from evomerge.report.populations.lineage_plot import colour_of, line_width
 from evomerge.report.populations.lineage_tree import FamilyTree, lanes
 
@@ -48,10 +49,9 @@ def lineage_figure(tree: FamilyTree, roots: Mapping[int, str], front: Collection
         for root, role in roots.items()
     ]
     figure.update_layout(
-        template="plotly_white",
+        template=LOOK,
         height=820,
         margin={"l": 60, "r": 20, "t": 90, "b": 50},
-        hoverlabel={"align": "left", "bgcolor": "white"},
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1.0, "xanchor": "right"},
         updatemenus=[
             {"buttons": buttons, "x": 0.0, "xanchor": "left", "y": 1.04, "yanchor": "bottom"}
@@ -82,7 +82,7 @@ def _edges(tree: FamilyTree, root: int) -> list[Any]:
             x=x,
             y=y,
             mode="lines",
-            line={"color": "#9A9A9A", "width": line_width(low + 0.125)},
+            line={"color": SOFT, "width": line_width(low + 0.125)},
             opacity=0.7,
             hoverinfo="skip",
             showlegend=False,

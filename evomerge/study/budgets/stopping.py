@@ -89,9 +89,8 @@ class Stopping:
         part = self._course.parts[-1]
         allowed = self.allowed(part)
         if allowed is not None and asked - part.first >= allowed:
-            whose = "" if self._course.is_last else " of the stage"
-            n_trials = allowed if whose else self._budget.trials
-            return Stop(f"budget: {n_trials} trials{whose}", "trials")
+            trials = self._budget.trials if self._course.is_last else allowed
+            return Stop(f"budget: {trials} trials", "trials")
         if self._stagnation is not None:
             (gauge,) = (one for one in self.gauges if one.kind == "stagnation")
             if gauge.used >= gauge.limit:

@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from evomerge.errors import nearest
 from evomerge.estimators import ItemParameters
 from evomerge.study.items import ItemsBySplit
 from evomerge.study.problems import Problems
-from evomerge.study.rungs.config import RungsConfig
+from evomerge.study.rungs.config import EstimatorConfig, RungsConfig
 from evomerge.study.rungs.judging import DIFFERENCE, built
 from evomerge.workers.spec import ObjectiveSpec
 
@@ -43,20 +44,41 @@ def check_rungs(
                 "from 0 to 1; give bounds: [0, 1] if they are, or use 'order: random' and "
                 "'estimator: difference'"
             )
+    if rungs.estimator.refit is not None and rungs.estimator.name in (DIFFERENCE, "random"):
+        problems.lines.append(
+            f"rungs.estimator.refit: '{rungs.estimator.name}' fits no items; remove it"
+        )
     if rungs.estimator.name == DIFFERENCE:
         if rungs.estimator.model_extra or rungs.estimator.items is not None:
             problems.lines.append("rungs.estimator: 'difference' has no options; remove them")
         return
-    if rungs.estimator.items is not None:
-        file = folder / rungs.estimator.items
-        if problems.attempt("rungs.estimator.items", partial(ItemParameters.load, file)) is None:
-            return
+    if not _check_files(rungs.estimator, [one.name for one in scored], folder, problems):
+        return
     for objective in scored:
         ids = [str(item["id"]) for item in items[objective.name]["search"]]
         some = {"base": dict.fromkeys(ids, 0.0), "donor": dict.fromkeys(ids, 1.0)}
-        build = partial(built, rungs.estimator, ids, some, {}, 0, folder)
+        build = partial(built, rungs.estimator, objective.name, ids, some, {}, 0, folder)
         if problems.attempt("rungs.estimator", build) is None:
             return
+
+
+def _check_files(
+    estimator: EstimatorConfig, scored: Sequence[str], folder: Path, problems: Problems
+) -> bool:
+    """Say whether the files of item parameters can be read."""
+    for name in estimator.items if isinstance(estimator.items, dict) else ():
+        if name not in scored:
+            problems.lines.append(
+                f"rungs.estimator.items.{name}: no such objective has items; "
+                f"{nearest(name, scored)}"
+            )
+            return False
+    files = {estimator.file_of(name) for name in scored} - {None}
+    loaded = [
+        problems.attempt("rungs.estimator.items", partial(ItemParameters.load, folder / str(file)))
+        for file in sorted(map(str, files))
+    ]
+    return None not in loaded
 
 
 def _check_sizes(rungs: RungsConfig, most: int, problems: Problems) -> None:

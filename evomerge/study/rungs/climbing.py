@@ -81,6 +81,7 @@ class Climbing:
         self._ladder = Ladder(rungs.items, items, seed)
         self._judging = Judging(rungs, objectives, self._ladder, seed, folder)
         self._has_learnt = not rungs.needs_endpoints
+        self._has_refitted = False
         self._bounds = bounds_to_keep(rungs, objectives)
         self._proxy_specs = proxies
         self._proxies: Proxies | None = None
@@ -205,7 +206,28 @@ class Climbing:
             self._proxies.add_real(number, outcome)
             self.notes += self._proxies.notes[n_noted:]
         self._undecided[number] = climber
+        self._refit()
         return outcome
+
+    def _refit(self) -> None:
+        """Fit items anew when enough candidates were scored on all; who waits is judged by that.
+
+        What was compared before is not compared with what comes: peers begin anew.
+        """
+        due = self._rungs.estimator.refit
+        measured = {
+            f"trial {number}": one
+            for number, one in self._climbers.items()
+            if one.scored >= self._ladder.top and not one.origin
+        }
+        if due is None or self._has_refitted or len(measured) < due:
+            return
+        self._has_refitted = True
+        self._judging.refit(measured)
+        self._peers = {}
+        for one in self._undecided.values():
+            if 0 <= one.scored < self._ladder.top:
+                one.costs[one.scored] = self._judging.costs(one)
 
     def apply(self, decision: Decision) -> None:
         """Send trials to the next rung, or let them go."""

@@ -16,19 +16,25 @@ class EstimatorConfig(OpenSection):
         name: 'difference' corrects its mean by what others have on all items; 'random',
             'weighted', 'p_irt', 'gp_irt', 'mp_irt', 'gmp_irt' are those of `evomerge.estimators`,
             built from the answers of base and donors.
-        items: a file of item parameters (`ItemParameters.save`); by default they are fitted on the
-            answers of base and donors.
+        items: a file of item parameters (`ItemParameters.save`), or objective to file; otherwise
+            they are fitted on the answers of base and donors.
         rank: abilities of a fitted item model.
+        refit: fit items anew, once, when so many candidates have been scored on all of them.
     """
 
     name: str = "difference"
-    items: str | None = None
+    items: str | dict[str, str] | None = None
     rank: Literal[1, 2] = 1
+    refit: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="before")
     @classmethod
     def _name_alone(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    def file_of(self, objective: str) -> str | None:
+        """Return the file of an objective's item parameters; None where they are fitted."""
+        return self.items.get(objective) if isinstance(self.items, dict) else self.items
 
 
 class RungsConfig(Section):
@@ -48,7 +54,8 @@ class RungsConfig(Section):
             last of which everybody is scored on all items. One by default: successive halving.
         order: in which items are scored: 'random', 'stratified' (by how many of base and donors
             solve an item), 'entropy' (those that these disagree on first), 'half_entropy' (half of
-            each rung by entropy). Where a part is not a random one, its means are biased.
+            each rung by entropy), 'clusters' (anchors of clusters of like items). Where a part is
+            not a random one, its means are biased.
         estimator: how candidates that were scored on a part of the items are judged.
         race: drop who is proven to be worse than a member of the front in every objective; the
             chance, at most, that this is wrong for a candidate. Scores need bounds. The chance is
@@ -66,7 +73,7 @@ class RungsConfig(Section):
     rule: Literal["asynchronous", "halving"] = "asynchronous"
     cohort: int | None = Field(default=None, ge=2)
     brackets: Annotated[int, Field(ge=1)] | Literal["all"] = 1
-    order: Literal["random", "stratified", "entropy", "half_entropy"] = "random"
+    order: Literal["random", "stratified", "entropy", "half_entropy", "clusters"] = "random"
     estimator: EstimatorConfig = EstimatorConfig()
     race: float | None = Field(default=None, gt=0, lt=1)
     keep: float = Field(default=0.5, gt=0, lt=1)

@@ -13,8 +13,10 @@ from evomerge.errors import EvomergeError
 from evomerge.estimators import (
     Answers,
     Estimator,
+    Evidence,
     ItemParameters,
     build_estimator,
+    cluster_order,
     entropy_order,
     half_entropy_order,
     stratified_order,
@@ -59,6 +61,8 @@ class Judging:
         self._seed = seed
         self._folder = folder
         self._estimators: dict[str, Estimator] = {}
+        self._ends: dict[str, dict[str, Answers]] = {}
+        self._more: dict[str, dict[str, Answers]] = {}
 
     def learn(self, known: Mapping[str, Climber]) -> None:
         """Fit item models, and order the items anew, by the answers to all items.
@@ -80,15 +84,42 @@ class Judging:
         for number, (name, ids) in enumerate(self._ladder.order.items()):
             answers = {model: one.outcome.examples[name] for model, one in known.items()}
             seed = own_seed(self._seed, number, 1)
-            if self._rungs.order != "random":
+            ends = {model: answers[model] for model in known if model in endpoints}
+            more = {model: answers[model] for model in known if model not in endpoints}
+            config, folder = self._rungs.estimator, self._folder
+            if self._rungs.order == "clusters":
+                given = _items(config, name, folder)
+                items = Evidence(
+                    ids, endpoints=ends, items=given, answers=more, rank=config.rank, seed=seed
+                ).items
+                sizes = [self._ladder.n_items(name, rung) for rung in range(self._ladder.top)]
+                self._ladder.order[name] = cluster_order(items, sizes, seed)
+            elif self._rungs.order != "random":
                 self._ladder.order[name] = ORDERS[self._rungs.order](ids, answers, seed)
-            if self._rungs.estimator.name != DIFFERENCE:
-                ends = {model: answers[model] for model in known if model in endpoints}
-                more = {model: answers[model] for model in known if model not in endpoints}
-                config, folder = self._rungs.estimator, self._folder
-                self._estimators[name] = built(config, ids, ends, more, seed, folder)
+            if config.name != DIFFERENCE:
+                self._estimators[name] = built(config, name, ids, ends, more, seed, folder)
+                self._ends[name], self._more[name] = ends, more
         for climber in known.values():
             climber.reorder(self._ladder)
+
+    def refit(self, measured: Mapping[str, Climber]) -> None:
+        """Fit item models anew, by the answers of these too; the order of items stays.
+
+        Args:
+            measured: name to who was scored on all items, known points apart.
+        """
+        config = self._rungs.estimator
+        for number, (name, ids) in enumerate(self._ladder.order.items()):
+            if name not in self._estimators or config.file_of(name) is not None:
+                continue
+            own = {
+                model: dict(zip(ids, one.scores[name].tolist(), strict=True))
+                for model, one in measured.items()
+            }
+            more = {**self._more[name], **own}
+            seed = own_seed(self._seed, number, 1)
+            ends, folder = self._ends[name], self._folder
+            self._estimators[name] = built(config, name, ids, ends, more, seed, folder)
 
     def costs(self, climber: Climber) -> list[float]:
         """Return what a candidate is compared by with others that were scored on the same items."""
@@ -130,6 +161,7 @@ class Judging:
 
 def built(
     config: EstimatorConfig,
+    objective: str,
     ids: Sequence[str],
     endpoints: Mapping[str, Answers],
     answers: Mapping[str, Answers],
@@ -141,15 +173,19 @@ def built(
     Raises:
         UserError: it is unknown, or its options or the item parameters do not fit.
     """
-    items = None if config.items is None else ItemParameters.load(folder / config.items)
     return build_estimator(
         config.name,
         ids,
         endpoints=endpoints,
-        items=items,
+        items=_items(config, objective, folder),
         answers=answers,
         rank=config.rank,
         seed=seed,
         options=config.arguments,
         folder=folder,
     )
+
+
+def _items(config: EstimatorConfig, objective: str, folder: Path) -> ItemParameters | None:
+    file = config.file_of(objective)
+    return None if file is None else ItemParameters.load(folder / file)

@@ -7,6 +7,7 @@ import os
 import platform
 import signal
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -61,16 +62,25 @@ def connect(ray: Any, address: str, environment: Mapping[str, Any]) -> None:
     else:
         _probe(address)
     try:
-        with kept_signals():
+        with kept_signals(), _silence():
             ray.init(address=address, runtime_env=dict(environment) or None, **own, **quiet)
-    except ray.exceptions.AuthenticationError as error:
-        raise UserError(
-            f"workers.address: the Ray cluster at '{address}' asks for a token: set "
-            f"RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH ({error.message})"
-        ) from error
     except (RuntimeError, ValueError, OSError, TypeError, ray.exceptions.RayError) as error:
+        if _is_about_tokens(error):
+            raise UserError(
+                f"workers.address: the Ray cluster at '{address}' asks for another token; set "
+                "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to its own"
+            ) from error
         what = "cannot be started" if own else f"at '{address}' cannot be used"
         raise UserError(f"workers.address: Ray {what}: {first_line(error)}") from error
+
+
+def _is_about_tokens(error: BaseException | None) -> bool:
+    """Say whether authentication is what failed, here or in what led to it."""
+    while error is not None:
+        if "authenticat" in str(error).lower():
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _probe(address: str) -> None:
@@ -82,7 +92,8 @@ def _probe(address: str) -> None:
     from ray._private.services import canonicalize_bootstrap_address  # noqa: PLC0415
 
     try:
-        found = canonicalize_bootstrap_address(address)
+        with _silence():
+            found = canonicalize_bootstrap_address(address)
         host, _, port = str(found).rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
     except ConnectionError as error:
@@ -112,6 +123,24 @@ def kept_signals() -> Iterator[None]:
     finally:
         with suppress(ValueError):  # outside the main thread neither Ray nor we can set one
             signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what Ray's machinery writes to standard error itself from the user's screen.
+
+    Whatever goes wrong is raised too.
+    """
+    sys.stderr.flush()
+    screen = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(screen, 2)
+        os.close(screen)
 
 
 def with_absolute_paths(environment: Mapping[str, Any], folder: Path) -> dict[str, Any]:

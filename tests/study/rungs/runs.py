@@ -45,6 +45,8 @@ HALVING_BRACKETS = {
     "search": {"optimizer": "random"},
     "rungs": {**HALVING["rungs"], "cohort": 8, "brackets": "all"},
 }
+CLUSTERS = {"rungs": {**RUNGS["rungs"], "order": "clusters", "estimator": "weighted"}}
+REFIT = {"rungs": {**RUNGS["rungs"], "estimator": {"name": "p_irt", "refit": 3}}}
 RACE = {"rungs": {"items": [5, 10, 20, 40], "promote": None, "race": 0.1}}
 
 

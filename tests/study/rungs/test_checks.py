@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evomerge.errors import ConfigError, UserError
+from evomerge.estimators import ItemParameters
 from evomerge.study import load_study
 from evomerge.study.problems import Problems
 from evomerge.study.rungs.checks import check_rungs
@@ -151,3 +153,36 @@ def test_item_parameters_that_cannot_be_read_are_told_in_one_line(tmp_path, cont
     (line,) = problems.lines
     assert line.startswith(f"rungs.estimator.items: {tmp_path / 'items.json'}: ")
     assert says in line
+
+
+def two_objectives(tmp_path, files):
+    """Check a study of two objectives whose estimator is given files of item parameters."""
+    ids = {"one": [f"i{k}" for k in range(9)], "two": [f"j{k}" for k in range(9)]}
+    for name, own in ids.items():
+        parameters = ItemParameters(own, np.ones((9, 1)), np.zeros(9))
+        parameters.save(tmp_path / f"{name}.json")
+    items = {name: {"search": tuple({"id": one} for one in own)} for name, own in ids.items()}
+    rungs = RungsConfig(items=(5,), estimator={"name": "p_irt", "items": files})
+    problems = Problems()
+    parts = [part(name, False, "s") for name in ids]
+    check_rungs(rungs, parts, items, tmp_path, problems)
+    return problems.lines
+
+
+def test_each_objective_has_item_parameters_of_its_own(tmp_path):
+    assert two_objectives(tmp_path, {"one": "one.json", "two": "two.json"}) == []
+    assert two_objectives(tmp_path, {"two": "two.json"}) == []  # those of the other are fitted
+    (line,) = two_objectives(tmp_path, {"one": "two.json"})
+    assert line.startswith("rungs.estimator: ")
+    assert "i0" in line
+    (line,) = two_objectives(tmp_path, {"oen": "one.json"})
+    assert line == ("rungs.estimator.items.oen: no such objective has items; did you mean 'one'?")
+
+
+@pytest.mark.parametrize("name", ["difference", "random"])
+def test_what_fits_no_items_is_not_fitted_anew(name):
+    items = {"one": {"search": tuple({"id": f"i{k}"} for k in range(9))}}
+    problems = Problems()
+    rungs = RungsConfig(items=(5,), estimator={"name": name, "refit": 4})
+    check_rungs(rungs, [part("one", False, "s")], items, Path(), problems)
+    assert problems.lines == [f"rungs.estimator.refit: '{name}' fits no items; remove it"]

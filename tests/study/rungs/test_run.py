@@ -22,10 +22,12 @@ from evomerge.types import Completed
 from tests.study.fakes import ITEMS, staged_config
 from tests.study.rungs.runs import (
     BRACKETS,
+    CLUSTERS,
     HALVING,
     HALVING_BRACKETS,
     IRT,
     RACE,
+    REFIT,
     RUNGS,
     ByItem,
     InterruptedByItem,
@@ -50,6 +52,8 @@ EVERY = {
     "halving": HALVING,
     "race": RACE,
     "irt": IRT,
+    "clusters": CLUSTERS,
+    "refit": REFIT,
     "brackets": BRACKETS,
     "halving brackets": HALVING_BRACKETS,
 }
@@ -125,6 +129,22 @@ def test_what_is_told_is_measured_or_says_how_uncertain_it_is(whole):
         measured, estimated = measured + full, estimated + (not full)
     assert measured > 5
     assert estimated > 5
+
+
+def test_items_are_fitted_anew_once_enough_candidates_answered_all(tmp_path):
+    once, anew = tmp_path / "once", tmp_path / "anew"
+    estimator = {**REFIT["rungs"]["estimator"]}
+    start(anew, **REFIT)
+    start(once, rungs={**REFIT["rungs"], "estimator": estimator["name"]})
+    full = [
+        event.seq
+        for event in events_of(anew, "measured")
+        if event.payload["rung"] == 2 and event.trial not in known_trials(anew)
+    ]
+    at = full[estimator["refit"] - 1]
+    before, after = ([one[:at], one[at:]] for one in (contents(once), contents(anew)))
+    assert before[0][1:] == after[0][1:]  # but for the study itself
+    assert before[1] != after[1]
 
 
 def test_estimates_are_near_the_truth_within_their_errors(whole):

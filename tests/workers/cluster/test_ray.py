@@ -33,8 +33,6 @@ QUICK_HEALTH = {
 def machines():
     """A Ray of our own: one node of two CPUs, to which tests add others."""
     os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = ".*"  # what Ray itself logs about killed workers
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN"] = "t" * 32  # else one is written to the home directory
     ray = pytest.importorskip("ray")
     from ray._common.utils import reset_ray_address  # noqa: PLC0415 an extra
     from ray.cluster_utils import Cluster  # noqa: PLC0415
@@ -48,8 +46,6 @@ def machines():
     ray.shutdown()
     cluster.shutdown()
     reset_ray_address()
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
-        del os.environ[name]
 
 
 @pytest.fixture
