@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from evomerge.study.config import StudyConfig
@@ -100,8 +101,8 @@ def _on_a_cluster(study: Prepared, note: Callable[[str], None]) -> Executor:
         timeout_s=study.config.workers.timeout_s,
     )
     cluster = RayCluster(wanted, study.folder)
-    try:
-        return ClusterExecutor(cluster, wanted, order, note=note)
-    except BaseException:
-        cluster.close()
-        raise
+    with ExitStack() as stack:
+        stack.callback(cluster.close)  # if there is to be no executor, which closes it
+        executor = ClusterExecutor(cluster, wanted, order, note=note)
+        stack.pop_all()
+    return executor

@@ -135,12 +135,17 @@ def test_stages_have_their_labels_and_the_names_of_their_genes(tmp_path, monkeyp
 @pytest.mark.parametrize("method", ["begin", "trial", "end"])
 def test_each_method_may_be_left_out(run, method):
     class Silent:
-        pass
+        heard = 0
 
-    setattr(Silent, method, lambda self, said: None)
-    told = Told(Silent(), run, 0)
+    def count(self, said):
+        self.heard += 1
+
+    setattr(Silent, method, count)
+    one = Silent()
+    told = Told(one, run, 0)
     told.tell(read_events(run))
     told.end("done", "")
+    assert one.heard == {"begin": 1, "trial": 30, "end": 1}[method]
     Told(Silent(), run, 0).end("killed", "")  # it was never told of a beginning
 
 

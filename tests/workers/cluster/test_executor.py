@@ -247,6 +247,8 @@ def test_an_idle_worker_whose_node_went_is_noticed_before_it_gets_a_job():
     cluster.lose("b")
     time.sleep(0.03)
     settle(executor, 1)
+    assert executor.held().workers == 1
+    assert set(run(executor, job("j"))) == {"j"}
 
 
 def test_models_that_are_not_there_are_fetched():

@@ -56,4 +56,8 @@ def test_one_machine_must_hold_all_workers_and_a_cluster_one():
 
 
 def test_nodes_that_are_started_on_demand_need_not_be_there():
-    ClusterSpec("auto", 5, gpus=1, on_demand=True).require_room([])
+    with pytest.raises(UserError):
+        ClusterSpec("auto", 5, gpus=1).require_room([])
+    spec = ClusterSpec("auto", 5, gpus=1, on_demand=True)
+    spec.require_room([])
+    assert spec.room([]) == 0
