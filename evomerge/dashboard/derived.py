@@ -7,9 +7,7 @@ search, and is only read.
 from __future__ import annotations
 
 import importlib
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 from evomerge.dashboard.trials import attributes_of, intermediate_of, values_of
 from evomerge.errors import MissingExtra, RunDirectoryError
 from evomerge.journal import Event, Follower
+from evomerge.optimizers.optuna_log import quiet
 from evomerge.optimizers.optuna_sampler import distribution_of
 from evomerge.recipe import fingerprint
 from evomerge.study.course import Course, Part
@@ -90,7 +89,7 @@ class DerivedStudies:
             trial = self._run.see(event)
             if trial is not None:
                 touched[trial.number] = trial
-        with self._quiet():
+        with quiet(self._optuna):
             for number in sorted(touched):
                 self._show(touched[number])
 
@@ -182,18 +181,6 @@ class DerivedStudies:
             study = self._optuna.load_study(study_name=name, storage=self.storage)
             study.set_metric_names([objective.name for objective in self._outline.objectives])
         return self._studies[key]
-
-    @contextmanager
-    def _quiet(self) -> Iterator[None]:
-        """Silence Optuna's log and its notes on experimental functions; leave both as found."""
-        verbosity = self._optuna.logging.get_verbosity()
-        self._optuna.logging.set_verbosity(self._optuna.logging.ERROR)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
-                yield
-        finally:
-            self._optuna.logging.set_verbosity(verbosity)
 
 
 def _import_optuna() -> Any:

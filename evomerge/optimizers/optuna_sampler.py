@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
@@ -25,6 +24,7 @@ from evomerge.errors import ConfigError, MissingExtra, PluginError, nearest
 from evomerge.optimizers.arguments import checked_domain, flag, integer
 from evomerge.optimizers.costs import bounded
 from evomerge.optimizers.known_points import known_points
+from evomerge.optimizers.optuna_log import quiet
 from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Needs, Proposal
 from evomerge.optimizers.starting import is_shaped
@@ -170,17 +170,12 @@ class OptunaSampler:
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:
-        """Silence Optuna's log and its notes on experimental options, and leave both as found."""
-        verbosity = self._optuna.logging.get_verbosity()
-        self._optuna.logging.set_verbosity(self._optuna.logging.ERROR)
+        """Silence Optuna, and say which sampler needs a package that is missing."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
+            with quiet(self._optuna):
                 yield
         except ImportError as error:
             raise PluginError(f"{self._origin} needs a package: {error}") from error
-        finally:
-            self._optuna.logging.set_verbosity(verbosity)
 
 
 def _import_optuna() -> ModuleType:
