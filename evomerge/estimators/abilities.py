@@ -17,7 +17,7 @@ from evomerge.errors import UserError
 from evomerge.estimators.estimate import Opinion
 from evomerge.estimators.evidence import Answered, Evidence
 from evomerge.estimators.item_model import ItemParameters
-from evomerge.estimators.logistic import Gaussian, fit_logistic
+from evomerge.estimators.logistic import DIVERGED, Gaussian, fit_logistic
 
 
 class AbilityModel:
@@ -68,7 +68,9 @@ class AbilityModel:
         """Return what the unanswered items add to the score, and its variance.
 
         Where the answers do not determine the abilities, the variance is the largest that a sum
-        between 0 and the weight of these items can have.
+        between 0 and the weight of these items can have. So it is without a prior where there are
+        no more answers than coefficients, which then fit them exactly and leave nothing to doubt
+        by, and where a prediction is so sure that the delta method sees no chance in it.
         """
         abilities, covariance = self.fit(answered)
         weights = self._weights.copy()
@@ -76,6 +78,11 @@ class AbilityModel:
         p = self._items.probabilities(abilities)
         spread = p * (1.0 - p)
         most = (weights.sum() / 2.0) ** 2
+        if self._prior is None:
+            logits = self._items.discriminations @ abilities - self._items.intercepts
+            beyond = np.abs(logits[weights > 0]).max(initial=0.0) > DIVERGED
+            if beyond or len(answered.values) <= self._design.shape[1]:
+                covariance = None
         if covariance is None:
             return Opinion(float(weights @ p), float(most))
         gradient = (weights * spread) @ self._design

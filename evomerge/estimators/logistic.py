@@ -18,7 +18,8 @@ from evomerge.errors import UserError
 from evomerge.estimators.item_model import sigmoid, softplus
 
 _STEP = 1e-8
-_DIVERGED = 30.0  # a logit: without a prior, answers that are all right drive it to infinity
+DIVERGED = 30.0
+"""A logit: without a prior, answers that are all right drive it to infinity."""
 _MOST_STEPS = 100
 _RANK = 1e-10  # of the largest eigenvalue of the Hessian
 
@@ -108,7 +109,7 @@ def fit_logistic(
             step = step / 2
             ahead = loss(at + step)
         at, value = at + step, ahead
-        diverged = prior is None and bool((np.abs(design @ at - offsets) > _DIVERGED).any())
+        diverged = prior is None and bool((np.abs(design @ at - offsets) > DIVERGED).any())
         if np.abs(step).max(initial=0.0) < _STEP or diverged:
             break
     p = sigmoid(design @ at - offsets)

@@ -377,6 +377,15 @@ def test_alike_items_rank_as_their_mean(seed, n, n_candidates):
         assert np.sign(gap) == np.sign(np.round(one - other, 9))
 
 
+def test_abilities_that_fit_all_answers_exactly_are_not_taken_for_certain():
+    rng = np.random.default_rng(3)  # the fourth item is predicted with p = 1 to the last bit
+    items = items_of(rng, 4, 3)
+    ends = endpoints_of(rng, items, 2)
+    answers = dict(zip(items.ids[:3], rng.random(3).tolist(), strict=True))
+    estimate = built((items, ends, None), "p_irt", {"regularised": False}).estimate(answers)
+    assert estimate.standard_error == pytest.approx(0.25 / 2)  # of one item in four, anything
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_estimates_are_scores_with_honest_ranges(data):
