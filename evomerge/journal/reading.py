@@ -85,16 +85,17 @@ def read_events(folder: Path) -> list[Event]:
 def read_sessions(folder: Path) -> list[Session]:
     """Read which processes worked on a run, in order."""
     with closing(_read_only(folder)) as connection, reported(folder):
+        connection.text_factory = _legible
         if _is_unborn(folder) or not _has_tables(connection, "event", "session"):
             return []
         rows = connection.execute(
             "SELECT id, started_at, ended_at, ended_because, process FROM session ORDER BY id"
         ).fetchall()
-        used = {}
+        used: dict[int, str] = {}
         if _has_tables(connection, "usage"):
             used = dict(connection.execute("SELECT session, content FROM usage").fetchall())
     return [
-        Session(start, end, because, json.loads(process), json.loads(used.get(number, "{}")))
+        Session(start, end, because, _parsed(process) or {}, _parsed(used.get(number, "")) or {})
         for number, start, end, because, process in rows
     ]
 
@@ -134,6 +135,7 @@ def load(
     Raises:
         JournalError: a row is damaged; its number is in the message.
     """
+    connection.text_factory = _legible
     with reported(folder):
         if not _has_tables(connection, "event", "session"):
             return
@@ -144,13 +146,28 @@ def load(
         ).fetchall()
     for number, (seq, kind, trial, payload, timing, at, stored) in enumerate(rows, after + 1):
         digest = chained(digest, kind, trial, payload)
-        if seq != number or kind not in KINDS or digest != stored:
+        seconds = _parsed(timing)
+        if seq != number or kind not in KINDS or digest != stored or seconds is None:
             raise JournalError(
                 f"{folder / DATABASE}: event {number} is damaged or missing; restore the file from "
                 f"a backup, or give up what follows by deleting the rows of table 'event' with "
                 f"seq >= {number}: the {number - 1} events before them are sound"
             )
-        yield Event(seq, kind, trial, json.loads(payload), at, json.loads(timing)), digest
+        yield Event(seq, kind, trial, json.loads(payload), at, seconds), digest
+
+
+def _legible(text: bytes) -> str:
+    """Read a text that may be damaged: its digest tells."""
+    return text.decode(errors="replace")
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    """Parse what no digest guards; None where it is damaged."""
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _has_tables(connection: sqlite3.Connection, *names: str) -> bool:

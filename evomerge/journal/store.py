@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from evomerge.errors import JournalError, RunDirectoryError
+from evomerge.errors import EvomergeError, JournalError, RunDirectoryError
 from evomerge.journal.events import Event, EventKind, canonical, chained
 from evomerge.journal.examples import Examples, read_examples, sync_files, write_examples
 from evomerge.journal.reading import DATABASE, LOCK, load, reported
@@ -49,8 +49,7 @@ CREATE TABLE IF NOT EXISTS usage (
 class Journal:
     """The writing end of a run's journal; at most one exists per run directory.
 
-    Leaving it as a context manager ends the session, which is remembered under `state` (or the
-    name of the exception).
+    Leaving it as a context manager ends the session, and remembers why: `state`, or the exception.
 
     Args:
         folder: the run directory.
@@ -75,6 +74,11 @@ class Journal:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise RunDirectoryError(f"{folder} is in use by another evomerge process") from None
+        except (OSError, NotImplementedError) as error:
+            raise JournalError(
+                f"{folder / LOCK} cannot be locked ({error}); keep the run on a disk that can be "
+                "written and knows locks"
+            ) from error
         with ExitStack() as failing:
             failing.callback(self._lock.release)
             with reported(folder):
@@ -179,9 +183,11 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
+    ) -> None:
         """End this process's session and let others write."""
-        because = kind.__name__ if kind else self.state
+        because = self.state if error is None else _why(error)
         try:
             with reported(self.folder):
                 self._connection.execute(
@@ -211,6 +217,13 @@ class Journal:
                 (time.time(), json.dumps(process)),
             )
         return int(cursor.lastrowid or 0)
+
+
+def _why(error: BaseException) -> str:
+    """Say in a line why a session ended with an exception."""
+    first = (str(error).splitlines() or [""])[0]
+    is_meant = isinstance(error, (EvomergeError, KeyboardInterrupt))
+    return first if first and is_meant else f"{type(error).__name__}: {first}".removesuffix(": ")
 
 
 def _make_folder(folder: Path) -> None:

@@ -54,7 +54,7 @@ def summary(found: Findings) -> Iterator[str]:
         "running": "The run is still running: this is how it stands, not a result.",
         "done": f"The search is over{reason}.",
         "killed": "The run was killed and is not over: this is how it stands.",
-    }.get(found.state, f"The run ended as '{found.state}' and is not over: this is how it stands.")
+    }.get(found.state, f"The run is not over ({found.state}): this is how it stands.")
     stopped = len(history.stopped)
     yield (
         f"{history.n_finished} trials finished, {history.n_failed} of them failed"

@@ -99,7 +99,8 @@ def _spans(events: Sequence[Event], sessions: Sequence[Session]) -> Iterator[tup
         later = sessions[index + 1].started_at if index + 1 < len(sessions) else float("inf")
         inside = [event.at for event in events if session.started_at <= event.at < later]
         last = max(inside, default=session.started_at)
-        yield session.started_at, session.ended_at if session.ended_at is not None else last
+        ended = session.ended_at if session.ended_at is not None else last
+        yield session.started_at, max(ended, session.started_at)  # clocks are set back sometimes
 
 
 def _items(run: Path, events: Sequence[Event]) -> int | None:

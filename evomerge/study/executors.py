@@ -7,9 +7,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from evomerge.study.config import StudyConfig
-from evomerge.study.preparation import Prepared, library_versions
-from evomerge.workers import CachedExecutor, Executor, LocalExecutor, OutcomeStore
+from evomerge.study.preparation import Prepared, library_versions, plugin_file
+from evomerge.workers import (
+    CachedExecutor,
+    Executor,
+    GuardedExecutor,
+    LocalExecutor,
+    OutcomeStore,
+)
 from evomerge.workers.cluster import ClusterExecutor
+from evomerge.workers.cluster.models import ModelFolder, Source, folders_of
 
 SCORES_DEPEND_ON = (
     "evomerge",
@@ -44,6 +51,7 @@ def make_executor(study: Prepared, note: Callable[[str], None] = lambda _: None)
         executor = _on_a_cluster(study, note)
     else:
         executor = LocalExecutor(study.evaluator, count=workers.count, timeout_s=workers.timeout_s)
+    executor = GuardedExecutor(executor, _files(study))
     cache = study.config.cache_file(study.folder)
     if cache is None:
         return executor
@@ -85,17 +93,35 @@ def described_workers(config: StudyConfig, folder: Path) -> str:
     )
 
 
+def _models(study: Prepared) -> dict[Source, ModelFolder]:
+    """Describe the folders of base and donors."""
+    refs = (study.context.base, *study.context.donors.values())
+    return folders_of(refs, allow_pickle=study.evaluator.allow_pickle)
+
+
+def _files(study: Prepared) -> list[Path]:
+    """List what scores depend on and nobody else looks after: models, and plug-ins of files."""
+    config = study.config
+    plug_ins = [str(stage.space) for stage in config.plan]
+    for part in config.objectives.values():
+        plug_ins += [part.fitness] + ([part.proxy.fitness] if part.proxy else [])
+    scripts = (plugin_file(name, study.folder) for name in plug_ins)
+    models = _models(study).values()
+    return [
+        *(Path(folder.path, file.name) for folder in models for file in folder.files),
+        *(path for path in scripts if path is not None),
+    ]
+
+
 def _on_a_cluster(study: Prepared, note: Callable[[str], None]) -> Executor:
-    from evomerge.workers.cluster.models import folders_of  # noqa: PLC0415
     from evomerge.workers.cluster.ray_cluster import RayCluster  # noqa: PLC0415
     from evomerge.workers.cluster.slot import Order  # noqa: PLC0415
 
     wanted, spec = study.config.workers.cluster, study.evaluator
-    refs = (study.context.base, *study.context.donors.values())
     versions = library_versions()
     order = Order(
         spec,
-        models=folders_of(refs, allow_pickle=spec.allow_pickle),
+        models=_models(study),
         versions={name: versions[name] for name in SCORES_DEPEND_ON if name in versions},
         ships_folder="working_dir" in wanted.runtime_env,
         timeout_s=study.config.workers.timeout_s,

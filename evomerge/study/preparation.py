@@ -322,10 +322,14 @@ def _n_items(config: StudyConfig, items: ItemsBySplit) -> int | None:
 
 def _python_file(where: str, name: str, folder: Path) -> dict[str, str]:
     """Return the digest of the file a plug-in is defined in, when it is named by its file."""
-    location = name.rpartition(":")[0]
-    if not location.endswith(".py") or not (folder / location).is_file():
-        return {}
-    return {where: _sha256((folder / location).read_bytes())}
+    path = plugin_file(name, folder)
+    return {} if path is None else {where: _sha256(path.read_bytes())}
+
+
+def plugin_file(name: str, folder: Path) -> Path | None:
+    """Return the file a plug-in is defined in, when it is named by its file."""
+    path = folder / name.rpartition(":")[0]
+    return path if path.suffix == ".py" and path.is_file() else None
 
 
 def _sha256(data: bytes) -> str:

@@ -90,7 +90,7 @@ def start_run(
         warn(line)
     with (
         Announcing(out, warn) as announcing,
-        Interrupt() as interrupt,
+        Interrupt(study.config.workers.grace_s) as interrupt,
         closing(_workers(study, executor, observe)) as workers,
     ):
         meter.watch(workers)
@@ -158,7 +158,10 @@ def resume_run(
             journal.state = "done"
             return Ended("done", history.stopped.reason, history.stopped.budget)
         announcing.begin(config)
-        with Interrupt() as interrupt, closing(_workers(study, executor, observe)) as workers:
+        with (
+            Interrupt(study.config.workers.grace_s) as interrupt,
+            closing(_workers(study, executor, observe)) as workers,
+        ):
             meter.watch(workers)
             check_measurable(budget, meter.held)
             ended = _carry_on(Search(history), scoring, workers, interrupt, journal, meter)
@@ -236,7 +239,7 @@ def _carry_on(
             ended = Ended("done", stop.reason, stop.budget)
     finally:
         meter.keep(journal, now=True)
-    journal.state = ended.state
+    journal.state = ended.state if ended.state == "done" else ended.reason
     return ended
 
 

@@ -85,6 +85,8 @@ class Search:
     def _take(self, workers: Executor, results: Sequence[JobResult], *, retry: bool) -> None:
         """Record results, and submit what follows from them alone."""
         self._in_flight -= len(results)
+        if not retry:  # a scheduler that stops the driver stops workers too: no candidate's fault
+            results = [result for result in results if not result.is_lost]
         if len(results) == 1:  # on disk before the optimizer is told, which may think for long
             self._submit(self._history.take(results[0], retry=retry))
             self._hand_over(workers)

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from evomerge.study.interrupt import GRACE_S
 from evomerge.study.sections import Section
 from evomerge.workers.cluster.spec import ClusterSpec
 from evomerge.workers.machine import available_cores
@@ -56,6 +57,7 @@ class WorkersConfig(Section):
             cluster the cores of a worker.
         timeout_s: seconds one evaluation may take.
         retries: further attempts after an error, a lost worker or a time-out.
+        grace_s: how long what is in flight may go on after SIGTERM, before the run stops.
         prefix_cache_mb: device memory of each worker for what layer paths with a common beginning
             share: hidden states, keys and values; 0 keeps nothing. It changes no result.
         address: of the Ray cluster: 'auto' (the default) takes the one that runs here or that
@@ -73,6 +75,7 @@ class WorkersConfig(Section):
     threads: int | None = Field(default=None, ge=1)
     timeout_s: float | None = Field(default=None, gt=0)
     retries: int = Field(default=1, ge=0)
+    grace_s: float = Field(default=GRACE_S, gt=0)
     prefix_cache_mb: int = Field(default=1024, ge=0)
     address: str | None = None
     gpus_per_worker: float | None = Field(default=None, ge=0)

@@ -21,7 +21,7 @@ from evomerge.errors import (
 from evomerge.fitness import BoundFitness, Item, MergedModel, build_fitness
 from evomerge.merging import MergeEngine, PathExecutor, Resident, load_resident, resolve_device
 from evomerge.recipe import Recipe
-from evomerge.types import Completed, DeltaStatistics, Failed, Outcome, Split
+from evomerge.types import Completed, DeltaStatistics, Failed, FailureKind, Outcome, Split
 from evomerge.workers.protocol import Job, JobResult
 from evomerge.workers.spec import (
     SPLITS,
@@ -101,7 +101,8 @@ class Evaluator:
             outcome = Failed("error", where + str(error))
         except Exception as error:  # noqa: BLE001 the one place where a candidate may do anything
             message = f"{where}{type(error).__name__}: {error}".strip()
-            outcome = Failed("error", message, traceback.format_exc())
+            kind: FailureKind = "lost" if _breaks_device(error) else "error"
+            outcome = Failed(kind, message, traceback.format_exc())
         if isinstance(outcome, Failed):
             self._merged = None  # what stopped half-way may have left the model in any state
         finished = time.perf_counter()
@@ -207,6 +208,15 @@ def _build(
             f"objective '{part.objective.name}': fitness '{what.fitness}' cannot be built: "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def _breaks_device(error: BaseException | None) -> bool:
+    """Say whether a process can use its GPU no more: after an error of CUDA all calls fail."""
+    while error is not None:
+        if isinstance(error, RuntimeError) and str(error).startswith(("CUDA error", "HIP error")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class _Scores:

@@ -204,6 +204,8 @@ class LocalExecutor:
         worker = self._workers[slot]
         if isinstance(message, JobResult):
             worker.job = None
+            if message.is_lost:
+                self._replace(slot, "lost", "")
             return [message]
         if message is None:
             worker.ready = True

@@ -63,6 +63,11 @@ class JobResult:
     cost: float = 0.0
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the worker went with it, or can do nothing more."""
+        return isinstance(self.outcome, Failed) and self.outcome.kind == "lost"
+
+    @property
     def retryable(self) -> bool:
         """Whether it is a failure that another attempt may mend."""
         return isinstance(self.outcome, Failed) and self.outcome.kind != "invalid"

@@ -56,7 +56,7 @@ def test_one_interrupt_drains_and_resume_completes(tmp_path, at, capacity):
     assert start(whole, FakeExecutor()).state == "done"
     ended = start(run, Interrupting(at, capacity=capacity))
     assert (ended.state, ended.reason) == ("interrupted", "interrupted by SIGINT")
-    assert read_sessions(run)[-1].ended_because == "interrupted"
+    assert read_sessions(run)[-1].ended_because == "interrupted by SIGINT"
     asked = sum(e.kind == "asked" for e in read_events(run))
     retried = {e.trial for e in read_events(run) if e.kind == "retried"}
     assert set(range(asked)) - set(finished(run)) <= retried

@@ -80,7 +80,11 @@ class Cluster(Protocol):
         ...
 
     def answered(self, calls: Sequence[Call], timeout_s: float | None) -> Sequence[Call]:
-        """Block until one of the calls has an answer or the timeout passes; returns all that do."""
+        """Block until one of the calls has an answer or the timeout passes; returns all that do.
+
+        Raises:
+            UserError: the cluster is gone, so that no call will be answered any more.
+        """
         ...
 
     def fetch(self) -> Fetch:

@@ -21,6 +21,7 @@ from evomerge.workers.cluster.ray_connection import (
     connect,
     first_line,
     import_ray,
+    is_listening,
     kept_signals,
     with_absolute_paths,
 )
@@ -28,6 +29,9 @@ from evomerge.workers.cluster.slot import Slot
 from evomerge.workers.cluster.spec import ClusterSpec
 
 NODE_LABEL = "ray.io/node-id"
+LOOK_EVERY_S = 5.0
+HEADLESS_S = 25.0
+"""A head that cannot be reached for so long is gone; Ray itself ends the process after 60 s."""
 
 
 class RayCluster:
@@ -53,6 +57,8 @@ class RayCluster:
         self._own_environment = {} if self._owns else environment
         if self._owns:
             connect(self._ray, wanted.address, environment)
+        self._head = str(self._ray.get_runtime_context().gcs_address)
+        self._looked_at = self._seen_at = time.monotonic()
 
     def nodes(self) -> list[Node]:
         """List the nodes that are alive."""
@@ -85,7 +91,12 @@ class RayCluster:
         return RayActor(handle)
 
     def answered(self, calls: Sequence[Any], timeout_s: float | None) -> list[Any]:
-        """Block until one of the calls has an answer or the timeout passes; returns all that do."""
+        """Block until one of the calls has an answer or the timeout passes; returns all that do.
+
+        Raises:
+            UserError: the head is gone, so that no call will be answered any more.
+        """
+        self._require_head()
         if not calls:
             time.sleep(timeout_s or 0.0)
             return []
@@ -95,6 +106,20 @@ class RayCluster:
             return []
         done, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
         return [by_ref[ref] for ref in done]
+
+    def _require_head(self) -> None:
+        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
+            return
+        answers = is_listening(self._head)
+        self._looked_at = time.monotonic()
+        if answers:
+            self._seen_at = self._looked_at
+        elif self._looked_at - self._seen_at >= HEADLESS_S:
+            raise UserError(
+                f"workers.address: the head of the Ray cluster, {self._head}, does not answer any "
+                "more (often: it was ended, or has no memory left); start it again where it is not "
+                "the run's own, then resume the run"
+            )
 
     def fetch(self) -> Fetch:
         """Return what reads the driver's files through an actor on the driver's node."""

@@ -94,8 +94,7 @@ def _probe(address: str) -> None:
     try:
         with _silence():
             found = canonicalize_bootstrap_address(address)
-        host, _, port = str(found).rpartition(":")
-        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
+        _knock(str(found))
     except ConnectionError as error:
         if address != "auto":
             raise UserError(_unreachable(address, error)) from error
@@ -105,6 +104,20 @@ def _probe(address: str) -> None:
         ) from error
     except (OSError, ValueError) as error:
         raise UserError(_unreachable(address, error)) from error
+
+
+def is_listening(address: str) -> bool:
+    """Say whether anybody listens at host:port."""
+    try:
+        _knock(address)
+    except OSError:
+        return False
+    return True
+
+
+def _knock(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
 
 
 def _unreachable(address: str, error: Exception) -> str:
