@@ -235,7 +235,7 @@ def test_full_disk_loses_nothing(tmp_path):
     kept = len(journal.events)
     journal._connection.execute("PRAGMA max_page_count = 100000")
     journal.append("asked", {}, trial=kept)
-    journal.__exit__(None)
+    journal.__exit__(None, None, None)
     assert len(read_events(tmp_path)) == kept + 1
 
 
