@@ -90,8 +90,9 @@ def main() -> None:
     except EvomergeError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        _complain("stopped; 'evomerge resume' continues from the last finished trial")
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        why = str(stop) or "stopped"
+        _complain(f"{why}; 'evomerge resume' continues from the last finished trial")
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

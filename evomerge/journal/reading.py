@@ -192,10 +192,13 @@ def reported(folder: Path) -> Iterator[None]:
     """Turn SQLite's errors into one line for the user."""
     try:
         yield
+    except UnicodeDecodeError as error:  # in what SQLite says of a damaged table
+        raise JournalError(f"{folder / DATABASE} is damaged; restore it from a backup") from error
     except sqlite3.Error as error:
         if type(error) is sqlite3.DatabaseError:
+            (what, *_) = str(error).splitlines()
             raise JournalError(
-                f"{folder / DATABASE} is damaged: {error}; restore it from a backup"
+                f"{folder / DATABASE} is damaged: {what}; restore it from a backup"
             ) from error
         raise JournalError(
             f"{folder / DATABASE}: {error}; free some disk space or check the disk, then "

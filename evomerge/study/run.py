@@ -201,13 +201,22 @@ def rehearse(study: Prepared, workers: Executor) -> None:
         name = "the base model, by the proxies,"
         jobs.append((name, replace(jobs[0][1], proxy=True)))
     for name, job in jobs:
-        workers.submit(job)
-        outcome = workers.wait()[0].outcome
+        outcome = _tried(workers, job, study.config.workers.retries)
         if job.recipe == recipes["the base model"] and not job.proxy:
             outcome = by_example.checked(outcome) if study.needs_examples else outcome
             outcome = _fits_rungs(study, outcome)
         if isinstance(outcome, Failed):
             raise FitnessError(f"{name} cannot be scored: {outcome.message}")
+
+
+def _tried(workers: Executor, job: Job, retries: int) -> Outcome:
+    """Return what a job gives, done again where it lost its worker."""
+    while True:
+        workers.submit(job)
+        (result,) = workers.wait()
+        if not result.is_lost or job.attempt >= retries:
+            return result.outcome
+        job = replace(job, attempt=job.attempt + 1)
 
 
 def _fits_rungs(study: Prepared, outcome: Outcome) -> Outcome:

@@ -70,6 +70,15 @@ def set_clock(by_s):
     return blow
 
 
+def lose_head(journal):
+    """End all of Ray that runs for this driver, but for its actors, who notice."""
+    from ray._private.worker import _global_node  # noqa: PLC0415 an extra
+
+    for processes in _global_node.all_processes.values():
+        for one in processes:
+            os.kill(one.process.pid, signal.SIGKILL)
+
+
 def slow_down(at):
     """Storage that takes its time for every event from now on."""
     append, left = Journal.append, [at]
@@ -94,6 +103,7 @@ BLOWS = {
     "second driver": come_second,
     "clock a day on": set_clock(86_400.0),
     "clock a day back": set_clock(-86_400.0),
+    "lost head": lose_head,
 }
 
 
@@ -121,5 +131,6 @@ REASONS = {
     "clock a day on": "^done$",
     "clock a day back": "^done$",
     "slow storage": "^done$",
+    "lost head": "does not answer any more .* then resume the run$",
 }
 """What a session says, in one line, that met with a fault before it was done."""

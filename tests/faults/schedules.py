@@ -7,26 +7,34 @@ import os
 import random
 import re
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pytest import MonkeyPatch
+
 from evomerge.errors import EvomergeError, JournalError
 from evomerge.journal import DATABASE, read_events
 from evomerge.study import resume_run, start_run
+from evomerge.study import run as run_module
 from evomerge.workers import GuardedExecutor, LocalExecutor
+from evomerge.workers.cluster import ClusterExecutor, ClusterSpec, ray_cluster
+from evomerge.workers.cluster.ray_cluster import RayCluster
+from evomerge.workers.cluster.slot import Order
 from tests.faults import invariants
 from tests.faults.drivers import DONOR, REASONS, arm
-from tests.faults.evaluation import DIARY, PLAN, Afflicted
+from tests.faults.evaluation import AFFLICTIONS, DIARY, PLAN, Afflicted
 from tests.faults.machines import on_machines
-from tests.study.fakes import config
+from tests.study.fakes import config, without_models
 from tests.study.rungs.runs import HALVING, RUNGS
 from tests.study.test_crash import begun, in_child
 
 MAX_SESSIONS = 12
+SAID = "said"
 PATIENCE = {"budget": {"trials": 28, "hours": 5}, "workers": {"retries": 9, "grace_s": 1.0}}
 SYNCHRONOUS = {
     "nsga2": {},
@@ -42,6 +50,7 @@ STUDIES = SYNCHRONOUS | {
     "sms_emoa": {"search": {"optimizer": "sms_emoa", "population": 8}},
     "asynchronous halving": RUNGS,
 }
+CAPACITIES = {"processes": [1, 2, 3], "machines": [1, 2, 4, 8], "ray": [1, 2]}
 TIMEOUT_S = 2.0
 CORRUPTIONS = (
     "UPDATE event SET payload = payload || ' ' WHERE seq = ?",
@@ -58,7 +67,7 @@ class Schedule:
     Attributes:
         seed: it was drawn from.
         study: a name of `STUDIES`.
-        place: 'processes', or the 'machines' of a cluster.
+        place: 'processes', the 'machines' of a cluster that is simulated, or a 'ray' of its own.
         capacity: how many workers.
         faults: of the driver, session by session, and the event at which each strikes;
             'corrupted row' happens to the journal between two sessions.
@@ -73,20 +82,18 @@ class Schedule:
     afflictions: dict[int, str]
 
     @classmethod
-    def drawn(cls, seed):
+    def drawn(cls, seed, *, on_ray=False):
         draw = random.Random(seed)
-        names = [*REASONS, "corrupted row"]
-        ills = ["kill", "freeze", "hang", "run_out_of_memory", "break_device"]
-        place = draw.choice(["processes", "machines"])
-        if place == "machines":
-            ills.append("kill_parent")
+        place = "ray" if on_ray else draw.choice(["processes", "machines"])
+        ills = [one for one in AFFLICTIONS if place != "processes" or one != "kill_parent"]
+        names = [one for one in REASONS if on_ray or one != "lost head"] + ["corrupted row"]
         return cls(
             seed,
             draw.choice(sorted(STUDIES)),
             place,
-            draw.choice([1, 2, 3] if place == "processes" else [1, 2, 4, 8]),
+            draw.choice(CAPACITIES[place]),
             tuple((draw.choice(names), draw.randint(1, 45)) for _ in range(draw.randint(1, 4))),
-            {draw.randint(0, 60): draw.choice(ills) for _ in range(draw.randint(0, 4))},
+            {draw.randint(1, 60): draw.choice(ills) for _ in range(draw.randint(0, 4))},
         )
 
 
@@ -125,23 +132,29 @@ def play(schedule, folder):
 
 def session(schedule, folder, fault):
     """Run one session in a process of its own; returns how it ended, in a line."""
-    said = folder / "said"
-    said.unlink(missing_ok=True)
-
-    def body():
-        arm(*fault)
-        try:
-            ended = carry_on(schedule, folder)
-        except (EvomergeError, KeyboardInterrupt) as error:
-            said.write_text(str(error))
-        else:
-            said.write_text(ended.state if ended.state == "done" else ended.reason)
-
-    _, status = os.waitpid(in_child(body), 0)
-    if os.WIFSIGNALED(status):
+    (folder / SAID).unlink(missing_ok=True)
+    if schedule.place == "ray":  # which is not to be forked
+        words = [str(folder), json.dumps([asdict(schedule), fault])]
+        code = subprocess.run([sys.executable, "-m", __name__, *words], check=False).returncode
+    else:
+        _, status = os.waitpid(in_child(lambda: take_part(schedule, folder, fault)), 0)
+        code = os.waitstatus_to_exitcode(status)
+    if code < 0:
         return "killed"
-    assert os.WEXITSTATUS(status) == 0, "not an error that is meant for users"
-    return said.read_text()
+    assert code == 0, "not an error that is meant for users"
+    return (folder / SAID).read_text()
+
+
+def take_part(schedule, folder, fault):
+    """Be the process of a session."""
+    arm(*fault)
+    try:
+        ended = carry_on(schedule, folder)
+    except (EvomergeError, KeyboardInterrupt) as error:
+        said = str(error)
+    else:
+        said = ended.state if ended.state == "done" else ended.reason
+    (folder / SAID).write_text(said)
 
 
 def carry_on(schedule, folder):
@@ -150,17 +163,26 @@ def carry_on(schedule, folder):
 
     def executor(study):
         spec = replace(study.evaluator, device="cpu")
-        if schedule.place == "machines":
-            workers = on_machines(spec, folder, schedule.capacity)
-        else:
-            workers = LocalExecutor(
-                spec, count=schedule.capacity, timeout_s=TIMEOUT_S, build=Afflicted
-            )
+        workers = PLACES[schedule.place](spec, folder, schedule.capacity)
         return GuardedExecutor(workers, [folder / DONOR])
 
     if begun(out):
         return resume_run(out, executor=executor)
     return start_run(study_of(schedule.study), folder, out, executor=executor)
+
+
+def in_processes(spec, folder, count):
+    return LocalExecutor(spec, count=count, timeout_s=TIMEOUT_S, build=Afflicted)
+
+
+def on_ray(spec, folder, count):
+    wanted = ClusterSpec("local", count)
+    order = Order(spec, timeout_s=TIMEOUT_S, build=Afflicted)
+    cluster = RayCluster(wanted, folder)
+    return ClusterExecutor(cluster, wanted, order, beat_s=0.5, silence_s=4.0)
+
+
+PLACES = {"processes": in_processes, "machines": on_machines, "ray": on_ray}
 
 
 def evaluated(folder):
@@ -204,4 +226,7 @@ def play_calmly(schedule, folder):
 
 
 if __name__ == "__main__":
-    print(*(Schedule.drawn(int(seed)) for seed in sys.argv[1:]), sep="\n")
+    played, armed = json.loads(sys.argv[2])
+    without_models(MonkeyPatch(), run_module)
+    ray_cluster.LOOK_EVERY_S, ray_cluster.HEADLESS_S = 0.5, 3.0
+    take_part(Schedule(**played), Path(sys.argv[1]), armed)

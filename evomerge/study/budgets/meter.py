@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Protocol
 
 from evomerge.errors import ConfigError
@@ -61,7 +61,7 @@ def spent_in(sessions: Sequence[Session], events: Sequence[Event]) -> Spent:
     total = Spent()
     for index, session in enumerate(sessions):
         if session.usage:
-            total += Spent(**session.usage)
+            total += Spent(*(session.usage.get(one.name, 0.0) for one in fields(Spent)))
             continue
         following = sessions[index + 1].started_at if index + 1 < len(sessions) else float("inf")
         stamps = [
