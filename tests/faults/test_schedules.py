@@ -1,4 +1,8 @@
-"""Random schedules of faults: whatever happens, in whatever order, the run comes to its end."""
+"""Random schedules of faults: whatever happens, in whatever order, the run comes to its end.
+
+What a schedule may hold is in `drivers.REASONS` and `evaluation.AFFLICTIONS`; what must hold
+whatever happens is in `invariants`.
+"""
 
 import pytest
 
@@ -6,7 +10,7 @@ from evomerge.study import run as run_module
 from tests.faults.schedules import STUDIES, Schedule, play
 from tests.study.fakes import without_models
 
-FEW, MANY = range(8), range(8, 208)
+FEW, MANY, ON_RAY = range(8), range(8, 200), range(200, 208)
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +22,7 @@ def test_schedules_are_drawn_from_their_seed_and_differ():
     drawn = [Schedule.drawn(seed) for seed in MANY]
     assert drawn == [Schedule.drawn(seed) for seed in MANY]
     assert {one.study for one in drawn} == set(STUDIES)
-    assert len({repr(one.faults) for one in drawn}) > 190
+    assert len({repr(one.faults) for one in drawn}) > 180
 
 
 @pytest.mark.parametrize("seed", FEW)
@@ -26,7 +30,20 @@ def test_a_few_schedules(tmp_path, seed):
     play(Schedule.drawn(seed), tmp_path)
 
 
+@pytest.mark.slow
+def test_a_ray_that_loses_an_actor_and_then_its_head(tmp_path):
+    pytest.importorskip("ray")
+    play(Schedule(0, "nsga2", "ray", 1, (("lost head", 14),), {5: "kill_parent"}), tmp_path)
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", MANY)
 def test_many_schedules(tmp_path, seed):
     play(Schedule.drawn(seed), tmp_path)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", ON_RAY)
+def test_schedules_on_ray(tmp_path, seed):
+    pytest.importorskip("ray")
+    play(Schedule.drawn(seed, on_ray=True), tmp_path)
