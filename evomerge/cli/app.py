@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -38,16 +38,22 @@ _USER_ERRNOS = {
 }
 
 
-class _InOrder(TyperGroup):
-    """Lists commands in the order in which a user meets them."""
+class _Commands(TyperGroup):
+    """Lists commands in the order in which a user meets them, and says why one was stopped."""
 
     def list_commands(self, ctx: object) -> list[str]:  # noqa: ARG002
         return list(self.commands)
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:  # typer would end without a word
+            raise typer.Abort(str(stop)) from stop
+
 
 app = typer.Typer(
     name="evomerge",
-    cls=_InOrder,
+    cls=_Commands,
     help="Search for the best way to merge models.",
     no_args_is_help=True,
     add_completion=False,

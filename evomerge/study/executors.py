@@ -30,6 +30,19 @@ SCORES_DEPEND_ON = (
 )
 """Libraries that must be the same on every node."""
 
+NOTES = frozenset({".json", ".txt", ".jinja"})
+MADE_OF = frozenset(
+    {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors.index.json",
+        "adapter_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+)
+"""Of the small files of a model, those that it is made of; others may change as they like."""
+
 
 def make_executor(study: Prepared, note: Callable[[str], None] = lambda _: None) -> Executor:
     """Start the workers that the study file asks for.
@@ -107,8 +120,9 @@ def _files(study: Prepared) -> list[Path]:
         plug_ins += [part.fitness] + ([part.proxy.fitness] if part.proxy else [])
     scripts = (plugin_file(name, study.folder) for name in plug_ins)
     models = _models(study).values()
+    files = (Path(folder.path, file.name) for folder in models for file in folder.files)
     return [
-        *(Path(folder.path, file.name) for folder in models for file in folder.files),
+        *(path for path in files if path.suffix not in NOTES or path.name in MADE_OF),
         *(path for path in scripts if path is not None),
     ]
 

@@ -35,7 +35,7 @@ def outcome_of(job):
         chosen = range(n_items) if job.batch is None else job.batch[name]
         if job.limit is not None:
             chosen = range(job.limit)
-        if len(chosen):
+        if chosen:
             examples[name] = {
                 f"i{k}": round(quality[name] + 0.6 * (k * 0.618034 % 1 - 0.5), 3) for k in chosen
             }

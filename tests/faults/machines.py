@@ -56,7 +56,9 @@ class Machines(FakeCluster):
             "freeze": SILENT,
             "hang": JobResult(job, Failed("timeout", "the evaluation took longer than 1 s")),
             "run_out_of_memory": JobResult(job, Failed("error", "MemoryError: ")),
-            "break_device": JobResult(job, Failed("lost", "CUDA error: unspecified launch failure")),
+            "break_device": JobResult(
+                job, Failed("lost", "CUDA error: unspecified launch failure")
+            ),
         }.get(befallen, SILENT)
 
     def _has_answer(self, call):

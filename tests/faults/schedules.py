@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pytest import MonkeyPatch
+import pytest
 
 from evomerge.errors import EvomergeError, JournalError
 from evomerge.journal import DATABASE, read_events
@@ -227,6 +227,6 @@ def play_calmly(schedule, folder):
 
 if __name__ == "__main__":
     played, armed = json.loads(sys.argv[2])
-    without_models(MonkeyPatch(), run_module)
+    without_models(pytest.MonkeyPatch(), run_module)
     ray_cluster.LOOK_EVERY_S, ray_cluster.HEADLESS_S = 0.5, 3.0
     take_part(Schedule(**played), Path(sys.argv[1]), armed)

@@ -30,7 +30,7 @@ from evomerge.workers.cluster.spec import ClusterSpec
 
 NODE_LABEL = "ray.io/node-id"
 LOOK_EVERY_S = 5.0
-HEADLESS_S = 25.0
+HEADLESS_S = 40.0
 """A head that cannot be reached for so long is gone; Ray itself ends the process after 60 s."""
 
 
