@@ -13,17 +13,18 @@ from evomerge.errors import RunDirectoryError
 from evomerge.journal import Journal
 from tests.study.test_crash import kill_in_write_path
 
-DONOR = "donor.safetensors"
+DONOR, STRUCK = "donor.safetensors", "struck"
 SLOW_S = 0.02
 
 
 def strike(at, blow):
-    """Let a blow fall, once, before an event is written."""
+    """Let a blow fall, once, before an event is written, and note after how many it fell."""
     append, left = Journal.append, [at]
 
     def counted(journal, *arguments, **options):
         left[0] -= 1
         if left[0] == 0:
+            (journal.folder.parent / STRUCK).write_text(str(len(journal.events)))
             blow(journal)
         return append(journal, *arguments, **options)
 

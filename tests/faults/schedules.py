@@ -26,7 +26,7 @@ from evomerge.workers.cluster import ClusterExecutor, ClusterSpec, ray_cluster
 from evomerge.workers.cluster.ray_cluster import RayCluster
 from evomerge.workers.cluster.slot import Order
 from tests.faults import invariants
-from tests.faults.drivers import DONOR, REASONS, arm
+from tests.faults.drivers import DONOR, REASONS, STRUCK, arm
 from tests.faults.evaluation import AFFLICTIONS, DIARY, PLAN, Afflicted
 from tests.faults.machines import on_machines
 from tests.study.fakes import config, without_models
@@ -118,7 +118,7 @@ def play(schedule, folder):
         events = read_events(out) if begun(out) else []
         invariants.nothing_is_lost(before, events)
         invariants.nothing_is_done_again(before, evaluated(folder)[n_evaluated:])
-        invariants.one_clear_reason(out, verdict, fault)
+        invariants.one_clear_reason(out, verdict, fault, events)
         if verdict == "done":
             break
     else:
@@ -132,7 +132,8 @@ def play(schedule, folder):
 
 def session(schedule, folder, fault):
     """Run one session in a process of its own; returns how it ended, in a line."""
-    (folder / SAID).unlink(missing_ok=True)
+    for name in (SAID, STRUCK):
+        (folder / name).unlink(missing_ok=True)
     if schedule.place == "ray":  # which is not to be forked
         words = [str(folder), json.dumps([asdict(schedule), fault])]
         code = subprocess.run([sys.executable, "-m", __name__, *words], check=False).returncode
