@@ -10,7 +10,7 @@ from evomerge.study import run as run_module
 from tests.faults.schedules import STUDIES, Schedule, play
 from tests.study.fakes import without_models
 
-FEW, MANY, ON_RAY = range(8), range(8, 200), range(200, 208)
+FEW, MANY, ON_RAY = range(6), range(8, 200), range(200, 208)
 
 
 @pytest.fixture(autouse=True)
