@@ -4,18 +4,12 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import yaml
 
 import evomerge
 from evomerge import zoo
-from evomerge.fitness import check_fitness
-from evomerge.spaces import OperatorsSpec, PopulationSpec, SpaceSpec
-from evomerge.spaces.paths.spec import DepthwiseSpec
 from evomerge.study import load_study
-from evomerge.study.config import StudyConfig
 
 ROOT = Path(evomerge.__file__).parents[1]
 HEAVY = {"torch", "transformers", "pymoo", "cma", "optuna", "matplotlib", "plotly", "scipy"}
@@ -55,51 +49,3 @@ def test_the_zoo_is_complete_and_small():
     assert len(study.objectives) >= 3
     assert study.budget.trials is not None
     assert study.budget.trials >= 200
-
-
-def readme_blocks(language):
-    blocks = (ROOT / "README.md").read_text().split(f"```{language}\n")[1:]
-    return [block.split("```")[0] for block in blocks]
-
-
-SMALL_STUDY = {
-    "name": "small",
-    "models": {"base": "./base", "donors": {"a": "./a"}},
-    "space": "task_arithmetic",
-    "objectives": {"a": {"fitness": "exact_match", "search": "a.jsonl"}},
-    "budget": {"trials": 10},
-}
-
-
-def test_the_studies_and_spaces_of_the_readme_are_valid():
-    blocks = readme_blocks("yaml")
-    assert blocks
-    for block in blocks:
-        data = yaml.safe_load(block)
-        keys = {
-            "operators": OperatorsSpec,
-            "genes": SpaceSpec,
-            "path": DepthwiseSpec,
-            "population": PopulationSpec,
-        }
-        schema = next((keys[key] for key in keys if key in data), StudyConfig)
-        if schema is StudyConfig and "name" not in data:  # a part of a study
-            study = StudyConfig.model_validate({**SMALL_STUDY, **data})
-            assert data.keys() <= study.model_dump().keys()
-            continue
-        assert schema.model_validate(data).model_dump(exclude_unset=True).keys() == data.keys()
-
-
-def test_the_fitness_of_the_readme_is_bound_and_scores(tmp_path):
-    (block,) = [block for block in readme_blocks("python") if "def passes" in block]
-    (tmp_path / "my_fitness.py").write_text(block)
-    spec = check_fitness("./my_fitness.py:passes", {}, folder=tmp_path)
-    items = [{"prompt": "a", "expected": "x"}, {"prompt": "b", "expected": "y"}]
-    model = SimpleNamespace(items=items, generate=lambda prompts, max_new_tokens: ["x!", "z"])
-    assert spec.target(model) == 0.5
-    (block,) = [block for block in readme_blocks("python") if "class Passes" in block]
-    (tmp_path / "scored.py").write_text(block)
-    model.items = [{"id": str(i), **item} for i, item in enumerate(items)]
-    spec = check_fitness("./scored.py:Passes", {"max_new_tokens": 3}, folder=tmp_path)
-    result = spec.target(**spec.arguments)(model)
-    assert (result.metrics, result.examples) == ({"passes": 0.5}, {"0": 1.0, "1": 0.0})
