@@ -1,6 +1,9 @@
 """The public surface, what importing costs, and what ships."""
 
 import ast
+import importlib
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,3 +52,32 @@ def test_the_zoo_is_complete_and_small():
     assert len(study.objectives) >= 3
     assert study.budget.trials is not None
     assert study.budget.trials >= 200
+
+
+def exported():
+    """Yield (name, callable, its parameters) of what users and authors of plug-ins call."""
+    for package in ("", ".callbacks", ".fitness", ".merging", ".optimizers"):
+        module = importlib.import_module(f"evomerge{package}")
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if inspect.isclass(thing):
+                if not getattr(thing, "_is_protocol", False) and "__init__" in vars(thing):
+                    yield name, thing, list(inspect.signature(thing).parameters)
+                for method, function in vars(thing).items():
+                    if inspect.isfunction(function) and not method.startswith("_"):
+                        parameters = list(inspect.signature(function).parameters)
+                        yield f"{name}.{method}", function, parameters[1:]
+            elif inspect.isfunction(thing):
+                yield name, thing, list(inspect.signature(thing).parameters)
+
+
+@pytest.mark.parametrize(
+    ("thing", "parameters"),
+    [pytest.param(thing, parameters, id=name) for name, thing, parameters in exported()],
+)
+def test_docstrings_name_the_parameters(thing, parameters):
+    words = set(re.findall(r"\w+", (thing.__doc__ or "").lower()))
+    unnamed = [
+        name for name in parameters if not {name, f"{name}s", name.removesuffix("s")} & words
+    ]
+    assert not unnamed
