@@ -126,13 +126,19 @@ def _parses(script: Path, words: list[str]) -> None:
             patch.setattr(argparse.ArgumentParser, "parse_args", parsed)
             patch.setattr(sys, "argv", words)
             patch.syspath_prepend(script.parent)
+            for name in filter(_is_experiment, before):  # they have modules of the same names
+                patch.delitem(sys.modules, name)
             with pytest.raises(ParsedError):
                 runpy.run_path(str(script), run_name="__main__")
-    finally:  # experiments have modules of the same names
-        for name in set(sys.modules) - before:
-            origin = getattr(sys.modules[name], "__file__", None)
-            if origin is not None and Path(origin).is_relative_to(ROOT / "experiments"):
-                del sys.modules[name]
+    finally:
+        for name in filter(_is_experiment, set(sys.modules) - before):
+            del sys.modules[name]
+
+
+def _is_experiment(name: str) -> bool:
+    """Say whether a module that is loaded is one of the experiments'."""
+    origin = getattr(sys.modules[name], "__file__", None)
+    return origin is not None and Path(origin).is_relative_to(ROOT / "experiments")
 
 
 def _pip(arguments: list[str], _: Path) -> None:
