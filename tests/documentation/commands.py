@@ -14,6 +14,7 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from itertools import dropwhile, pairwise
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,14 @@ def lines_of(text: str) -> Iterator[list[str]]:
     """Yield the words of each command of a block, comments left out."""
     for line in re.sub(r"\\\n", " ", text).splitlines():
         words = shlex.split(line.removeprefix("$ "), comments=True)
-        if words:
-            yield words
+        while words:
+            end = words.index("&&") if "&&" in words else len(words)
+            command, words = words[:end], words[end + 1 :]
+            yield list(dropwhile(_is_assignment, command))
+
+
+def _is_assignment(word: str) -> bool:
+    return re.match(r"[A-Z_]+=", word) is not None
 
 
 def check(words: list[str], page: Path) -> None:
@@ -159,10 +166,21 @@ def _download(arguments: list[str], _: Path) -> None:
     assert address.startswith("https://")
 
 
+def _of_others(arguments: list[str], _: Path) -> None:
+    """Check the files that a program of others is given by -f, and Slurm's script."""
+    given = [file for option, file in pairwise(arguments) if option == "-f"]
+    for file in given or arguments[:1]:
+        if "/" in file:
+            assert (ROOT / file).is_file(), f"{file}: there is no such file"
+
+
 PROGRAMS: dict[str, Callable[[list[str], Path], None]] = {
     "evomerge": _evomerge,
     "python": _python,
     "pip": _pip,
     "make": _make,
     "wget": _download,
+    "docker": _of_others,
+    "kubectl": _of_others,
+    "sbatch": _of_others,
 }

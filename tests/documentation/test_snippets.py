@@ -99,6 +99,15 @@ def test_it_means_what_it_says(block, context, tmp_path):
             pytest.fail(f"say what this block is, so that it can be tested; got '{other}'")
 
 
+def test_lines_are_told_apart():
+    text = "A=1 B=$C evomerge check a \\\n  b && make test   # both\n\n$ make zoo\n"
+    assert list(commands.lines_of(text)) == [
+        ["evomerge", "check", "a", "b"],
+        ["make", "test"],
+        ["make", "zoo"],
+    ]
+
+
 def check_yaml(text, context, path):
     path.write_text(text)
     data = yaml.safe_load(text)
@@ -173,6 +182,8 @@ def test_a_callback_is_told(tmp_path, capsys):
         "python -m pydoc evomerge.fitness.Fit",
         "pip install '.[lm_eval]'",
         "make tests",
+        "docker build -f docker/Dockerfil -t evomerge:cpu .",
+        "sbatch docker/slum.sh study.yaml",
         "mergekit-yaml a.yaml b",
     ],
 )
