@@ -61,4 +61,4 @@ class Interrupt:
         print(f"\nfinishing what is in flight; {stops}", file=sys.stderr, flush=True)
 
     def _grace_is_over(self, _number: int, _frame: FrameType | None) -> None:
-        raise Interrupted(f"{self.reason}, {self._grace_s:g} s before what was in flight was done")
+        raise Interrupted(f"{self.reason}; what was in flight took longer than {self._grace_s:g} s")

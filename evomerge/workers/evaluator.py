@@ -98,11 +98,10 @@ class Evaluator:
         except (InvalidGenotype, NonFiniteMerge, RecipeError) as error:
             outcome = Failed("invalid", where + str(error))
         except UserError as error:
-            outcome = Failed("error", where + str(error))
+            outcome = Failed(_kind(error), where + str(error))
         except Exception as error:  # noqa: BLE001 the one place where a candidate may do anything
             message = f"{where}{type(error).__name__}: {error}".strip()
-            kind: FailureKind = "lost" if _breaks_device(error) else "error"
-            outcome = Failed(kind, message, traceback.format_exc())
+            outcome = Failed(_kind(error), message, traceback.format_exc())
         if isinstance(outcome, Failed):
             self._merged = None  # what stopped half-way may have left the model in any state
         finished = time.perf_counter()
@@ -210,13 +209,13 @@ def _build(
         ) from error
 
 
-def _breaks_device(error: BaseException | None) -> bool:
-    """Say whether a process can use its GPU no more: after an error of CUDA all calls fail."""
+def _kind(error: BaseException | None) -> FailureKind:
+    """Say whether a worker is lost: after an error of CUDA all other calls of its process fail."""
     while error is not None:
         if isinstance(error, RuntimeError) and str(error).startswith(("CUDA error", "HIP error")):
-            return True
+            return "lost"
         error = error.__cause__ or error.__context__
-    return False
+    return "error"
 
 
 class _Scores:

@@ -56,7 +56,7 @@ class GuardedExecutor:
     def _require_unchanged(self) -> None:
         for path, seen in self._seen.items():
             now = _look(path)
-            if now is not None and now != seen:
+            if None not in (now, seen) and now != seen:
                 what = "changed" if now else "went away"
                 raise UserError(
                     f"{path} {what} while the search went on, so old and new scores would not "
