@@ -96,7 +96,7 @@ class StudyEstimate:
         name: of the study.
         models: base and donors.
         workloads: the forward passes over all search items, by objective.
-        validation: those over the validation items; empty in a study without batches.
+        validation: those over the validation items; empty in a study without such.
         stages: its searches.
         device: what the times are for.
         final_seconds: baselines and front scored when the searches are over.
@@ -283,11 +283,14 @@ def _batch(
 
 def _validated(prepared: Prepared, stage: StageConfig) -> int:
     """Return how many candidates of a stage are scored on validation items, at most."""
-    if prepared.config.picked_on == "search" or stage.trials is None:
+    if prepared.config.picked_on == "search":
         return 0
-    if stage.batches is not None:
-        return math.ceil(stage.trials / stage.batches.trials) * stage.batches.keep
-    return _members(prepared, stage.trials)
+    if stage.batches is None:
+        size = prepared.config.front.size
+        return min(size, stage.trials or size)
+    if stage.trials is None:
+        return 0
+    return math.ceil(stage.trials / stage.batches.trials) * stage.batches.keep
 
 
 def _members(prepared: Prepared, trials: int | None) -> int:

@@ -46,6 +46,8 @@ class Findings:
         weights: names of rows of the front to their weights by layer, where they have such.
         paths: names of rows of the front to their layer path and the names of its models.
         kin: populations.
+        on_front: trials of the front, thinned as the study says; where it cannot be read, of the
+            front of the items on which trials compare.
     """
 
     run: Path
@@ -62,6 +64,7 @@ class Findings:
     weights: Mapping[str, LayerWeights] = field(default_factory=dict)
     paths: Mapping[str, tuple[LayerPath, tuple[str, ...]]] = field(default_factory=dict)
     kin: tuple[Kin, ...] = ()
+    on_front: tuple[int, ...] = ()
 
     @property
     def opening(self) -> Mapping[str, Any]:
@@ -75,15 +78,9 @@ class Findings:
         return reasons[-1] if reasons else None
 
     @property
-    def on_front(self) -> tuple[int, ...]:
-        """Trials of the front, thinned as the study says."""
-        return front_of(self.history, self.opening)
-
-    @property
     def baseline_volume(self) -> float | None:
-        """Hypervolume of all baselines on the items the front is picked on, where it is known."""
-        volumes = None if self.analysis is None else self.analysis.volumes
-        return None if volumes is None else volumes.baselines_search
+        """Hypervolume of all baselines on the items on which trials compare, where it is known."""
+        return None if self.analysis is None else self.analysis.baseline_volume
 
 
 def findings_of(run: Path) -> Findings:
@@ -103,6 +100,9 @@ def findings_of(run: Path) -> Findings:
     study, analysis, unread = _opened(run)
     course = None if study is None else Course.of(study, events)
     weights, paths = ({}, {}) if study is None or analysis is None else _made_of(study, analysis)
+    members = () if analysis is None else analysis.front.members
+    on_front = tuple(sorted(row.trial for row in members if row.trial is not None))
+    on_front = on_front or _compared_front(history, events[0].payload)
     return Findings(
         run=run,
         events=events,
@@ -120,12 +120,13 @@ def findings_of(run: Path) -> Findings:
         genes=gene_tables(events, history, course),
         weights=weights,
         paths=paths,
-        kin=kin_of(run, events, front_of(history, events[0].payload)),
+        kin=kin_of(run, events, on_front),
+        on_front=on_front,
     )
 
 
-def front_of(history: RunHistory, opening: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the trials of the front, thinned as the study says."""
+def _compared_front(history: RunHistory, opening: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the trials of the front of the items on which trials compare."""
     trials = [
         Trial(
             number,
