@@ -378,7 +378,7 @@ def _stage(
     validated = _validated(prepared, stage)
     config, counts = prepared.config, {name: len(ids) for name, ids in prepared.items.items()}
     climbed: tuple[Visit, ...] = ()
-    rounds = (Round(1.0, tuple(workloads)),)
+    rounds: tuple[Round, ...] = (Round(1.0, tuple(workloads)),)
     if config.rungs is not None and counts:
         climbed = visits(config.rungs, counts, [work.name for work in proxies])
         rounds = rounds_of(climbed, counts, workloads, proxies)
