@@ -35,6 +35,7 @@ class Findings:
         run: its directory.
         events: of its journal.
         state: 'running', 'killed', or how its last session ended.
+        stopped: why the search is over; None while it is not, or is on again.
         history: its course over the trials.
         spend: what it took.
         causes: why trials failed.
@@ -53,6 +54,7 @@ class Findings:
     run: Path
     events: Sequence[Event]
     state: str
+    stopped: str | None
     history: RunHistory
     spend: Spend
     causes: tuple[Cause, ...]
@@ -70,12 +72,6 @@ class Findings:
     def opening(self) -> Mapping[str, Any]:
         """What the journal holds of the study."""
         return self.events[0].payload
-
-    @property
-    def stopped(self) -> str | None:
-        """Why the search ended; None where it did not."""
-        reasons = [one.payload["reason"] for one in self.events if one.kind == "stopped"]
-        return reasons[-1] if reasons else None
 
     @property
     def baseline_volume(self) -> float | None:
@@ -96,7 +92,7 @@ def findings_of(run: Path) -> Findings:
     events, sessions = read_events(run), read_sessions(run)
     if not any(event.kind == "finished" for event in events):
         raise RunDirectoryError(f"{run}: no trial is finished yet")
-    history = run_history(events)
+    history, seen = run_history(events), SeenRun.of(events)
     study, analysis, unread = _opened(run)
     course = None if study is None else Course.of(study, events)
     weights, paths = ({}, {}) if study is None or analysis is None else _made_of(study, analysis)
@@ -107,12 +103,12 @@ def findings_of(run: Path) -> Findings:
         run=run,
         events=events,
         state=_state(run, sessions),
+        stopped=seen.stop and seen.stop.reason,
         history=history,
         spend=spend_of(run, events, sessions),
         causes=causes_of(events),
         budgets=tuple(
-            gauge.words
-            for gauge in SeenRun.of(events).gauges(spent_in(sessions, events), events[-1].at)
+            gauge.words for gauge in seen.gauges(spent_in(sessions, events), events[-1].at)
         ),
         rungs=rung_counts(events),
         analysis=analysis,
