@@ -380,7 +380,8 @@ def _stage(
     climbed: tuple[Visit, ...] = ()
     rounds: tuple[Round, ...] = (Round(1.0, tuple(workloads)),)
     if config.rungs is not None and counts:
-        climbed = visits(config.rungs, counts, [work.name for work in proxies])
+        foretold = [name for name, one in config.objectives.items() if one.proxy is not None]
+        climbed = visits(config.rungs, counts, foretold)
         rounds = rounds_of(climbed, counts, workloads, proxies)
     pace = spent = None
     if device is not None:
