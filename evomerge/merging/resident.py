@@ -39,6 +39,12 @@ def load_resident(
     The module is built from the recipe's output configuration without initial weights, so the
     models' files are read once, by the merge. Code shipped with a model is never run.
 
+    Args:
+        engine: that merges.
+        recipe: what to merge; other recipes of the same configuration may follow by
+            `MergeEngine.apply`.
+        device: where the module lives.
+
     Raises:
         RecipeError, CheckpointError, PluginError, NonFiniteMerge: see `MergeEngine.apply`.
     """
