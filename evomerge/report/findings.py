@@ -103,7 +103,7 @@ def findings_of(run: Path) -> Findings:
         run=run,
         events=events,
         state=_state(run, sessions),
-        stopped=seen.stop and seen.stop.reason,
+        stopped=None if seen.stop is None else seen.stop.reason,
         history=history,
         spend=spend_of(run, events, sessions),
         causes=causes_of(events),
