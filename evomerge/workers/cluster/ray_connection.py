@@ -64,7 +64,7 @@ def connect(ray: Any, address: str, environment: Mapping[str, Any]) -> None:
     try:
         with kept_signals(), _silence():
             ray.init(address=address, runtime_env=dict(environment) or None, **own, **quiet)
-    except (RuntimeError, ValueError, OSError, TypeError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises bare ones too, where a machine is overloaded
         if _is_about_tokens(error):
             raise UserError(
                 f"workers.address: the Ray cluster at '{address}' asks for another token; set "
