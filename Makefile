@@ -4,7 +4,7 @@ VENV ?= .venv
 OUT ?= quickstart
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test check format zoo clean
+.PHONY: quickstart test check format zoo pins clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/evomerge quickstart $(OUT)
@@ -25,6 +25,14 @@ format: $(VENV)/.installed-dev
 zoo: $(VENV)/.installed-dev
 	$(BIN)/pip install --quiet -e '.[zoo]'
 	$(BIN)/python experiments/zoo/train.py --out evomerge/zoo
+
+# The newest versions that fit together; they are read again by the tests, and by the images.
+pins: $(VENV)/.installed-dev
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml docker/requirements.in --extra ray --extra lm-eval \
+	  --extra optuna --extra datasets --extra botorch --extra ribs --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_28 --no-header --no-annotate --quiet \
+	  | $(BIN)/python docker/pin.py
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,14 +1,17 @@
 """The `evomerge` command: one thin command per verb, errors in one line, exit codes that mean.
 
-0 done, 1 failed, 2 the user's error, 130 interrupted.
+0 done, 1 failed, 2 the user's error, 130 interrupted (by Ctrl-C or SIGTERM). What a scheduler does
+with each is in docker/README.md.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -38,8 +41,14 @@ _USER_ERRNOS = {
 }
 
 
-class _InOrder(TyperGroup):
-    """Lists commands in the order in which a user meets them."""
+class _Commands(TyperGroup):
+    """Lists commands in the order in which a user meets them, and lets `main` see interruptions."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:  # typer would end with 130 and no word
+            raise typer.Abort from error
 
     def list_commands(self, ctx: object) -> list[str]:  # noqa: ARG002
         return list(self.commands)
@@ -47,7 +56,7 @@ class _InOrder(TyperGroup):
 
 app = typer.Typer(
     name="evomerge",
-    cls=_InOrder,
+    cls=_Commands,
     help="Search for the best way to merge models.",
     no_args_is_help=True,
     add_completion=False,
@@ -85,13 +94,16 @@ def _root(
 
 def main() -> None:
     """Run the command line; the entry point of the `evomerge` script."""
+    # a scheduler may end a session before there is a run, and the first process of a container
+    # would not even notice
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(standalone_mode=False)
     except EvomergeError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _complain("stopped; 'evomerge resume' continues from the last finished trial")
+        _complain("stopped; 'evomerge resume' continues a run from its last finished trial")
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -108,6 +120,10 @@ def main() -> None:
         show()
         sys.exit(getattr(error, "exit_code", 2))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _complain(text: str) -> None:
