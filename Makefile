@@ -26,13 +26,14 @@ zoo: $(VENV)/.installed-dev
 	$(BIN)/pip install --quiet -e '.[zoo]'
 	$(BIN)/python experiments/zoo/train.py --out evomerge/zoo
 
-# The newest versions that fit together; they are read again by the tests, and by the images.
+# The versions that the tests run with; those of what the images have beside are the newest that fit.
 pins: $(VENV)/.installed-dev
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml docker/requirements.in --extra ray --extra lm-eval \
-	  --extra optuna --extra datasets --extra botorch --extra ribs --python-version 3.11 \
-	  --python-platform x86_64-manylinux_2_28 --no-header --no-annotate --quiet \
-	  | $(BIN)/python docker/pin.py
+	$(BIN)/pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//; / @ /d' > $(VENV)/tested.txt
+	$(BIN)/uv pip compile pyproject.toml docker/requirements.in --constraint $(VENV)/tested.txt \
+	  --extra ray --extra lm-eval --extra optuna --extra datasets --extra botorch --extra ribs \
+	  --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-header --no-annotate \
+	  --quiet | $(BIN)/python docker/pin.py
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
