@@ -4,7 +4,7 @@ VENV ?= .venv
 OUT ?= quickstart
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test check format zoo pins clean
+.PHONY: quickstart test check audit format zoo pins clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/evomerge quickstart $(OUT)
@@ -17,6 +17,9 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(VENV)/audit
+	$(VENV)/audit/bin/python .ci/audit.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
@@ -43,6 +46,10 @@ $(VENV)/.installed: pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet -e '.[dev,oracle]'
 	touch $@
+
+$(VENV)/audit:
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet 'pip-audit>=2.10,<3'
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

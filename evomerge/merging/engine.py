@@ -16,6 +16,7 @@ from evomerge.merging.compute import compute, require_finite
 from evomerge.merging.folder import write_folder
 from evomerge.merging.lineages.inner_products import ModelProducts
 from evomerge.merging.memory import Memory
+from evomerge.merging.own_code import code_digest
 from evomerge.merging.plan import Plan, TensorMerge
 from evomerge.merging.statistics import delta_statistics
 from evomerge.merging.targets import Targets
@@ -30,6 +31,7 @@ class MergeEngine:
     Args:
         device: where the arithmetic runs.
         allow_pickle: read pickled checkpoints (weights only).
+        trusted: folders of models whose own code may be run, to the sha256 of that code.
         cache_bytes: what may stay on `device` between merges: inputs, and, in what they leave of
             it, singular value decompositions and values of a lineage's steps.
     """
@@ -39,11 +41,13 @@ class MergeEngine:
         *,
         device: str | torch.device = "cpu",
         allow_pickle: bool = False,
+        trusted: Mapping[Path, str] | None = None,
         cache_bytes: int = 2 << 30,
     ) -> None:
         self._device = torch.device(device)
         self._memory = Memory(self._device, cache_bytes)
         self._compiler = Compiler(allow_pickle, self._memory)
+        self._trusted = {folder.resolve(): digest for folder, digest in (trusted or {}).items()}
         self._latest: Plan | None = None
 
     def check(self, recipe: Recipe) -> Plan:
@@ -200,6 +204,22 @@ class MergeEngine:
             CheckpointError: it is missing or damaged.
         """
         return self._compiler.open(ref)
+
+    def trusted_code(self, folder: Path) -> Path | None:
+        """Return the folder of a model if its own code may be run, else None.
+
+        Raises:
+            CheckpointError: it was to be trusted and is not what it was then.
+        """
+        digest = self._trusted.get(folder.resolve())
+        if digest is None:
+            return None
+        if code_digest(folder) != digest:
+            raise CheckpointError(
+                f"{folder}: the Python files changed since they were trusted; nothing of them was "
+                "run: read them, and start anew"
+            )
+        return folder
 
     def stand_in(self, ref: ModelRef, checkpoint: Checkpoint) -> None:
         """Take a checkpoint for a model whose files are not here; recipes can only be checked."""

@@ -95,7 +95,9 @@ def _on_a_cluster(study: Prepared, note: Callable[[str], None]) -> Executor:
     versions = library_versions()
     order = Order(
         spec,
-        models=folders_of(refs, allow_pickle=spec.allow_pickle),
+        models=folders_of(
+            refs, allow_pickle=spec.allow_pickle, trusted=[ref for ref, _ in spec.trusted]
+        ),
         versions={name: versions[name] for name in SCORES_DEPEND_ON if name in versions},
         ships_folder="working_dir" in wanted.runtime_env,
         timeout_s=study.config.workers.timeout_s,

@@ -86,6 +86,8 @@ class Outline:
                 part.pop("validation", None)
         if self.config.cache is None:
             del study["cache"]
+        if not self.config.models.trust_remote_code:
+            del study["models"]["trust_remote_code"]
         if not self.config.callbacks:
             del study["callbacks"]
         if self.config.notify is None:

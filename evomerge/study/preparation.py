@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -17,13 +17,13 @@ from evomerge.fitness import BoundFitness, FitnessSpec, check_fitness
 from evomerge.fitness.public_tests import public_test_of
 from evomerge.merging import MergeEngine, resolve_device
 from evomerge.optimizers import Optimizer
-from evomerge.recipe.model import Recipe
+from evomerge.recipe.model import ModelRef, Recipe
 from evomerge.spaces import Space, SpaceContext, known_recipes
 from evomerge.study.config import ObjectiveConfig, StageConfig, StudyConfig
 from evomerge.study.course import Part
 from evomerge.study.expected_trials import expected_trials
 from evomerge.study.items import ItemsBySplit, read_items, with_default_sources
-from evomerge.study.models import context_of, is_adapter, pinned
+from evomerge.study.models import context_of, is_adapter, pinned, trusted_code
 from evomerge.study.outline import Outline
 from evomerge.study.problems import Problems
 from evomerge.study.rehearsal import Rehearsal, Rehearsed
@@ -133,6 +133,7 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         for name, path in config.models.donors.items()
         if base is not None or not is_adapter(path, folder)
     }
+    trusted = _trusted(config, {"base": base, **donors}, problems)
     fitnesses = _fitnesses(config, folder, problems)
     config = with_default_sources(config, fitnesses)
     owners = _owners(fitnesses, problems)
@@ -175,12 +176,14 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         device=config.workers.device_each,
         threads=config.workers.threads_each,
         allow_pickle=config.models.allow_pickle,
+        trusted=tuple(trusted.values()),
         path_cache_bytes=config.workers.prefix_cache_mb * 2**20,
     )
     models = {"models.base": context.base} | {
         f"models.donors.{name}": ref for name, ref in donors.items() if ref is not None
     }
     inputs = {name: ref.sha256 or "" for name, ref in models.items()} | files
+    inputs |= {f"the code of model '{name}'": digest for name, (_, digest) in trusted.items()}
     for stage in config.plan:
         where = f"stages.{stage.name}.space" if stage.name else "space"
         inputs |= _python_file(where, str(stage.space), folder)
@@ -207,7 +210,7 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         paths=paths,
         needs_examples=any(stage.needs.examples for stage in stages),
         nonnegative=any(stage.needs.nonnegative for stage in stages),
-        warnings=_warnings(config, owners),
+        warnings=(*_code_warnings(trusted), *_warnings(config, owners)),
     )
 
 
@@ -220,6 +223,28 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _trusted(
+    config: StudyConfig, models: Mapping[str, ModelRef | None], problems: Problems
+) -> dict[str, tuple[ModelRef, str]]:
+    """Return the models whose own code may be run, each with the sha256 of that code."""
+    found = {}
+    for name in config.models.trust_remote_code:
+        ref = models.get(name)
+        if ref is not None:
+            digest = problems.attempt("models.trust_remote_code", partial(trusted_code, ref, name))
+            if digest is not None:
+                found[name] = (ref, digest)
+    return found
+
+
+def _code_warnings(trusted: Mapping[str, tuple[ModelRef, str]]) -> Iterator[str]:
+    for name, (_, digest) in trusted.items():
+        yield (
+            f"Python code that came with model '{name}' may run with your rights "
+            f"(trust_remote_code; sha256 {digest[:16]}…)"
+        )
 
 
 def _fitnesses(

@@ -20,7 +20,9 @@ from evomerge.errors import (
 )
 from evomerge.fitness import BoundFitness, Item, MergedModel, build_fitness
 from evomerge.merging import MergeEngine, PathExecutor, Resident, load_resident, resolve_device
+from evomerge.merging.checkpoint import resolve_folder
 from evomerge.recipe import Recipe
+from evomerge.redaction import redacted
 from evomerge.types import Completed, DeltaStatistics, Failed, Outcome, Split
 from evomerge.workers.protocol import Job, JobResult
 from evomerge.workers.spec import (
@@ -60,7 +62,13 @@ class Evaluator:
         self._spec = spec
         self._name = name
         self._device = resolve_device(spec.device)
-        self._engine = MergeEngine(device=self._device, allow_pickle=spec.allow_pickle)
+        self._engine = MergeEngine(
+            device=self._device,
+            allow_pickle=spec.allow_pickle,
+            trusted={
+                resolve_folder(ref.path, ref.revision): digest for ref, digest in spec.trusted
+            },
+        )
         self._paths = self._path_executor()
         self._runs_paths = False
         self._resident: Resident | None = None
@@ -96,12 +104,12 @@ class Evaluator:
                 scores.add(part.objective.name, self._score(job, resident, part, fitness))
             outcome: Outcome = scores.outcome()
         except (InvalidGenotype, NonFiniteMerge, RecipeError) as error:
-            outcome = Failed("invalid", where + str(error))
+            outcome = Failed("invalid", redacted(where + str(error)))
         except UserError as error:
-            outcome = Failed("error", where + str(error))
+            outcome = Failed("error", redacted(where + str(error)))
         except Exception as error:  # noqa: BLE001 the one place where a candidate may do anything
             message = f"{where}{type(error).__name__}: {error}".strip()
-            outcome = Failed("error", message, traceback.format_exc())
+            outcome = Failed("error", redacted(message), redacted(traceback.format_exc()))
         if isinstance(outcome, Failed):
             self._merged = None  # what stopped half-way may have left the model in any state
         finished = time.perf_counter()

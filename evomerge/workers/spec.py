@@ -110,6 +110,7 @@ class EvaluatorSpec:
         device: 'cpu', 'cuda', 'cuda:1', ...; 'auto' takes a GPU when there is one.
         threads: CPU threads of one worker.
         allow_pickle: accept pickle checkpoints (read with weights only).
+        trusted: models whose own code may be run, each with the sha256 of that code.
         path_cache_bytes: what hidden states of common path prefixes may take on the device.
     """
 
@@ -120,4 +121,5 @@ class EvaluatorSpec:
     device: str = "auto"
     threads: int = 1
     allow_pickle: bool = False
+    trusted: tuple[tuple[ModelRef, str], ...] = ()
     path_cache_bytes: int = 1 << 30

@@ -162,6 +162,9 @@ class Slot:
                 spec,
                 template=relocated(spec.template, self._places),
                 base=relocated_ref(spec.base, self._places),
+                trusted=tuple(
+                    (relocated_ref(ref, self._places), digest) for ref, digest in spec.trusted
+                ),
                 folder=spec.folder if spec.folder.is_dir() else Path.cwd(),
                 device="cuda:0" if spec.device == "cuda" else spec.device,  # the first Ray gives it
             ),
