@@ -18,6 +18,7 @@ from evomerge.merging.lineages.inner_products import ModelProducts
 from evomerge.merging.memory import Memory
 from evomerge.merging.own_code import code_digest
 from evomerge.merging.plan import Plan, TensorMerge
+from evomerge.merging.spread import is_spread
 from evomerge.merging.statistics import delta_statistics
 from evomerge.merging.targets import Targets
 from evomerge.recipe.model import ModelRef, Node, Recipe
@@ -78,6 +79,8 @@ class MergeEngine:
     def apply(self, recipe: Recipe, module: nn.Module, *, keep_inputs: bool = True) -> None:
         """Write the merged tensors into a resident module, in place, in the module's dtype.
 
+        Of a module that is spread over devices each tensor is merged on its own.
+
         After an error the module's weights are undefined until the next apply.
 
         Args:
@@ -96,7 +99,10 @@ class MergeEngine:
         written: set[int] = set()
 
         def merged_tensor(name: str) -> Tensor:
-            return compute(plan.tensors[name], self._memory, keep_inputs=keep_inputs)
+            device = targets.device_of(name) if is_spread(module) else None
+            if device is not None and device.type == "cpu":
+                device = None  # an offloaded weight is merged where arithmetic runs
+            return compute(plan.tensors[name], self._memory, keep_inputs=keep_inputs, device=device)
 
         with torch.no_grad():
             for name, target, merged in targets.pairs(merged_tensor):

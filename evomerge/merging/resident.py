@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from evomerge.merging.engine import MergeEngine
 from evomerge.merging.folder import generation_config_owner
 from evomerge.merging.own_code import names_own_code, own_classes
 from evomerge.merging.plan import Plan
+from evomerge.merging.spread import Placement, spread
 from evomerge.merging.tokenizer import OutputTokenizer, load_tokenizer
 from evomerge.recipe.model import Recipe
 
@@ -36,7 +37,11 @@ class Resident:
 
 
 def load_resident(
-    engine: MergeEngine, recipe: Recipe, *, device: str | torch.device = "cpu"
+    engine: MergeEngine,
+    recipe: Recipe,
+    *,
+    device: str | torch.device = "cpu",
+    placement: Placement | None = None,
 ) -> Resident:
     """Build the transformers module of a recipe and merge the recipe into it.
 
@@ -44,14 +49,25 @@ def load_resident(
     models' files are read once, by the merge. Code shipped with a model is run only where the
     engine trusts it.
 
+    Args:
+        engine: merges.
+        recipe: what to merge.
+        device: where the module lives.
+        placement: where it lives instead, if one device is not enough; see `spread`.
+
     Raises:
         RecipeError, CheckpointError, PluginError, NonFiniteMerge: see `MergeEngine.apply`.
+        UserError: the model does not fit where it may be placed.
     """
     plan = engine.check(recipe)
     config = dict(plan.config)
     if names_own_code(plan.reference.config):  # which no written model does
         config["auto_map"] = plan.reference.config["auto_map"]
-    module = build_module(config, device, engine.trusted_code(plan.reference.folder))
+    code = engine.trusted_code(plan.reference.folder)
+    if placement is None or not placement.is_spread:
+        module = build_module(config, device, code)
+    else:
+        module = spread(build_module(config, None, code), placement)
     _take_generation_config(plan, module)
     engine.apply(recipe, module)
     run_code = engine.trusted_code(plan.tokenizer.folder) is not None
@@ -59,13 +75,13 @@ def load_resident(
 
 
 def build_module(
-    config: dict[str, Any], device: str | torch.device, code: Path | None = None
+    config: dict[str, Any], device: str | torch.device | None, code: Path | None = None
 ) -> nn.Module:
     """Build a module from config.json: right buffers and dtype, weights not yet set.
 
     Args:
         config: its content.
-        device: where it is built.
+        device: where it is built; None leaves the weights on the meta device, buffers being real.
         code: a folder with the model's own code, which is trusted; it is taken where the
             configuration names classes of it.
 
@@ -96,11 +112,17 @@ def build_module(
 
 
 @contextmanager
-def _empty(device: str | torch.device) -> Iterator[None]:
+def _empty(device: str | torch.device | None) -> Iterator[None]:
     """While entered, modules are built on a device and get no first weights."""
     from transformers.initialization import no_init_weights  # noqa: PLC0415 -- seconds to import
 
-    with no_init_weights(), torch.device(device):
+    if device is None:
+        from accelerate import init_empty_weights  # noqa: PLC0415 -- an extra
+
+        built: AbstractContextManager[Any] = init_empty_weights(include_buffers=False)
+    else:
+        built = torch.device(device)
+    with no_init_weights(), built:
         yield
 
 

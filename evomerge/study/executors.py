@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evomerge.study.config import StudyConfig
 from evomerge.study.preparation import Prepared, library_versions
+from evomerge.study.workers_config import WorkersConfig
 from evomerge.workers import CachedExecutor, Executor, LocalExecutor, OutcomeStore
 from evomerge.workers.cluster import ClusterExecutor
 
@@ -63,10 +64,10 @@ def described_workers(config: StudyConfig, folder: Path) -> str:
     workers = config.workers
     each = f"{workers.threads_each} thread{'s' if workers.threads_each > 1 else ''}"
     if workers.backend == "inline":
-        return f"in this process, {each}, device {workers.device}"
+        return f"in this process, {each}, device {workers.device}{_spread(workers)}"
     if workers.backend == "local":
         count = f"{workers.count} process{'es' if workers.count > 1 else ''}"
-        return f"{count} on this machine, {each} each, device {workers.device}"
+        return f"{count} on this machine, {each} each, device {workers.device}{_spread(workers)}"
     from evomerge.workers.cluster.ray_cluster import RayCluster  # noqa: PLC0415
     from evomerge.workers.cluster.ray_connection import this_machine  # noqa: PLC0415
 
@@ -81,8 +82,21 @@ def described_workers(config: StudyConfig, folder: Path) -> str:
     room = wanted.room(nodes)
     return (
         f"{wanted.count} on Ray ({wanted.address}), {wanted} each, {each}, device {wanted.devices}"
+        + _spread(workers)
         + ("" if room >= wanted.count else f"; the cluster has room for {room}")
     )
+
+
+def _spread(workers: WorkersConfig) -> str:
+    """Say in how many places a model may be."""
+    parts = []
+    if workers.gpus_each > 1:
+        parts.append(f"a model on {workers.gpus_each} GPUs")
+    if workers.device_memory is not None:
+        parts.append(f"{workers.device_memory / 1e9:.3g} GB of weights on each device")
+    if workers.offload != "none":
+        parts.append(f"the rest {'in main memory' if workers.offload == 'cpu' else 'on disk'}")
+    return "".join(f", {part}" for part in parts)
 
 
 def _on_a_cluster(study: Prepared, note: Callable[[str], None]) -> Executor:

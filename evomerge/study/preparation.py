@@ -16,6 +16,7 @@ from evomerge.errors import ConfigError
 from evomerge.fitness import BoundFitness, FitnessSpec, check_fitness
 from evomerge.fitness.public_tests import public_test_of
 from evomerge.merging import MergeEngine, resolve_device
+from evomerge.merging.spread import Placement, require_placeable
 from evomerge.optimizers import Optimizer
 from evomerge.recipe.model import ModelRef, Recipe
 from evomerge.spaces import Space, SpaceContext, known_recipes
@@ -30,8 +31,10 @@ from evomerge.study.rehearsal import Rehearsal, Rehearsed
 from evomerge.study.rungs.checks import check_rungs
 from evomerge.study.stage_optimizer import stage_optimizer
 from evomerge.study.unseen import StandIns
+from evomerge.study.workers_config import WorkersConfig
 from evomerge.types import Objective
 from evomerge.workers.cached import OutcomeStore
+from evomerge.workers.local import devices_of_workers
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, ProxySpec, items_digest
 
 VERSIONED = (
@@ -149,7 +152,7 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     if cache is not None and not stand_ins.used:  # else it is to run on another machine
         problems.attempt("cache", partial(OutcomeStore.check, cache))
     if config.workers.backend != "ray":  # whose devices are not here
-        problems.attempt("workers.device", partial(resolve_device, config.workers.device))
+        problems.attempt("workers.device", partial(_check_devices, config.workers))
     context: SpaceContext | None = None
     stages: list[Rehearsed] = []
     if base is not None and all(donors.values()):
@@ -168,12 +171,22 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     if problems.lines or context is None:
         raise ConfigError(problems.lines)
 
+    if config.workers.spreads and any(one.recipe.path is not None for one in stages):
+        raise ConfigError(
+            [
+                "workers: a layer path runs on one device; remove gpus_per_worker, device_memory "
+                "and offload, or search merges"
+            ]
+        )
     spec = EvaluatorSpec(
         template=stages[0].recipe,
         base=context.base,
         objectives=tuple(parts),
         folder=folder,
         device=config.workers.device_each,
+        gpus=config.workers.gpus_each,
+        device_memory=config.workers.device_memory,
+        offload=config.workers.offload,
         threads=config.workers.threads_each,
         allow_pickle=config.models.allow_pickle,
         trusted=tuple(trusted.values()),
@@ -223,6 +236,21 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _check_devices(workers: WorkersConfig) -> None:
+    """Refuse devices that are not on this machine.
+
+    Raises:
+        UserError: naming them.
+    """
+    resolve_device(workers.device)
+    devices = devices_of_workers(workers.device, workers.count, workers.gpus_each)[0].split(",")
+    require_placeable(
+        Placement(
+            tuple(resolve_device(one) for one in devices), workers.device_memory, workers.offload
+        )
+    )
 
 
 def _trusted(

@@ -21,6 +21,7 @@ from evomerge.errors import (
 from evomerge.fitness import BoundFitness, Item, MergedModel, build_fitness
 from evomerge.merging import MergeEngine, PathExecutor, Resident, load_resident, resolve_device
 from evomerge.merging.checkpoint import resolve_folder
+from evomerge.merging.spread import Placement, require_placeable
 from evomerge.recipe import Recipe
 from evomerge.redaction import redacted
 from evomerge.types import Completed, DeltaStatistics, Failed, Outcome, Split
@@ -61,7 +62,13 @@ class Evaluator:
         torch.set_num_threads(spec.threads)
         self._spec = spec
         self._name = name
-        self._device = resolve_device(spec.device)
+        self._placement = Placement(
+            tuple(resolve_device(one) for one in spec.device.split(",")),
+            spec.device_memory,
+            spec.offload,
+        )
+        require_placeable(self._placement)
+        self._device = self._placement.devices[0]
         self._engine = MergeEngine(
             device=self._device,
             allow_pickle=spec.allow_pickle,
@@ -153,7 +160,9 @@ class Evaluator:
         config = self._engine.config(job.recipe)
         if self._resident is None or config != self._config:
             self._resident = None  # give the memory back before the next one is built
-            self._resident = load_resident(self._engine, job.recipe, device=self._device)
+            self._resident = load_resident(
+                self._engine, job.recipe, device=self._device, placement=self._placement
+            )
             self._config = config
         else:
             self._engine.apply(job.recipe, self._resident.module)

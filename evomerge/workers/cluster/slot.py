@@ -166,7 +166,8 @@ class Slot:
                     (relocated_ref(ref, self._places), digest) for ref, digest in spec.trusted
                 ),
                 folder=spec.folder if spec.folder.is_dir() else Path.cwd(),
-                device="cuda:0" if spec.device == "cuda" else spec.device,  # the first Ray gives it
+                # of those Ray gives it
+                device="cuda:0" if spec.device == "cuda" and spec.gpus == 1 else spec.device,
             ),
             count=1,
             timeout_s=order.timeout_s,
