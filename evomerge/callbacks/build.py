@@ -43,7 +43,17 @@ def check_callback(name: str, args: Arguments, *, folder: Path) -> None:
 
 
 def build_callback(name: str, args: Arguments, *, folder: Path) -> Callback:
-    """Build a callback; see `check_callback`. What its constructor raises passes through."""
+    """Build a callback. What its constructor raises passes through.
+
+    Args:
+        name: a built-in, an entry point, 'module:attr' or './file.py:attr'.
+        args: bound by name to a class's constructor, or to a function beyond the trial.
+        folder: where relative paths start.
+
+    Raises:
+        PluginError: it cannot be imported, is no callback, or takes other arguments.
+        MissingExtra: the library it shows a run in is not installed.
+    """
     target, arguments = _bound(name, args, folder)
     if inspect.isclass(target):
         return cast(Callback, target(**arguments))

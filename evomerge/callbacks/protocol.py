@@ -127,7 +127,7 @@ class Callback(Protocol):
     """
 
     def begin(self, run: RunStart) -> None:
-        """Prepare for a session."""
+        """Prepare for a session of a run."""
         ...
 
     def trial(self, trial: FinishedTrial) -> None:
@@ -135,5 +135,5 @@ class Callback(Protocol):
         ...
 
     def end(self, end: RunEnd) -> None:
-        """Write what is still to be written; there is half a minute for it."""
+        """Write what is still to be written at the end; there is half a minute for it."""
         ...

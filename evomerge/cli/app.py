@@ -58,6 +58,8 @@ app = typer.Typer(
     name="evomerge",
     cls=_Commands,
     help="Search for the best way to merge models.",
+    epilog="Begin with 'evomerge quickstart', or with init, check, run and report for your own "
+    "models. Exit codes: 0 done, 1 failed, 2 your input, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -34,7 +34,7 @@ def compare(
         str | None, typer.Option("--objective", help="Compare in this objective only.")
     ] = None,
     on: Annotated[
-        Items, typer.Option("--on", help="The items; those the front was picked on, or hold-out.")
+        Items, typer.Option("--on", help="The items: hold-out, or those the front was picked on.")
     ] = Items.holdout,
     as_json: AsJson = False,
 ) -> None:

@@ -14,13 +14,18 @@ from evomerge.errors import RunDirectoryError
 def merge(
     recipe: Annotated[Path, typer.Argument(help="A recipe: native or mergekit YAML.")],
     out: Annotated[Path, typer.Argument(help="The checkpoint folder to write; must not exist.")],
-    device: Annotated[str, typer.Option(help="Where to compute.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1, …")
+    ] = "cpu",
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Accept pickle checkpoints (weights only).")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
 ) -> None:
-    """Write the merged checkpoint of a recipe, loadable with AutoModelForCausalLM."""
+    """Write the merged checkpoint of a recipe, loadable with AutoModelForCausalLM.
+
+    mergekit's YAML is merged as mergekit 0.1.5 merges it.
+    """
     if out.exists():
         raise RunDirectoryError(f"{out} exists already; name a new folder")
     from evomerge.merging import MergeEngine, resolve_device  # noqa: PLC0415

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evomerge.cli.studies import STUDY, StudyWords, named_file, translated
+from evomerge.cli.studies import STUDY, named_file, translated
 from evomerge.errors import ConfigError, RunDirectoryError
 from evomerge.migrate.options import TABLE
 
@@ -23,7 +23,13 @@ _SUBJECT = 34
 
 def migrate(
     context: typer.Context,
-    words: StudyWords,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CONFIG",
+            help="A configuration of mergekit-evolve, and options it was run with.",
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="The study to write; study.yaml beside the file by default.")
     ] = None,

@@ -25,7 +25,7 @@ def report(
     ] = "html,png",
     as_json: AsJson = False,
 ) -> None:
-    """Show a run, finished or not: front, recipes, progress, genes, failures, spend.
+    """Write the report of a run, finished or not: front, recipes, progress, genes, failures, spend.
 
     The page is one file that needs no network: click a point for its recipe.
     """

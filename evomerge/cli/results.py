@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from evomerge.study.seen import SeenRun
 
 RunFolder = Annotated[
-    Path | None, typer.Argument(metavar="[RUN]", help="A run directory; the latest by default.")
+    Path | None, typer.Argument(metavar="RUN", help="A run directory; the latest by default.")
 ]
 LAST_NOTES = 6
 """How many of an optimizer's latest notes `status` prints; --json has all."""
@@ -240,7 +240,8 @@ def front(
     prefer: Annotated[
         str | None,
         typer.Option(
-            metavar="OBJECTIVE=WEIGHT,...", help="Pick one member by how much shortfalls hurt."
+            metavar="OBJECTIVE=WEIGHT,...",
+            help="Pick one member by how much a shortfall in each hurts, e.g. math=2,code=1.",
         ),
     ] = None,
     knee: Annotated[

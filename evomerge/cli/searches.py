@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130
 
 RunFolder = Annotated[
-    Path | None, typer.Argument(metavar="[RUN]", help="A run directory; the latest by default.")
+    Path | None, typer.Argument(metavar="RUN", help="A run directory; the latest by default.")
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. budget.trials=50."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the study, e.g. budget.trials=50. Repeat for several.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -38,7 +42,10 @@ def quickstart(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search merges of the shipped models: a Pareto set of recipes in a few minutes."""
+    """Search merges of the shipped models: a Pareto set of recipes in a few minutes.
+
+    Everything is written into one folder; at the end it says what is where and what to type next.
+    """
     from evomerge import zoo  # noqa: PLC0415
     from evomerge.study import load_study  # noqa: PLC0415
 
@@ -71,13 +78,24 @@ def quickstart(
 
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to write the study.")] = Path(),
-    base: Annotated[str, typer.Option(help="The base model: folder or hub id.")] = "zoo:base",
+    base: Annotated[
+        str, typer.Option(help="The base model: a folder, a Hub id or zoo:NAME.")
+    ] = "zoo:base",
     donor: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=MODEL", help="A donor; repeat the option.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=MODEL",
+            help="A donor: a checkpoint, or a LoRA adapter of the base. Repeat for each.",
+        ),
     ] = None,
-    space: Annotated[str, typer.Option(help="A shipped space or a file.")] = "task_arithmetic",
+    space: Annotated[
+        str, typer.Option(help="What is searched: a shipped space or a YAML file.")
+    ] = "task_arithmetic",
 ) -> None:
-    """Write a first study file and a custom fitness beside it."""
+    """Write a first study file and a custom fitness beside it.
+
+    Without options the study is one of the shipped models, and runs as it is.
+    """
     from evomerge.cli.first_study import seen_from, write_first_study  # noqa: PLC0415
 
     donors: dict[str, str] = {}
@@ -105,7 +123,7 @@ def check(
         ),
     ] = None,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Estimate memory, operations and time.")
+        bool, typer.Option("--estimate", help="Estimate memory, operations and time beforehand.")
     ] = False,
     device: Annotated[
         str | None, typer.Option(help="Of the estimate: a100, a100-40gb, h100, h200, …")
@@ -154,11 +172,13 @@ def check(
         expected = prepared.expected_trials(prepared.space)
         about = "" if expected is None else f" (its items pay for about {expected} trials)"
         typer.echo(f"  search      {config.search.optimizer}, {budget}{about}")
+        _say_choice(config.plan[0], prepared, prepared.space)
     for number, (stage, space) in enumerate(zip(config.stages or (), spaces, strict=False)):
         typer.echo(
             f"  {'' if number else 'stages':<12}{stage.name}: {_what(space)}, "
             f"{stage.search.optimizer}, {stage.trials} trials{_sources(stage)}"
         )
+        _say_choice(stage, prepared, space)
     placed = [] if workers is None else [f"workers     {workers}"]
     for line in (*_batch_lines(config.plan), *_rung_lines(config.rungs), *placed):
         typer.echo(f"  {line}")
@@ -173,6 +193,21 @@ def check(
         typer.echo(f"next: evomerge check {study}, where the models are")
     else:
         typer.echo(f"next: evomerge run {study}")
+
+
+def _say_choice(stage: StageConfig, prepared: Prepared, space: Space) -> None:
+    """Say what 'auto' is going to choose; who takes a front divides trials by its unknown size."""
+    from evomerge.optimizers.auto import choose, has_botorch  # noqa: PLC0415
+    from evomerge.spaces import Domain  # noqa: PLC0415
+
+    divided = any(pick.pick == "front" for pick in stage.picks)
+    if stage.search.optimizer == "auto" and isinstance(space.domain, Domain) and not divided:
+        count = 1 if stage.search.scalarize else len(prepared.objectives)
+        expected = prepared.expected_trials(space)
+        found = choose(
+            space.domain, count, stage.trials, has_botorch=has_botorch(), expected=expected
+        )
+        typer.echo(f"              auto takes {found.name}: {found.why}")
 
 
 def _summary(prepared: Prepared, stand_ins: StandIns, workers: str | None) -> dict[str, Any]:
@@ -286,7 +321,7 @@ def run(
     context: typer.Context,
     words: StudyWords,
     out: Annotated[
-        Path | None, typer.Option(help="The run directory; runs/<name> by default.")
+        Path | None, typer.Option(help="The run directory to create; runs/NAME by default.")
     ] = None,
     or_resume: Annotated[
         bool,
@@ -297,7 +332,10 @@ def run(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search: evaluate recipes until the budget is spent, then score the front on hold-out."""
+    """Search: evaluate recipes until the budget is spent, then score the front on hold-out.
+
+    Ctrl-C once finishes what is in flight, twice stops; 'evomerge resume' goes on either way.
+    """
     from evomerge.study import holds_run, require_same_study  # noqa: PLC0415
 
     study = named_study(words, overrides or (), context)

@@ -132,6 +132,12 @@ def irt_error_of(evidence: Evidence) -> float:
     Abilities are fitted on every second item and predict the mean of the others, both ways round;
     the mean of |predicted − true| over endpoints and halves is returned. Which items make a half
     is drawn once for all, from their number alone.
+
+    Args:
+        evidence: the item model and the endpoints' answers.
+
+    Raises:
+        UserError: there is one item only.
     """
     items = evidence.items
     halves = np.random.default_rng(0).permutation(len(items.ids)) % 2 == 0

@@ -89,7 +89,7 @@ def item_field(item: Item, name: str) -> Any:
 
 
 def text_field(item: Item, name: str) -> str:
-    """Return a field of an item that must be text.
+    """Return the field of an item that has this name and must be text.
 
     Raises:
         DataError: the field is missing or not a string.

@@ -76,7 +76,12 @@ class LanguageModel:
         return cls(module.to(device).requires_grad_(False).eval(), tokenizer, device)
 
     def encode(self, texts: Sequence[str], *, special_tokens: bool = True) -> list[Tokens]:
-        """Tokenize texts; remembered, so asking again for the next candidate costs nothing."""
+        """Tokenize texts; remembered, so asking again for the next candidate costs nothing.
+
+        Args:
+            texts: in order.
+            special_tokens: whether the tokenizer adds its own, such as one for the beginning.
+        """
         return encode(self.tokenizer, texts, special_tokens=special_tokens)
 
     def chat(self, prompts: Sequence[str]) -> list[str]:
@@ -188,8 +193,13 @@ class LanguageModel:
         Prompt and continuation are tokenized together, and scored from the first token that the
         prompt alone does not have; an empty continuation scores 0 over 0 tokens.
 
+        Args:
+            pairs: of a prompt and its continuation.
+            batch_size: pairs scored at a time.
+
         Raises:
             DataError: a pair does not fit the model's positions.
+            FitnessError: the batch size is not positive.
         """
         import torch  # noqa: PLC0415
 
@@ -206,12 +216,24 @@ class LanguageModel:
         )
 
     def loglikelihood(self, pairs: Sequence[tuple[str, str]], batch_size: int = 64) -> list[float]:
-        """Return the summed log-probability, in nats, of each continuation given its prompt."""
+        """Return the summed log-probability, in nats, of each continuation given its prompt.
+
+        Args:
+            pairs: of a prompt and its continuation.
+            batch_size: pairs scored at a time.
+
+        Raises:
+            DataError: a pair does not fit the model's positions.
+        """
         scores = self.loglikelihood_tokens(pairs, batch_size=batch_size)
         return [score.total for score in scores]
 
     def nll(self, texts: Sequence[str], *, batch_size: int = 64) -> list[float]:
         """Return the mean negative log-likelihood of a token, in nats, of each text.
+
+        Args:
+            texts: scored from their beginning.
+            batch_size: texts scored at a time.
 
         Raises:
             DataError: a text has no token that could be predicted.

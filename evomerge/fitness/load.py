@@ -74,6 +74,11 @@ class FitnessSpec:
 class BoundFitness:
     """A fitness that is ready to score.
 
+    Args:
+        spec: what is known of it.
+        call: what scores a model, built where it is a class.
+        arguments: it is called with beside the model.
+
     Attributes:
         needs_items: it scores items, so the objective must name data.
         fields: what each item must have.
@@ -114,6 +119,11 @@ class BoundFitness:
         self, source: Any, *, folder: Path, limit: int | None = None
     ) -> tuple[Item, ...]:
         """Read the items of a source: from data, or from the fitness itself if it brings them.
+
+        Args:
+            source: as the study has it, see `evomerge.fitness.load_items`.
+            folder: where relative paths start.
+            limit: read the first so many items only.
 
         Raises:
             DataError: they cannot be read, or lack what the fitness reads.
@@ -282,6 +292,12 @@ def build_fitness(
     name: str, args: Arguments, *, metric: str | None = None, folder: Path
 ) -> BoundFitness:
     """Find, bind and build a fitness in one step, as a worker does.
+
+    Args:
+        name: a built-in, an entry point, 'module:attr' or './file.py:attr'.
+        args: bound by name.
+        metric: which of several metrics is optimised.
+        folder: where relative paths start.
 
     Raises:
         PluginError: the name is unknown or cannot be imported.

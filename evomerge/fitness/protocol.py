@@ -51,7 +51,7 @@ class BringsItems(Protocol):
         ...
 
     def warnings(self, source: Any) -> Sequence[str]:
-        """Say, a line each, what readers must know of results that were searched for on it."""
+        """Say what readers must know of results that were searched for on a source, a line each."""
         ...
 
     def __call__(self, model: Any) -> Score:

@@ -65,15 +65,15 @@ class Checkpoint(Protocol):
         ...
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return a shape without reading the tensor."""
+        """Return the shape of the tensor of a name without reading it."""
         ...
 
     def dtype(self, name: str) -> torch.dtype:
-        """Return the stored dtype without reading the tensor."""
+        """Return the stored dtype of the tensor of a name without reading it."""
         ...
 
     def tensor(self, name: str) -> Tensor:
-        """Return a tensor, to be treated as read-only."""
+        """Return a tensor by its name, to be treated as read-only."""
         ...
 
     def digest(self) -> str:
@@ -112,13 +112,13 @@ class FileCheckpoint:
         self.layout = Layout.of(self.names, str(self.config.get("model_type", "")))
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return a shape without reading the tensor."""
+        """Return the shape of the tensor of a name without reading it."""
         if name in self._files:
             return self._files[name].entries[name].shape
         return tuple(self._pickled(name).shape)
 
     def dtype(self, name: str) -> torch.dtype:
-        """Return the stored dtype without reading the tensor."""
+        """Return the stored dtype of the tensor of a name without reading it."""
         if name in self._files:
             return self._files[name].entries[name].dtype
         return self._pickled(name).dtype

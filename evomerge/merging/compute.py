@@ -36,6 +36,9 @@ def compute(
         memory: reads the inputs.
         keep_inputs: whether they will be merged again.
         device: where; that of the memory by default.
+
+    Raises:
+        CheckpointError: an input cannot be read, copies differ, or the method changed the shape.
     """
     tensors = [
         memory.load(source.checkpoint, source.tensor, keep=keep_inputs, device=device)
@@ -69,10 +72,13 @@ def compute(
 
 
 def require_finite(name: str, tensor: Tensor) -> None:
-    """Raise NonFiniteMerge if a merged tensor holds inf or NaN.
+    """Refuse a merged tensor that holds inf or NaN.
 
     A NaN is both the least and the greatest of any numbers to `aminmax`, which passes over the
     tensor once, in its own dtype.
+
+    Raises:
+        NonFiniteMerge: saying how many of its values.
     """
     if not tensor.is_floating_point() or not tensor.numel():
         return

@@ -68,11 +68,19 @@ class MergeEngine:
         return self._latest
 
     def config(self, recipe: Recipe) -> dict[str, Any]:
-        """Return config.json of the merged model."""
+        """Return the config.json of what a recipe gives.
+
+        Raises:
+            RecipeError, CheckpointError, PluginError: see `check`.
+        """
         return dict(self.check(recipe).config)
 
     def tensors(self, recipe: Recipe) -> Iterator[tuple[str, Tensor]]:
-        """Yield every merged tensor in its output dtype; read-only, valid on their own."""
+        """Yield every tensor that a recipe gives, by name and in its output dtype; read-only.
+
+        Raises:
+            RecipeError, CheckpointError, PluginError: see `check`.
+        """
         for name, merge in self.check(recipe).tensors.items():
             yield name, self._compute(merge)
 
@@ -206,6 +214,9 @@ class MergeEngine:
     def open(self, ref: ModelRef) -> Checkpoint:
         """Open a model, once; no tensor is read.
 
+        Args:
+            ref: a checkpoint, with its adapter where it names one.
+
         Raises:
             CheckpointError: it is missing or damaged.
         """
@@ -228,7 +239,12 @@ class MergeEngine:
         return folder
 
     def stand_in(self, ref: ModelRef, checkpoint: Checkpoint) -> None:
-        """Take a checkpoint for a model whose files are not here; recipes can only be checked."""
+        """Take a checkpoint for a model whose files are not here; recipes can only be checked.
+
+        Args:
+            ref: the model.
+            checkpoint: its configuration, without weights.
+        """
         self._latest = None
         self._compiler.stand_in(ref, checkpoint)
 

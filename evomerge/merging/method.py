@@ -210,7 +210,19 @@ def merge_method(
     singleton: Literal["merge", "pass"] = "merge",
     nonzero_sum: str | None = None,
 ) -> Callable[[Kernel], Method]:
-    """Turn a typed function into a `Method`; see there for the arguments."""
+    """Turn a typed function into a `Method`.
+
+    Its keyword-only parameters, with their annotations and defaults, are those of the method.
+
+    Args:
+        base: whether a base model is required, optional or ignored.
+        min_inputs: the fewest inputs, base included.
+        max_inputs: the most; None for any number.
+        inert: parameters of recipes that are accepted and change nothing.
+        native: parameters that mergekit does not have.
+        singleton: with one input, 'merge' as ever or 'pass' it on unchanged.
+        nonzero_sum: a per-input parameter whose values may not sum to 0.
+    """
 
     def decorate(kernel: Kernel) -> Method:
         hints = typing.get_type_hints(kernel, include_extras=True)

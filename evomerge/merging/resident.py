@@ -55,6 +55,12 @@ def load_resident(
         device: where the module lives.
         placement: where it lives instead, if one device is not enough; see `spread`.
 
+    Args:
+        engine: that merges.
+        recipe: what to merge; other recipes of the same configuration may follow by
+            `MergeEngine.apply`.
+        device: where the module lives.
+
     Raises:
         RecipeError, CheckpointError, PluginError, NonFiniteMerge: see `MergeEngine.apply`.
         UserError: the model does not fit where it may be placed.

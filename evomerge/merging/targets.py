@@ -57,6 +57,9 @@ class Targets:
 
         Args:
             tensor_of: returns a checkpoint tensor by name; called once for each.
+
+        Raises:
+            CheckpointError: tensors are converted into one that the module does not have.
         """
         for name, place in self._places.items():
             yield name, self.state[place], tensor_of(name)

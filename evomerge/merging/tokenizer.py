@@ -180,6 +180,9 @@ def _extended_file(
     A token its owner had added (a chat marker, say) is added with the same properties; any other
     joins the vocabulary, where it has a row and an id, and its owner's merge rules are not taken
     over.
+
+    Raises:
+        RecipeError: its vocabulary is no table of tokens.
     """
     file = folder / "tokenizer.json"
     content = read_json(file, "tokenizer_source 'union'")

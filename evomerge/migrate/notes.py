@@ -116,6 +116,8 @@ def _option(option: Option, typed: str, study: Mapping[str, Any]) -> Note:
         return Note(typed, option.becomes if idle else "nothing: it is not done unasked", "idle")
     if option.field == "timeout":
         return Note(typed, f"budget.hours: {study['budget']['hours']:.4g}")
+    if option.field in ("wandb_project", "wandb_entity") and "callbacks" not in study:
+        return Note(typed, "nothing without --wandb", "idle")
     if option.refused:
         return Note(typed, option.becomes, "refused")
     return Note(typed, option.becomes, "idle" if option.becomes.startswith("nothing") else "kept")

@@ -74,13 +74,9 @@ TABLE: tuple[Option, ...] = (
     _option("random-seed", "count", "seed, of the whole search and not only of DARE"),
     _option("batch-size", "count", "batch_size, of every objective"),
     _option("sigma0", "number", "search.sigma0"),
-    _switch(
-        "wandb",
-        "nothing yet: the journal keeps every trial; 'evomerge status' and 'evomerge report' show "
-        "them",
-    ),
-    _option("wandb-project", "text", "nothing yet, see --wandb"),
-    _option("wandb-entity", "text", "nothing yet, see --wandb"),
+    _switch("wandb", "callbacks: wandb, which sees what evomerge tells of a trial"),
+    _option("wandb-project", "text", "project, of the callback wandb"),
+    _option("wandb-entity", "text", "entity, of the callback wandb"),
     _option("task-search-path", "texts", "include_path, of every objective; one folder"),
     _option(
         ALLOWS_BENCHMARKS,

@@ -26,7 +26,7 @@ from evomerge.migrate.configuration import (
     read_configuration,
 )
 from evomerge.migrate.notes import Note, notes
-from evomerge.migrate.options import EvolveOptions
+from evomerge.migrate.options import PROGRAM, EvolveOptions
 from evomerge.migrate.places import Places
 from evomerge.migrate.writing import written
 from evomerge.recipe.model import ModelRef
@@ -103,6 +103,10 @@ def translate(
     }
     if options.timeout is not None:
         content["budget"]["hours"] = options.timeout / 3600
+    if options.wandb:
+        wandb = {"project": options.wandb_project or PROGRAM, "entity": options.wandb_entity}
+        told = {key: value for key, value in wandb.items() if value is not None}
+        content["callbacks"] = [{"callback": "wandb", **told}]
     try:
         EvolveSpec.model_validate(content["space"])
     except ValidationError as error:

@@ -61,9 +61,8 @@ class Auto:
         expected: int | None = None,
     ) -> None:
         count = integer("n_objectives", n_objectives, 1)
-        has_botorch = importlib.util.find_spec("botorch") is not None
         self.choice = choose(
-            checked_domain(domain), count, budget, has_botorch=has_botorch, expected=expected
+            checked_domain(domain), count, budget, has_botorch=has_botorch(), expected=expected
         )
         name, options = self.choice.name, {"seeds": seeds, **self.choice.options}
         self._optimizer: Optimizer = build_optimizer(
@@ -92,6 +91,11 @@ class Auto:
     def stop_reason(self) -> str | None:
         """Return the chosen optimizer's reason."""
         return self._optimizer.stop_reason()
+
+
+def has_botorch() -> bool:
+    """Say whether Gaussian processes can be used."""
+    return importlib.util.find_spec("botorch") is not None
 
 
 def choose(

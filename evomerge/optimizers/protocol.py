@@ -15,7 +15,12 @@ from evomerge.types import Genotype, Trial
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A genotype to evaluate, and where it came from ('seed:uniform', 'cma:gen3', ...)."""
+    """A genotype to evaluate, and where it came from.
+
+    Attributes:
+        genotype: of the domain.
+        origin: 'seed:uniform', 'cma:gen3', ...; what came from one place has one origin.
+    """
 
     genotype: Genotype
     origin: str
@@ -57,7 +62,11 @@ class Optimizer(Protocol):
     needs: Needs
 
     def ask(self, trial_number: int) -> Proposal | None:
-        """Propose a genotype for the trial, or None to wait for a tell (which changes nothing)."""
+        """Propose a genotype for a trial, or None to wait for a tell (which changes nothing).
+
+        Args:
+            trial_number: under which its outcome is told; a new one.
+        """
         ...
 
     def tell(self, trial: Trial) -> None:

@@ -63,7 +63,7 @@ class Scalarised:
         self._anchors = _anchors(anchors, n_objectives)
 
     def ask(self, trial_number: int) -> Proposal | None:
-        """Propose what the wrapped optimizer proposes."""
+        """Propose what the wrapped optimizer proposes for `trial_number`."""
         self._pending.check_new(trial_number)
         proposal = self._optimizer.ask(trial_number)
         if proposal is not None:

@@ -51,6 +51,9 @@ def place_labels(
         labels: what to draw; their points are kept free.
         avoid: further points, in data coordinates, that are kept free.
         size: of the font.
+
+    Raises:
+        ValueError: the axes belong to no figure.
     """
     figure = axes.get_figure(root=True)
     if figure is None:

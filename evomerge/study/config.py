@@ -254,9 +254,23 @@ class FrontConfig(Section):
 class StudyConfig(Section):
     """A whole study file: one search (`space`, `search`, `budget`), or `stages` of several.
 
-    `cache` names a file of scores that studies share: what one has scored, the others do not.
-    `callbacks` show the run elsewhere while it goes on, `notify` is told of its end; neither
-    changes what it comes to.
+    Attributes:
+        name: of the study, and of its run folder by default.
+        seed: of everything that is drawn.
+        models: base and donors.
+        dtype: models are merged and scored in it; that of the base by default.
+        space: what is searched: a shipped name, a file, or its content.
+        objectives: what a recipe is scored by, by name.
+        search: how the space is searched.
+        batches: score candidates on parts of the search items.
+        rungs: score candidates on a few items first.
+        stages: several searches, each with a space of its own, instead of `space` and `search`.
+        budget: when the search stops.
+        workers: where candidates are merged and scored.
+        front: what is reported.
+        cache: a file of scores that studies share: what one has scored, the others do not.
+        callbacks: show the run elsewhere while it goes on; they do not change what it comes to.
+        notify: is told of its end.
     """
 
     name: Name

@@ -238,6 +238,9 @@ class History:
 
         Args:
             ended: why the one before it asked for nothing more.
+
+        Raises:
+            RuntimeError: there is no next one.
         """
         content = self.course.propose(self.validation.by_stage(self.trials), self._combine)
         if content is None:

@@ -230,6 +230,7 @@ def _start(space: Space) -> Recipe:
 
     Raises:
         SpaceError: it means no recipe.
+        UserError: of another kind, as the space raised it.
     """
     try:
         return space.decode(space.domain.initial)

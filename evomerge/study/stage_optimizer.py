@@ -32,7 +32,8 @@ def stage_optimizer(
         expected: about how many trials a budget of items pays for.
 
     Raises:
-        UserError: it is unknown, or does not fit the space, the objectives or `scalarize`.
+        UserError: it is unknown, or does not fit the space or the objectives.
+        ConfigError: `scalarize` fits neither it nor the objectives.
     """
     search, count = stage.search, len(objectives)
     scalarize = search.scalarize

@@ -1,4 +1,4 @@
-"""Who should go on: compared with all so far or with the latest, and what becomes of equals.
+"""Who should go on: compared with all so far or with the latest, what becomes of equals, how many.
 
     python experiments/evaluation_economy/promotion.py    # some minutes; writes the README's table
 
@@ -71,7 +71,10 @@ RULES: Mapping[str, Rule] = {
     "the latest, equals go on": lambda share, seed: Variant(
         share, seed, latest=round(5 / share), lots=False
     ),
-    "the latest, lots (evomerge)": Peers,
+    "the latest, lots": lambda share, seed: Variant(
+        share, seed, latest=round(5 / share), lots=True
+    ),
+    "the latest, lots, no more than the share (evomerge)": Peers,
 }
 SETTINGS: Mapping[str, tuple[RungsConfig, int]] = {
     "rungs of 10 and 40, promote 0.2": (RungsConfig(items=(10, 40), promote=0.2), 6000),

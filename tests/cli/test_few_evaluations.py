@@ -46,11 +46,13 @@ def test_auto_says_what_it_chose(world):
     world.study["budget"] = {"trials": 160}
     code, out, _ = world("check", world.write())
     assert code == 0
-    assert "auto" in out
-    code, _, err = world.run("--set", "budget.trials=8", "--set", "search.optimizer=auto")
+    assert "auto takes dirichlet: 2 objectives, 2 genes, 160 trials: long enough" in out
+    changed = ("--set", "budget.trials=8", "--set", "search.optimizer=auto")
+    foretold = world("check", world.write(), *changed)[1].split("auto takes ")[1].splitlines()[0]
+    assert "2 objectives, 2 genes, 8 trials" in foretold
+    code, _, err = world.run(*changed)
     assert code == 0
-    assert "auto: " in err
-    assert "2 objectives, 2 genes, 8 trials" in err
+    assert f"auto: {foretold}" in err
 
 
 def test_a_budget_that_determines_no_quadratic_is_refused_before_anything_is_written(world):

@@ -142,10 +142,10 @@ def test_migrate_names_what_is_refused_and_run_does_not_begin(old):
 
 
 def test_migrate_in_json(old):
-    code, printed, _ = old("migrate", "evolve.yml", "--wandb", "--json")
+    code, printed, _ = old("migrate", "evolve.yml", "--reshard", "--json")
     assert code == 0
     notes = {note["subject"]: note for note in json.loads(printed)["notes"]}
-    assert notes["--wandb"]["state"] == "idle"
+    assert notes["--reshard"]["state"] == "idle"
     assert notes["genome.merge_method"]["state"] == "kept"
 
 

@@ -112,6 +112,24 @@ def test_options_become_keys(tmp_path):
     assert "# Refused: --load-in-8bit" in found.study
 
 
+@pytest.mark.parametrize(
+    ("line", "callbacks"),
+    [
+        ("--wandb", [("wandb", {"project": "mergekit-evolve"})]),
+        (
+            "--wandb --wandb-project p --wandb-entity e",
+            [("wandb", {"project": "p", "entity": "e"})],
+        ),
+        ("--no-wandb --wandb-project p", []),  # a project alone logs nothing there either
+    ],
+)
+def test_wandb_is_a_callback(line, callbacks):
+    study, found = study_of(EXAMPLE, line)
+    assert [(one.callback, one.arguments) for one in study.callbacks] == callbacks
+    (said,) = {note.state for note in found.notes if note.subject.startswith("--wandb")}
+    assert said == ("kept" if callbacks else "idle")
+
+
 def test_every_key_and_option_has_its_note():
     text = changed(shuffle=True, random_init=True, tokenizer_source="union", surprise=1)
     _, found = study_of(text, "--wandb --wandb-project p -s serial --no-reshard --in-memory")

@@ -255,6 +255,10 @@ def _use_split(name: str, task: Any, split: DatasetSplit) -> None:
 
     The harness scores on the task's test split where it names one; examples keep coming from
     where the task takes them, and never are the scored document itself.
+
+    Raises:
+        FitnessError: the task is written in Python.
+        DataError: it has no such split.
     """
     if not isinstance(task, ConfigurableTask):
         raise FitnessError(f"task '{name}' is written in Python; remove 'split', it scores its own")

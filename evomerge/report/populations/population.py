@@ -197,6 +197,9 @@ def _followed(
     Returns:
         A row of moments for each archive it has in the end, and the number of examples of each
         objective.
+
+    Raises:
+        JournalError: a trial means nothing to it.
     """
     rows: dict[str, list[Moment]] = {}
     examples: dict[str, int] = {}

@@ -6,11 +6,12 @@ with those that were scored at its rung before, at once: it either goes on or st
 that the merged model is still in memory and no worker waits.
 
 Two things differ from the paper, whose candidates are drawn at random and whose scores rarely tie.
-A candidate is compared with the latest peers and not with all so far: an optimizer that improves
-would send up nearly everything it proposes, each being better than most of its past. And of equals,
-which are many where a score is the mean of ten right or wrong answers, a share goes on that is
-drawn by lot, the seed's, where letting all of them on would leave most of the budget to a rung that
-cannot tell them apart. experiments/evaluation_economy measures both.
+A candidate is compared with the latest peers and not with all so far, and no more go on than the
+share of all that were scored: an optimizer that improves would send up nearly everything it
+proposes, each being better than most of its past. And of equals, which are many where a score is
+the mean of ten right or wrong answers, a share goes on that is drawn by lot, the seed's, where
+letting all of them on would leave most of the budget to a rung that cannot tell them apart.
+experiments/evaluation_economy measures both.
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ class Peers:
         latest = round(GOING_ON / share)
         self._costs: deque[Sequence[float] | Floats] = deque(maxlen=latest)
         self._lots: deque[float] = deque(maxlen=latest)
+        self._n_scored, self._n_gone = 0, 0
 
     def goes_on(self, costs: Sequence[float] | Floats) -> bool:
         """Add a candidate; say whether it is among the best of the latest, itself included.
 
         So many of them are as the share comes to, rounded, and one at least: the first goes on.
+        Nobody goes on while the share of all so far has gone on already.
 
         Args:
             costs: (n_objectives,).
@@ -57,7 +60,11 @@ class Peers:
         self._lots.append(float(self._random.random()))
         count = len(self._costs)
         best = ordered(np.array(self._costs), np.array(self._lots))
-        return count - 1 in best[: max(1, round(self._share * count))]
+        is_good = count - 1 in best[: max(1, round(self._share * count))]
+        self._n_scored += 1
+        goes_on = is_good and self._n_gone < max(1.0, self._share * self._n_scored)
+        self._n_gone += goes_on
+        return goes_on
 
 
 def best_of_cohort(costs: Floats, share: float, seed: int) -> list[int]:

@@ -110,6 +110,9 @@ class Slot:
         Args:
             job: what to do; None goes on.
             beat_s: how long to wait, at most.
+
+        Raises:
+            RuntimeError: it was not made ready.
         """
         executor = self._executor
         if executor is None:

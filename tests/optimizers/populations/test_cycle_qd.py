@@ -431,11 +431,9 @@ def test_ranges_follow_from_the_founders():
     expected = {"task0": (0.17, 0.92), "task1": (0.0, 0.575), "task2": (-4.6, -0.85)}
     assert {name: pytest.approx(pair) for name, pair in expected.items()} == search.tasks.ranges
     # and stay, whatever the children do
-    number = 3
-    for _ in range(20):
+    for number in range(3, 23):
         proposal = search.ask(number)
         search.tell(trial(number, proposal.genotype, (9.0, 9.0, 9.0), tasks(3)))
-        number += 1
     assert {name: pytest.approx(pair) for name, pair in expected.items()} == search.tasks.ranges
     for task, archive in enumerate(search.tasks.archives):
         assert archive.clipped == 20
