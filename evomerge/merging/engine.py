@@ -16,7 +16,7 @@ from evomerge.merging.compute import compute, require_finite
 from evomerge.merging.folder import write_folder
 from evomerge.merging.lineages.inner_products import ModelProducts
 from evomerge.merging.memory import Memory
-from evomerge.merging.own_code import code_digest
+from evomerge.merging.own_code import code_digest, require_local
 from evomerge.merging.plan import Plan, TensorMerge
 from evomerge.merging.spread import is_spread
 from evomerge.merging.statistics import delta_statistics
@@ -226,7 +226,8 @@ class MergeEngine:
         """Return the folder of a model if its own code may be run, else None.
 
         Raises:
-            CheckpointError: it was to be trusted and is not what it was then.
+            CheckpointError: it was to be trusted and is not what it was then, or it takes code
+                from elsewhere.
         """
         digest = self._trusted.get(folder.resolve())
         if digest is None:
@@ -236,6 +237,7 @@ class MergeEngine:
                 f"{folder}: the Python files changed since they were trusted; nothing of them was "
                 "run: read them, and start anew"
             )
+        require_local(folder)
         return folder
 
     def stand_in(self, ref: ModelRef, checkpoint: Checkpoint) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evomerge.errors import CheckpointError
+from evomerge.merging.checkpoint import read_json
 from evomerge.merging.confinement import require_own
 
 
@@ -34,6 +35,25 @@ def code_digest(folder: Path) -> str | None:
     return digest.hexdigest()
 
 
+def require_local(folder: Path) -> None:
+    """Refuse a model whose configuration takes code from elsewhere.
+
+    Raises:
+        CheckpointError: naming the repository that it would be fetched from.
+    """
+    for name in ("config.json", "tokenizer_config.json"):
+        if not (folder / name).is_file():
+            continue
+        table = read_json(folder / name, f"model {folder}").get("auto_map")
+        for kind, found in (table if isinstance(table, dict) else {}).items():
+            for reference in found if isinstance(found, list) else [found]:
+                if "--" in str(reference):
+                    raise CheckpointError(
+                        f"{folder / name}: {kind} is code of another repository ({reference}); put "
+                        "the files into the model's folder and read them before you trust them"
+                    )
+
+
 def names_own_code(config: Mapping[str, Any]) -> bool:
     """Say whether a configuration names classes of its own."""
     return bool(config.get("auto_map"))
@@ -45,7 +65,7 @@ def own_classes(config: Mapping[str, Any], folder: Path) -> tuple[Any, Any]:
     The model's is the one that `architectures` names, else what AutoModelForCausalLM would take.
 
     Raises:
-        CheckpointError: the configuration does not name them, or names another repository's.
+        CheckpointError: the configuration does not name them.
     """
     from transformers.dynamic_module_utils import (  # noqa: PLC0415 -- seconds to import
         get_class_from_dynamic_module,
@@ -62,11 +82,6 @@ def own_classes(config: Mapping[str, Any], folder: Path) -> tuple[Any, Any]:
             raise CheckpointError(
                 f"{folder / 'config.json'}: its auto_map names no {kind}, so its own code cannot "
                 "be used"
-            )
-        if "--" in reference:
-            raise CheckpointError(
-                f"{folder / 'config.json'}: {kind} is code of another repository ({reference}); "
-                "put the files into the model's folder and read them before you trust them"
             )
         found.append(get_class_from_dynamic_module(reference, str(folder)))
     return found[0], found[1]

@@ -50,16 +50,11 @@ def load_resident(
     engine trusts it.
 
     Args:
-        engine: merges.
-        recipe: what to merge.
-        device: where the module lives.
-        placement: where it lives instead, if one device is not enough; see `spread`.
-
-    Args:
         engine: that merges.
         recipe: what to merge; other recipes of the same configuration may follow by
             `MergeEngine.apply`.
         device: where the module lives.
+        placement: where it lives instead, if one device is not enough; see `spread`.
 
     Raises:
         RecipeError, CheckpointError, PluginError, NonFiniteMerge: see `MergeEngine.apply`.

@@ -86,7 +86,7 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
     """Return every weight of a module by name, where it really is; tied ones share storage."""
     if module in _WEIGHTS:
         return _WEIGHTS[module]
-    return {name: one.detach() for name, one in module.state_dict(keep_vars=True).items()}
+    return _state(module)
 
 
 def is_spread(module: nn.Module) -> bool:
@@ -111,26 +111,18 @@ def spread(module: nn.Module, placement: Placement) -> nn.Module:
         for name, weight in dict(module.named_parameters()).items():
             files.put(module, name, weight, _device_of(name, where))
     _weights_tied(module)
-    weights = {name: one.detach() for name, one in module.state_dict(keep_vars=True).items()}
-    # 'cpu' as text is offloaded by accelerate, a device of torch's is where things run
-    named = {
-        name: _CPU
-        if device in (_CPU, _DISK) and not _runs_on(device, placement)
-        else torch.device("cuda", device)
-        if isinstance(device, int)
-        else torch.device(device)
-        for name, device in where.items()
-    }
+    weights = _state(module)
     with _quiet():
         dispatch_model(
             module,
-            named,
+            {name: _for_accelerate(device, placement) for name, device in where.items()},
             main_device=placement.main,
             state_dict={name: one for name, one in weights.items() if one.device.type == _CPU},
             skip_keys=getattr(module, "_skip_keys_device_placement", None),
             force_hooks=True,
         )
-    _WEIGHTS[module] = weights
+    there = {name: one for name, one in _state(module).items() if one.device.type != "meta"}
+    _WEIGHTS[module] = weights | there
     return module
 
 
@@ -174,6 +166,17 @@ def device_map(module: nn.Module, placement: Placement) -> dict[str, int | str]:
     return found
 
 
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: one.detach() for name, one in module.state_dict(keep_vars=True).items()}
+
+
+def _for_accelerate(device: int | str, placement: Placement) -> str | torch.device:
+    """Name a device as accelerate takes it: 'cpu' in words is put away, a device is run on."""
+    if isinstance(device, int):
+        return torch.device("cuda", device)
+    return torch.device(_CPU) if _runs_on(device, placement) else _CPU
+
+
 def _cure(placement: Placement) -> str:
     if placement.main.type == _CPU:
         return "device_memory, or say offload: disk"
@@ -198,7 +201,9 @@ def _limits(placement: Placement) -> dict[int | str, int]:
 
 def _free(device: str) -> int:
     if torch.device(device).type == _CPU:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+        from psutil import virtual_memory  # noqa: PLC0415 -- comes with accelerate
+
+        return int(virtual_memory().available)
     return int(torch.cuda.mem_get_info(device)[0])
 
 

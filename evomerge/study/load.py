@@ -53,9 +53,8 @@ def read_study(text: str, source: str, overrides: Sequence[str] = ()) -> StudyCo
     if overrides:  # lines would point at what the overrides replaced
         data = overridden(data, overrides)
         locate, source = Locator.of(data), f"{source} with --set"
-    secrets = [
-        path for path in secrets_in(data) if path[0] != "notify"
-    ]  # whose address is redacted
+    # the address of `notify` is redacted where it is recorded
+    secrets = [path for path in secrets_in(data) if path[0] != "notify"]
     if secrets:
         raise ConfigError(
             f"{locate.place(path, source)}: {render(path)}: a secret, and every run records its "

@@ -160,6 +160,8 @@ class Evaluator:
         config = self._engine.config(job.recipe)
         if self._resident is None or config != self._config:
             self._resident = None  # give the memory back before the next one is built
+            if self._placement.is_spread:
+                gc.collect()  # a spread module and what moves its weights refer to one another
             self._resident = load_resident(
                 self._engine, job.recipe, device=self._device, placement=self._placement
             )

@@ -93,6 +93,17 @@ def test_code_that_changed_since_is_not_run(odd, tmp_path):
     assert marks(tmp_path) == []
 
 
+def test_a_tokenizer_takes_no_code_from_elsewhere_either(odd, tmp_path):
+    base = odd[0][1]
+    content = json.loads((base / "tokenizer_config.json").read_text())
+    content["auto_map"] = {"AutoTokenizer": ["other/repo--odd.Slow", None]}
+    (base / "tokenizer_config.json").write_text(json.dumps(content))
+    engine = MergeEngine(trusted={base: code_digest(base)})
+    with pytest.raises(CheckpointError, match="code of another repository"):
+        load_resident(engine, halfway(base, odd[1][1]))
+    assert marks(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [

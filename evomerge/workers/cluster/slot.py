@@ -169,7 +169,7 @@ class Slot:
                     (relocated_ref(ref, self._places), digest) for ref, digest in spec.trusted
                 ),
                 folder=spec.folder if spec.folder.is_dir() else Path.cwd(),
-                # of those Ray gives it
+                # the first GPU that Ray gives it, or as many as it asked for
                 device="cuda:0" if spec.device == "cuda" and spec.gpus == 1 else spec.device,
             ),
             count=1,
