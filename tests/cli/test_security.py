@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from evomerge.journal import read_events
-from tests.merging.own_code import make_odd
+from tests.merging.own_code import keep_apart, make_odd
 
 KEY = "sk-" + "0123456789abcdef" * 2
 
@@ -14,10 +14,7 @@ KEY = "sk-" + "0123456789abcdef" * 2
 @pytest.fixture
 def odd(world, monkeypatch):
     """The base as a model with its own code; returns the mark that its code makes."""
-    monkeypatch.setattr(
-        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(world.folder / "modules")
-    )
-    monkeypatch.syspath_prepend(world.folder / "modules")
+    keep_apart(world.folder / "modules", monkeypatch)
     mark = world.folder / "mark"
     for name in ("base", "first", "second"):
         folder = shutil.copytree(world.models / name, world.folder / name)

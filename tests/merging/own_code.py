@@ -1,6 +1,8 @@
 """A model that brings its own code: a Llama of another name; it leaves a mark when it runs."""
 
+import importlib
 import json
+import sys
 
 CONFIGURATION = """
 from pathlib import Path
@@ -22,6 +24,15 @@ from .configuration_odd import OddConfig
 class OddForCausalLM(LlamaForCausalLM):
     config_class = OddConfig
 """
+
+
+def keep_apart(folder, monkeypatch):
+    """Let transformers put the code it runs into a folder, having seen none before."""
+    for name in [one for one in sys.modules if one.partition(".")[0] == "transformers_modules"]:
+        del sys.modules[name]
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(folder))
+    monkeypatch.syspath_prepend(folder)
+    importlib.invalidate_caches()
 
 
 def make_odd(folder, mark):

@@ -12,16 +12,13 @@ from evomerge.merging import MergeEngine, load_resident
 from evomerge.merging.own_code import code_digest
 from evomerge.merging.tokenizer import load_tokenizer
 from evomerge.recipe.model import Recipe
-from tests.merging.own_code import make_odd
+from tests.merging.own_code import keep_apart, make_odd
 
 
 @pytest.fixture
 def odd(family, tmp_path, monkeypatch):
     """Base and donor as Llamas, and the same weights as models with their own code."""
-    monkeypatch.setattr(
-        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
-    )
-    monkeypatch.syspath_prepend(tmp_path / "modules")
+    keep_apart(tmp_path / "modules", monkeypatch)
     found = []
     for number, plain in enumerate(family("llama")[:2]):
         folder = shutil.copytree(plain, tmp_path / f"odd{number}")
