@@ -37,8 +37,8 @@ pins: $(VENV)/.installed-dev
 	$(BIN)/pip install --quiet uv
 	$(BIN)/pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//; / @ /d' > $(VENV)/tested.txt
 	$(BIN)/uv pip compile pyproject.toml docker/requirements.in --constraint $(VENV)/tested.txt \
-	  --extra ray --extra lm-eval --extra optuna --extra datasets --extra botorch --extra ribs \
-	  --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-header --no-annotate \
+	  --extra ray --extra multi-gpu --extra lm-eval --extra optuna --extra datasets \
+	  --extra botorch --extra ribs --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-header --no-annotate \
 	  --quiet | $(BIN)/python docker/pin.py
 
 $(VENV)/.installed: pyproject.toml
@@ -51,8 +51,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 $(VENV)/audit:
-	$(PYTHON) -m venv $@
-	$@/bin/pip install --quiet 'pip-audit>=2.10,<3'
+	$(PYTHON) -m venv $@.partial
+	$@.partial/bin/pip install --quiet 'pip-audit>=2.10,<3'
+	mv $@.partial $@
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
