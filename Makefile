@@ -38,8 +38,9 @@ pins: $(VENV)/.installed-dev
 	$(BIN)/pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//; / @ /d' > $(VENV)/tested.txt
 	$(BIN)/uv pip compile pyproject.toml docker/requirements.in --constraint $(VENV)/tested.txt \
 	  --extra ray --extra multi-gpu --extra lm-eval --extra optuna --extra datasets \
-	  --extra botorch --extra ribs --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-header --no-annotate \
-	  --quiet | $(BIN)/python docker/pin.py
+	  --extra botorch --extra ribs --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_28 --no-header --no-annotate --quiet \
+	  | $(BIN)/python docker/pin.py
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
