@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 Goal: TypeAlias = Literal["maximize", "minimize"]
 Split: TypeAlias = Literal["search", "validation", "holdout"]
-"""search: what candidates are proposed by; validation: what the best of each batch of search items
+"""search: what candidates are proposed by; validation: what the best by search items
 are compared on; holdout: what the result is reported on."""
 
 GeneValue: TypeAlias = float | int | str

@@ -48,7 +48,7 @@ class FinishedTrial:
         origin: where its genotype came from.
         genes: the genotype by the names of its genes; empty in a population.
         state: 'completed' is measured on all items; 'estimated' stopped at a rung, its metrics are
-            estimates; 'searched' is measured on search items while the front is picked on
+            estimates; 'searched' is measured on search items while trials compare on
             validation items; 'failed'.
         metrics: its scores, in the user's sign; none of a failed one.
         failure: what went wrong; '' where nothing did.

@@ -29,11 +29,9 @@ def export(
     run_folder: Annotated[
         Path | None, typer.Option("--run", help="A run directory; the latest by default.")
     ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Every recipe of the front, with table and plots.")
-    ] = False,
     trial: Annotated[
-        int | None, typer.Option(help="The merged model of one trial, with its card and recipe.")
+        int | None,
+        typer.Option(help="The merged model of this trial, with its card, instead of the front."),
     ] = None,
     form: Annotated[
         Form, typer.Option("--as", help="A checkpoint, or one LoRA where all donors are LoRAs.")
@@ -59,7 +57,7 @@ def export(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the front as recipes, table and plots (--all), or take one trial home (--trial).
+    """Write the front as recipes, table and plots, or take one trial home (--trial).
 
     A trial becomes a folder for transformers, PEFT and llama.cpp's converter: weights, tokenizer,
     chat template, generation config, recipe, and a model card with hold-out scores and licences.
@@ -67,9 +65,7 @@ def export(
     exit code is 1.
     """
     folder = find_run(run_folder)
-    if everything == (trial is not None):
-        raise UserError("export: say --all for the whole front, or --trial N for one model")
-    _require_options_fit(everything, form, rank, no_verify, push_to_hub, private)
+    _require_options_fit(trial, form, rank, no_verify, push_to_hub, private)
     from evomerge.release import require_hub  # noqa: PLC0415
     from evomerge.release.exporting import require_replaceable  # noqa: PLC0415
 
@@ -113,7 +109,7 @@ def export_all(run: Path, out: Path, *, replace: bool = False) -> None:
 
 
 def _require_options_fit(
-    everything: bool,
+    trial: int | None,
     form: Form,
     rank: int | None,
     no_verify: bool,
@@ -128,8 +124,10 @@ def _require_options_fit(
         "--push-to-hub": push_to_hub is not None,
     }
     for option, given in of_a_trial.items():
-        if everything and given:
-            raise UserError(f"{option} goes with --trial N; --all writes recipes, no model")
+        if trial is None and given:
+            raise UserError(
+                f"{option} goes with --trial N; of a front recipes are written, no model"
+            )
     if rank is not None and form is not Form.adapter:
         raise UserError("--rank goes with --as adapter; a checkpoint has no rank")
     if private and push_to_hub is None:

@@ -119,14 +119,7 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
         typer.echo(line)
     if archives.unknown:
         typer.echo(f"  niches    unknown: {archives.unknown}")
-    batches = [
-        f"{f'{name}: ' if name else ''}{one['items']} search items a trial, others after "
-        f"{one['trials']} trials"
-        for name, one in report["batches"].items()
-    ]
-    if batches:
-        batches.append(f"{report['validated']} of their best scored on validation items")
-    for line in (*_listed("batches", batches), *_listed("rungs", rung_lines)):
+    for line in (*_validation_lines(report), *_listed("rungs", rung_lines)):
         typer.echo(line)
     typer.echo(f"  scored    {report['scored']} (baselines, and the front on hold-out items)")
     typer.echo(f"  time      {report['merge_s']:.0f} s merging, {report['score_s']:.0f} s scoring")
@@ -200,6 +193,21 @@ def _batches(events: Sequence[Event]) -> dict[str, Mapping[str, int]]:
         for one in plan
         if one.get("batches")
     }
+
+
+def _validation_lines(report: Mapping[str, Any]) -> list[str]:
+    """Say what batches there are, and how many trials were scored on validation items."""
+    n_validated = report["validated"]
+    batches = [
+        f"{f'{name}: ' if name else ''}{one['items']} search items a trial, others after "
+        f"{one['trials']} trials"
+        for name, one in report["batches"].items()
+    ]
+    if batches:
+        return _listed(
+            "batches", [*batches, f"{n_validated} of their best scored on validation items"]
+        )
+    return _listed("validated", [f"{n_validated} of the best"] if n_validated else [])
 
 
 def _rungs(events: Sequence[Event]) -> tuple[list[dict[str, Any]], list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -180,7 +180,7 @@ def check(
         )
         _say_choice(stage, prepared, space)
     placed = [] if workers is None else [f"workers     {workers}"]
-    for line in (*_batch_lines(config.plan), *_rung_lines(config.rungs), *placed):
+    for line in (*_batch_lines(config), *_rung_lines(config.rungs), *placed):
         typer.echo(f"  {line}")
     if config.stages is not None:
         typer.echo(f"  budget      {budget}")
@@ -268,10 +268,13 @@ def _varied(space: Space) -> str:
     )
 
 
-def _batch_lines(plan: Sequence[StageConfig]) -> Iterator[str]:
-    """Say what the trials of each stage that has batches are scored on."""
+def _batch_lines(config: StudyConfig) -> Iterator[str]:
+    """Say what the trials of each stage that has batches are scored on, and who is validated."""
+    if config.picked_on != config.compared_on:
+        each = " of each stage" if config.stages else ""
+        yield f"validation  the best {config.front.size} by search scores{each}; the front of these"
     label = "batches"
-    for stage in plan:
+    for stage in config.plan:
         batches = stage.batches
         if batches is not None:
             name = f"{stage.name}: " if stage.name else ""

@@ -32,6 +32,11 @@ def assumptions(
             "of the most hops the space allows; what the cache of common prefixes saves is not "
             "counted"
         )
+    if any(stage.visits for stage in stages):
+        lines.append(
+            "from rung to rung go the shares that promote and keep say, no item is scored twice, "
+            "and a candidate is merged anew at each; whom racing stops earlier is not counted"
+        )
     if len(stages) > 1:
         lines.append("what a stage finds is taken to be as large as what it starts from")
     lines.append(

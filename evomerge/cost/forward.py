@@ -68,16 +68,20 @@ class Phase:
     Attributes:
         flops: operations.
         bytes: read from and written to the device's memory, at least.
-        passes: how many.
+        passes: how many; a fraction on average over candidates.
     """
 
     flops: float = 0.0
     bytes: float = 0.0
-    passes: int = 0
+    passes: float = 0
 
     def __add__(self, other: Phase) -> Phase:
         """Do both."""
         return Phase(self.flops + other.flops, self.bytes + other.bytes, self.passes + other.passes)
+
+    def times(self, count: float) -> Phase:
+        """Do it so many times."""
+        return Phase(self.flops * count, self.bytes * count, self.passes * count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,10 @@ class Forward:
     def __add__(self, other: Forward) -> Forward:
         """Do both."""
         return Forward(self.reading + other.reading, self.writing + other.writing)
+
+    def times(self, count: float) -> Forward:
+        """Do it so many times."""
+        return Forward(self.reading.times(count), self.writing.times(count))
 
     @property
     def flops(self) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 
+from evomerge.cost.allowance import Allowance, Pace, allowances
 from evomerge.cost.assumptions import assumptions
 from evomerge.cost.candidate import Candidate, candidate, folded, largest
 from evomerge.cost.devices import Device
@@ -15,11 +17,11 @@ from evomerge.cost.estimate import (
     Memory,
     Span,
     candidate_seconds,
-    scoring,
     worker_memory,
 )
 from evomerge.cost.forward import Forward, Workload
 from evomerge.cost.hops import most_hops
+from evomerge.cost.rounds import Round, expected_scoring, expected_seconds, rounds_of
 from evomerge.cost.shape import ModelShape, shape_of
 from evomerge.cost.workload import Asked, Tokens, asked
 from evomerge.fitness import check_fitness, load_items
@@ -29,7 +31,10 @@ from evomerge.recipe import ModelRef, Node, Recipe
 from evomerge.spaces import Space, SpaceContext
 from evomerge.spaces.paths.spec import JointSpec
 from evomerge.study import Prepared, StandIns
+from evomerge.study.budgets.config import Kind
 from evomerge.study.config import StageConfig
+from evomerge.study.expected_trials import items_of_candidate, n_known
+from evomerge.study.rungs.visits import Visit, visits
 from evomerge.study.scoring import LAMBDA, baseline_recipes, has_holdout
 from evomerge.study.stages import stage_context, stage_donors, through_path
 from evomerge.types import Split
@@ -60,17 +65,20 @@ class StageEstimate:
     Attributes:
         name: of the stage; '' in a study without stages.
         optimizer: which searches.
-        trials: candidates; None where only time limits the search.
+        trials: candidates; None where the study gives no number.
         first: the candidate it starts from.
         largest: the costliest candidate the space allows.
         exported: both as they are exported.
-        low: forward passes of the first candidate, with usual answers.
+        low: forward passes of the first candidate, with usual answers; on average where there are
+            rungs.
         high: those of the largest, with answers that go on.
         batch: search items that a candidate is scored on; None where it is all of them.
+        visits: which share of the candidates is scored on what; empty without rungs.
         validated: how many candidates are scored on the validation items as well.
         memory: of one worker with the largest candidate.
-        seconds: one candidate; None without a device.
-        search_seconds: all trials and validations, one after the other.
+        pace: of candidates; None without a device.
+        search_seconds: all trials and validations, one after the other; None without a device,
+            or where only time limits the search.
     """
 
     name: str
@@ -82,10 +90,16 @@ class StageEstimate:
     low: Forward
     high: Forward
     memory: Memory
-    seconds: Span | None
+    pace: Pace | None
     search_seconds: Span | None
     batch: int | None = None
     validated: int = 0
+    visits: tuple[Visit, ...] = ()
+
+    @property
+    def seconds(self) -> Span | None:
+        """One candidate that is no known point, on average."""
+        return None if self.pace is None else self.pace.each
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +110,15 @@ class StudyEstimate:
         name: of the study.
         models: base and donors.
         workloads: the forward passes over all search items, by objective.
-        validation: those over the validation items; empty in a study without batches.
+        validation: those over the validation items; empty in a study without such.
         stages: its searches.
         device: what the times are for.
         final_seconds: baselines and front scored when the searches are over.
         final_memory: of one worker then, where the front may have layer paths: on hold-out items
             these are scored with a layer of their own for each hop.
-        hours: the time budget, if there is one.
+        items: search items over all objectives.
+        budget: the kinds of budget that limit the study.
+        allowances: what each of them pays for; empty in a study with stages.
         workers: processes that share the trials.
         assumptions: what the figures rest on.
     """
@@ -114,7 +130,9 @@ class StudyEstimate:
     device: Device | None
     final_seconds: Span | None
     final_memory: Memory | None
-    hours: float | None
+    items: int
+    budget: tuple[Kind, ...]
+    allowances: tuple[Allowance, ...]
     workers: int
     assumptions: tuple[str, ...]
     validation: tuple[Workload, ...] = ()
@@ -136,6 +154,7 @@ def estimate_study(
     device: Device | None = None,
     answer_tokens: int | None = None,
     stand_ins: StandIns | None = None,
+    now: float | None = None,
 ) -> StudyEstimate:
     """Estimate a study from its models' configurations and its items; nothing is run.
 
@@ -144,6 +163,7 @@ def estimate_study(
         device: what it would run on; without one there are no times.
         answer_tokens: tokens of a usual answer; the most allowed by default.
         stand_ins: what it was prepared with.
+        now: seconds since the epoch, from which a deadline counts; the clock's by default.
 
     Raises:
         CheckpointError: the size of an architecture is not known.
@@ -164,6 +184,7 @@ def estimate_study(
     searched = _asked(prepared, "search", tokens, answer_tokens)
     workloads = _made(searched)
     validation = _made(_asked(prepared, "validation", tokens, answer_tokens))
+    foretold = _foretold(prepared, tokens, answer_tokens)
     stages = tuple(
         _stage(
             prepared,
@@ -171,6 +192,7 @@ def estimate_study(
             candidates,
             _batch(stage, workloads, prepared.items),
             validation,
+            _made(foretold),
             device,
         )
         for stage, candidates in _candidates(prepared, shapes)
@@ -189,9 +211,11 @@ def estimate_study(
         device=device,
         final_seconds=final,
         final_memory=_final_memory(stages, held),
-        hours=prepared.config.budget.hours,
+        items=sum(map(len, prepared.items.values())),
+        budget=prepared.config.budget.kinds,
+        allowances=_allowances(prepared, stages, time.time() if now is None else now),
         workers=prepared.config.workers.count,
-        assumptions=assumptions(searched, tokens, stages, device),
+        assumptions=assumptions([*searched, *foretold], tokens, stages, device),
         validation=tuple(validation),
     )
 
@@ -221,6 +245,47 @@ def _asked(prepared: Prepared, split: Split, tokens: Tokens, answer: int | None)
     return found
 
 
+def _foretold(prepared: Prepared, tokens: Tokens, answer: int | None) -> list[Asked]:
+    """Return what the objectives' proxies ask over all search items."""
+    found = []
+    for name, part in prepared.config.objectives.items():
+        if part.proxy is None or part.search is None:
+            continue
+        fitness = check_fitness(
+            part.proxy.fitness,
+            part.proxy.arguments,
+            metric=part.proxy.metric,
+            folder=prepared.folder,
+        )
+        items = load_items(part.search, folder=prepared.folder, limit=part.limit)
+        items = part_of(items, "search", part.validation)
+        found.append(asked(name, fitness, items, tokens, answer_tokens=answer))
+    return found
+
+
+def _allowances(
+    prepared: Prepared, stages: Sequence[StageEstimate], now: float
+) -> tuple[Allowance, ...]:
+    """Return what each kind of budget pays for; stages have numbers of trials of their own."""
+    config = prepared.config
+    if config.stages is not None:
+        return ()
+    count = prepared.expected_trials(prepared.space)
+    by_items = None
+    if count is not None:
+        whole = sum(map(len, prepared.items.values()))
+        if config.batches is not None:
+            whole = sum(min(config.batches.items, len(ids)) for ids in prepared.items.values())
+        climbed = stages[0].visits
+        each = items_of_candidate(climbed, config.objectives) if climbed else whole
+        known = n_known(config.search, prepared.space)
+        how = f"{config.budget.items:,} items at {each:,.4g} for a candidate on average"
+        if climbed:
+            how += f", {known} known points on {whole:,} each"
+        by_items = (count, how)
+    return allowances(config.budget, config.workers, stages[0].pace, by_items=by_items, now=now)
+
+
 def _made(found: Sequence[Asked]) -> list[Workload]:
     return [one.workload for one in found if one.workload is not None]
 
@@ -229,6 +294,7 @@ def _made(found: Sequence[Asked]) -> list[Workload]:
 class _Candidates:
     """The first and the costliest candidate of a stage, as searched and as exported."""
 
+    space: Space
     first: Candidate
     largest: Candidate
     exported: tuple[Candidate, Candidate]
@@ -256,7 +322,7 @@ def _candidates(
         hops = most_hops(whole, [len(shape.layers) for shape in pool])
         anew = size(recipe)
         exported = folded(anew), folded(largest(anew, pool, hops))
-        yield stage, _Candidates(first, largest(first, pool, hops), exported)
+        yield stage, _Candidates(space, first, largest(first, pool, hops), exported)
 
 
 def _pool(recipe: Recipe, space: Space, context: SpaceContext) -> list[Node]:
@@ -283,11 +349,14 @@ def _batch(
 
 def _validated(prepared: Prepared, stage: StageConfig) -> int:
     """Return how many candidates of a stage are scored on validation items, at most."""
-    if prepared.config.picked_on == "search" or stage.trials is None:
+    if prepared.config.picked_on == "search":
         return 0
-    if stage.batches is not None:
-        return math.ceil(stage.trials / stage.batches.trials) * stage.batches.keep
-    return _members(prepared, stage.trials)
+    if stage.batches is None:
+        size = prepared.config.front.size
+        return min(size, stage.trials or size)
+    if stage.trials is None:
+        return 0
+    return math.ceil(stage.trials / stage.batches.trials) * stage.batches.keep
 
 
 def _members(prepared: Prepared, trials: int | None) -> int:
@@ -302,14 +371,26 @@ def _stage(
     candidates: _Candidates,
     workloads: Sequence[Workload],
     validation: Sequence[Workload],
+    proxies: Sequence[Workload],
     device: Device | None,
 ) -> StageEstimate:
     first, most = candidates.first, candidates.largest
     validated = _validated(prepared, stage)
-    seconds = spent = None
+    config, counts = prepared.config, {name: len(ids) for name, ids in prepared.items.items()}
+    climbed: tuple[Visit, ...] = ()
+    rounds: tuple[Round, ...] = (Round(1.0, tuple(workloads)),)
+    if config.rungs is not None and counts:
+        foretold = [name for name, one in config.objectives.items() if one.proxy is not None]
+        climbed = visits(config.rungs, counts, foretold)
+        rounds = rounds_of(climbed, counts, workloads, proxies)
+    pace = spent = None
     if device is not None:
-        seconds = candidate_seconds(first, most, workloads, device, engine_cache=ENGINE_CACHE)
-        spent = None if stage.trials is None else seconds.times(stage.trials)
+        whole = candidate_seconds(first, most, workloads, device, engine_cache=ENGINE_CACHE)
+        each = expected_seconds(rounds, first, most, device, engine_cache=ENGINE_CACHE)
+        pace = Pace(n_known(stage.search, candidates.space), whole, each if climbed else whole)
+        counted = [prepared.expected_trials(candidates.space), stage.trials]
+        limits = [count for count in counted if count is not None]
+        spent = pace.taken(min(limits)) if limits else None
         if spent is not None and validated:
             one = candidate_seconds(first, most, validation, device, engine_cache=ENGINE_CACHE)
             spent = spent.plus(one.times(validated))
@@ -320,18 +401,19 @@ def _stage(
         first=first,
         largest=most,
         exported=candidates.exported,
-        low=scoring(first, workloads, stragglers=False),
-        high=scoring(most, workloads, stragglers=True),
+        low=expected_scoring(rounds, first, stragglers=False),
+        high=expected_scoring(rounds, most, stragglers=True),
         memory=worker_memory(
             most,
-            [*workloads, *validation],
+            [*workloads, *proxies, *validation],
             engine_cache=ENGINE_CACHE,
             prefix_cache=prepared.evaluator.path_cache_bytes,
         ),
-        seconds=seconds,
+        pace=pace,
         search_seconds=spent,
         batch=None if stage.batches is None else stage.batches.items,
         validated=validated,
+        visits=climbed,
     )
 
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from evomerge.cost.allowance import expected_candidates
 from evomerge.cost.candidate import Candidate
 from evomerge.cost.estimate import Memory, Span
 from evomerge.cost.forward import Forward, Workload
 from evomerge.cost.study import Donor, StageEstimate, StudyEstimate
+from evomerge.study.rungs.visits import Visit
 
 _UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"))
 _COUNTS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
@@ -57,6 +59,7 @@ def as_json(estimate: StudyEstimate) -> dict[str, Any]:
                 "trials": stage.trials,
                 "batch": stage.batch,
                 "validated": stage.validated,
+                "rungs": [asdict(visit) for visit in stage.visits],
                 "first": _candidate_json(stage.first, stage.low),
                 "largest": _candidate_json(stage.largest, stage.high),
                 "memory": {**asdict(stage.memory), "total": stage.memory.total},
@@ -69,6 +72,11 @@ def as_json(estimate: StudyEstimate) -> dict[str, Any]:
         "final_seconds": _span_json(estimate.final_seconds),
         "final_memory": None if final is None else {**asdict(final), "total": final.total},
         "total_seconds": _span_json(estimate.total_seconds),
+        "budget": {
+            one.kind: {"candidates": _span_json(one.candidates), "how": one.how}
+            for one in estimate.allowances
+        },
+        "expected_candidates": _span_json(expected_candidates(estimate.allowances)),
         "assumptions": list(estimate.assumptions),
     }
 
@@ -108,12 +116,16 @@ def _mean(lengths: tuple[int, ...]) -> str:
 
 
 def _stage(stage: StageEstimate) -> list[str]:
-    trials = "trials until time is up" if stage.trials is None else f"{stage.trials:,} trials"
+    trials = "trials until the budget is used up"
+    if stage.trials is not None:
+        trials = f"{stage.trials:,} trials"
     name = f"stage '{stage.name}': " if stage.name else ""
     lines = [f"  {name}{trials}, {stage.optimizer}"]
     lines += [_row("candidate", _candidate(stage.first, stage.largest))]
     if stage.batch is not None:
         lines.append(_row("batches", f"{stage.batch:,} search items for each candidate"))
+    if stage.visits:
+        lines.append(_row("rungs", _rungs(stage.visits, estimate.items)))
     if stage.validated:
         lines.append(_row("validation", f"of the best {stage.validated:,}, on validation items"))
     if stage.first.written:
@@ -130,11 +142,22 @@ def _stage(stage: StageEstimate) -> list[str]:
     lines.append(_row("forward", f"{work}, for each candidate"))
     lines.append(_row("memory", _memory(stage.memory)))
     if stage.seconds is not None:
-        text = f"{_span(stage.seconds)} for a candidate"
+        text = f"{_span(stage.seconds)} for a candidate{' on average' if stage.visits else ''}"
         if stage.search_seconds is not None:
             text += f", {_span(stage.search_seconds)} for all"
         lines.append(_row("time", text))
     return lines
+
+
+def _rungs(visits: Sequence[Visit], n_items: int) -> str:
+    """Say which share of the candidates is scored on how many items, and what that comes to."""
+    asked = [
+        f"{visit.share:.0%} on {sum(visit.items.values()):,}{' by proxies' if visit.proxy else ''}"
+        for visit in visits
+        if visit.share > 0
+    ]
+    mean = sum(visit.share * sum(visit.items.values()) for visit in visits)
+    return f"{', '.join(asked)} new items: {mean:,.4g} of {n_items:,} for a candidate on average"
 
 
 def _candidate(first: Candidate, most: Candidate) -> str:
@@ -160,14 +183,11 @@ def _memory(memory: Memory) -> str:
 
 
 def _totals(estimate: StudyEstimate) -> list[str]:
-    device = estimate.device
-    if device is None:
-        return ["  for times, name a device: --device h100, or --device-tflops and --bandwidth"]
-    lines = []
+    device, lines = estimate.device, []
     if estimate.final_seconds is not None:
         lines.append(_row("at the end", f"{_span(estimate.final_seconds)} for baselines and front"))
     total = estimate.total_seconds
-    if total is not None:
+    if device is not None and total is not None:
         shared = f"; {estimate.workers} workers on devices of their own share it"
         lines.append(
             _row(
@@ -175,18 +195,35 @@ def _totals(estimate: StudyEstimate) -> list[str]:
                 f"{_span(total)} on one {device.name}{shared if estimate.workers > 1 else ''}",
             )
         )
-    if estimate.hours is not None:
-        lines.append(_row("budget", _hours(estimate.hours, estimate.stages)))
+    lines += _budget(estimate)
+    if device is None:
+        lines.append(
+            "  for times, name a device: --device h100, or --device-tflops and --bandwidth"
+        )
     return lines
 
 
-def _hours(hours: float, stages: Sequence[StageEstimate]) -> str:
-    text = f"the search stops after {hours:g} hours in any case"
-    span = stages[0].seconds
-    if span is None or len(stages) > 1:
-        return text
-    fewest, most = (int(hours * 3600 / seconds) for seconds in (span.high, span.low))
-    return f"{text}: {fewest:,} to {most:,} candidates"
+def _budget(estimate: StudyEstimate) -> list[str]:
+    """Say what each kind of budget pays for, and which is used up first."""
+    if not estimate.allowances:  # in a study with stages
+        kinds = ", ".join(kind.replace("_", " ") for kind in estimate.budget)
+        return [_row("budget", f"{kinds} may end the search before its trials")] if kinds else []
+    lines = []
+    for one in estimate.allowances:
+        name = one.kind.replace("_", " ")
+        if one.candidates is None:
+            lines.append(_row("budget", f"{name}: {one.how}"))
+        elif one.kind != "trials" or len(estimate.allowances) > 1:
+            lines.append(_row("budget", f"{name}: {_range(one.candidates)} candidates; {one.how}"))
+    expected = expected_candidates(estimate.allowances)
+    if expected is not None and len(lines) > 1:
+        lines.append(_row("expected", f"{_range(expected)} candidates, whichever ends first"))
+    return lines
+
+
+def _range(span: Span) -> str:
+    low, high = int(span.low), int(span.high)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _candidate_json(one: Candidate, work: Forward) -> dict[str, Any]:

@@ -38,8 +38,8 @@ class DerivedStudies:
     """The parts of a run as Optuna studies, brought up to date by `refresh`.
 
     Each part of a run is a study, since each has genes of its own. Where the front is picked on
-    validation items a part has a second one, of the trials that were scored on them; in the first
-    those that were scored on batches are pruned, since their scores compare with none.
+    validation items a part has a second one, of the trials that were scored on them; where there
+    are batches, trials in the first are pruned, since their scores compare with none.
 
     Args:
         run: the run directory; it is only read.
@@ -98,7 +98,8 @@ class DerivedStudies:
         self._put(trial, trial.state, trial.outcome, validation=False)
         if self._outline.config.picked_on != "validation":
             return
-        outcome = trial.outcome if trial.compares else trial.validated
+        at_once = trial.compares and self._outline.config.compared_on == "validation"
+        outcome = trial.outcome if at_once else trial.validated
         if outcome is not None:
             state: State = "completed" if isinstance(outcome, Completed) else "failed"
             self._put(trial, state, outcome, validation=True)

@@ -19,6 +19,9 @@ from evomerge.types import Objective, Trial
 FEW_TRIALS = 150
 """Up to here Gaussian processes pay: beyond, the same is found without and asks cost less."""
 MOST_GENES = 40
+MOST_OF_ONE = 12
+"""Genes, all of them numbers, for which a Gaussian process of one objective pays: with 20 it was no
+better than CMA-ES."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +121,21 @@ def choose(
     if domain.sequence is not None:
         return Choice("nsga2", "its operators move the elements of a sequence as a whole")
     numeric = all(gene.kind != "categorical" for gene in domain.genes)
-    if n_objectives == 1:
-        name, what = ("cma_es", "numbers") if numeric else ("cat_cma", "choices and numbers")
-        return Choice(name, f"one objective over {what}")
     n_genes = len(domain)
     length = "no limit of trials" if budget is None else f"{budget} trials"
     if expected is not None and (budget is None or expected < budget):
         budget, length = expected, f"about {expected} trials by its items"
+    long = None
+    if budget is None:  # of hours, which say nothing of the number of trials
+        long = "taken for a long search; if it is short, give trials"
+    elif budget > FEW_TRIALS:
+        long = "long enough to do without a model"
+    if n_objectives == 1:
+        why = f"one objective, {n_genes} genes, {length}"
+        return _of_one(n_genes, why, long, numeric=numeric, has_botorch=has_botorch)
     why = f"{n_objectives} objectives, {n_genes} genes, {length}"
     without_model = "dirichlet" if numeric else "sms_emoa"
-    if budget is None or budget > FEW_TRIALS:
-        long = "long enough to do without a model"
-        if budget is None:  # of hours, which say nothing of the number of trials
-            long = "taken for a long search; if it is short, give trials"
+    if long is not None or budget is None:
         return Choice(without_model, f"{why}: {long}")
     if has_botorch and n_genes <= MOST_GENES:
         return Choice("mobo", f"{why}: few enough for Gaussian processes")
@@ -138,3 +143,19 @@ def choose(
     if numeric and n_coefficients(n_genes) + SPARE <= budget - BATCH:
         return Choice("map", f"{why}: enough to fit quadratics")
     return Choice(without_model, f"{why}: too few to fit anything")
+
+
+def _of_one(
+    n_genes: int, why: str, long: str | None, *, numeric: bool, has_botorch: bool
+) -> Choice:
+    """Choose for one objective; `long` says why the search is none of few trials."""
+    without_model = "cma_es" if numeric else "cat_cma"
+    if long is not None:
+        return Choice(without_model, f"{why}: {long}")
+    if not numeric:
+        return Choice(without_model, f"{why}: over choices and numbers")
+    if n_genes > MOST_OF_ONE:
+        return Choice(without_model, f"{why}: with so many a Gaussian process was no better")
+    if not has_botorch:
+        return Choice(without_model, f"{why}: BoTorch is missing")
+    return Choice("mobo", f"{why}: few enough for Gaussian processes")

@@ -16,8 +16,9 @@ Sources: Fontaine et al. 2020, arXiv 1912.02400, for CMA-ME; Fontaine and Nikola
   objective is still 0 for everybody, the search ends and says so.
 - Points outside the unit cube are reflected into it; pyribs would draw until all coordinates are
   inside, which in many dimensions or near a corner never happens.
-- A failed candidate ranks below every completed one and enters no archive. A generation that
-  failed altogether is drawn again.
+- A failed candidate ranks below every completed one and enters no archive. Neither does one that
+  stopped at a rung: an estimate is no elite. It ranks between, by its estimate of quality. A
+  generation of which nobody was measured is drawn again.
 - The archive and the emitter are used without pyribs' scheduler, which cannot wait for results
   that come in one at a time.
 """
@@ -120,7 +121,7 @@ class CmaMe(Generational):
     @property
     def ranges(self) -> dict[str, Range]:
         """The range of each objective, larger being better; empty while it is not known."""
-        rows = [_qualities(trial) for trial in self._first if trial.costs is not None]
+        rows = [_qualities(trial) for trial in self._first if trial.measured]
         return {
             name: self._given.get(name) or derived_range(column)
             for name, column in zip(self._names, zip(*rows, strict=True), strict=False)
@@ -177,9 +178,9 @@ class CmaMe(Generational):
             "ranges": axes,
             "seed": self._seeds[0],
         }
-        completed = [trial for trial in self._first if trial.costs is not None]
-        points = np.array([self._domain.to_unit(trial.genotype) for trial in completed])
-        qualities = np.array([_qualities(trial) for trial in completed])
+        measured = [trial for trial in self._first if trial.measured]
+        points = np.array([self._domain.to_unit(trial.genotype) for trial in measured])
+        qualities = np.array([_qualities(trial) for trial in measured])
         best = float(qualities[:, self._quality].max())
         below = best - max(abs(best), 1.0) * _LEAST_ROOM
         self.archive = self._grid(settings, min(ranges[self._names[self._quality]][0], below))
@@ -197,7 +198,7 @@ class CmaMe(Generational):
     def _offer(
         self, points: NDArray[np.float64], qualities: NDArray[np.float64]
     ) -> dict[str, NDArray[Any]]:
-        """Add completed candidates to the archive; returns pyribs' status and value of each."""
+        """Add measured candidates to the archive; returns pyribs' status and value of each."""
         measures = np.delete(qualities, self._quality, axis=1)
         info: dict[str, NDArray[Any]] = self.archive.add(
             points, qualities[:, self._quality], measures
@@ -206,17 +207,23 @@ class CmaMe(Generational):
 
     def _learn(self, trials: Sequence[Trial]) -> None:
         """Add a generation to the archive and tell the emitter what became of it."""
-        done = np.array([trial.costs is not None for trial in trials])
+        done = np.array([trial.measured for trial in trials])
         if done.any():
+            completed = np.array([trial.costs is not None for trial in trials])
             qualities = np.zeros((len(trials), len(self._names)))
-            qualities[done] = [_qualities(t) for t in trials if t.costs is not None]
+            qualities[completed] = [_qualities(t) for t in trials if t.costs is not None]
             found = self._offer(self._points[done], qualities[done])
             value = found["value"]
             status = np.zeros(len(trials), dtype=np.int32)
             status[done] = found["status"]
             # a failure: not added, and by as much below the worst as the best is above it
-            values = np.full(len(trials), value.min() - max(np.ptp(value), abs(value.min()), 1.0))
+            room = max(np.ptp(value), abs(value.min()), 1.0)
+            values = np.full(len(trials), value.min() - room)
             values[done] = value
+            estimated = np.flatnonzero(completed & ~done)
+            order = np.argsort(qualities[estimated, self._quality], kind="stable")
+            steps = np.arange(1, len(estimated) + 1) / (len(estimated) + 1)
+            values[estimated[order]] = value.min() - room * (1 - steps)
             self._emitter.tell(
                 self._points,
                 qualities[:, self._quality],

@@ -95,7 +95,7 @@ def _result(found: Findings) -> Iterator[str]:
         yield f"Winner's curse, {shrinkage_line(front, shrunk)}."
     else:
         yield (
-            f"Scores are on {history.picked_on} items, which the search picked by, so they are "
+            f"Scores are on {front.picked_on} items, which the front was picked by, so they are "
             "optimistic; nothing is scored on hold-out items yet."
         )
 

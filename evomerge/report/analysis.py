@@ -94,6 +94,14 @@ class Analysis:
     notes: tuple[str, ...]
 
     @property
+    def baseline_volume(self) -> float | None:
+        """Hypervolume of all baselines on the items on which trials compare, where it is known."""
+        front = self.front
+        if self.volumes is None or front.picked_on != front.compared_on:
+            return None
+        return self.volumes.baselines_search
+
+    @property
     def items(self) -> str:
         """What users call the items of `split`."""
         return "hold-out" if self.split == "holdout" else self.split

@@ -15,7 +15,7 @@ from evomerge.study import Outline, open_study
 from evomerge.study.course import Course
 from evomerge.study.picks import costs_of, front_trials, trial_of
 from evomerge.study.standing import Standing
-from evomerge.types import Failed, Trial
+from evomerge.types import Failed, Split, Trial
 
 
 def collect_front(run: Path) -> Front:
@@ -27,20 +27,22 @@ def collect_front(run: Path) -> Front:
     """
     study, events = open_study(run)
     trials, origins = read_trials(study, events)
+    scored = ScoredModels(run, events, study)
+    compared_on, picked_on = study.config.compared_on, scored.picked_on
+    compared = final_trials(study, events, trials, compared_on)
+    final = final_trials(study, events, trials, picked_on)
     standing = Standing(study.objectives, study.context.donors)
-    final = final_trials(study, events, trials)
     history = []
-    for trial in sorted(final, key=lambda one: one.number):  # whichever worker was faster
+    for trial in sorted(compared, key=lambda one: one.number):  # whichever worker was faster
         standing.add(trial, origins[trial.number])
         volume = standing.hypervolume()
         if volume is not None:
             history.append((trial.number, volume))
-    if not standing.front:
+    if not final:
         failures = [trial.outcome.message for trial in trials if isinstance(trial.outcome, Failed)]
         why = f"; the first failure: {failures[0]}" if failures else ""
-        what = "trial is completed" if study.config.picked_on == "search" else "trial is validated"
+        what = "trial is completed" if picked_on == "search" else "trial is validated"
         raise RunDirectoryError(f"{run}: no {what} yet{why}")
-    scored = ScoredModels(run, events, study)
     members = front_trials(final, study.config.front.size)
     course = Course.of(study, events)
     rows = [scored.member(course, trial) for trial in members]
@@ -52,10 +54,9 @@ def collect_front(run: Path) -> Front:
         n_trials=len(trials),
         n_failed=sum(trial.costs is None for trial in trials),
         hypervolume=tuple(history),
-        picked_on=study.config.picked_on,
-        luck=luck_of_best(
-            study.objectives, final, scored, study.config.picked_on, study.config.seed
-        ),
+        picked_on=picked_on,
+        compared_on=compared_on,
+        luck=luck_of_best(study.objectives, final, scored, picked_on, study.config.seed),
         warnings=tuple(events[0].payload.get("warnings", ())),
         stopped=stopped_trials(events),
     )
@@ -85,12 +86,15 @@ def read_trials(study: Outline, events: Sequence[Event]) -> tuple[list[Trial], d
     return trials, origins
 
 
-def final_trials(study: Outline, events: Sequence[Event], trials: Sequence[Trial]) -> list[Trial]:
-    """Return the completed trials that make up the front, as scored on the items it is picked on.
+def final_trials(
+    study: Outline, events: Sequence[Event], trials: Sequence[Trial], split: Split
+) -> list[Trial]:
+    """Return the completed trials with scores on a split, search or validation items.
 
-    In a study with batches these are the known points and the trials that were validated.
+    On validation items these are the trials that were validated and, in a study with batches, the
+    known points.
     """
-    if study.config.picked_on == "search":
+    if split == "search":
         return [trial for trial in trials if trial.measured]
     known = known_points(events)
     final = [trial for trial in trials if trial.number in known and trial.costs is not None]

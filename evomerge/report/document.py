@@ -10,7 +10,9 @@
     shrinkage    {candidates, winners}: how many trials there were, and for each objective, and for
                  the mean (objective null), {objective, winner, search, holdout, shrinkage, luck}:
                  the best score when picked, the same model's on hold-out items, by how much that
-                 is worse, and how much worse it was expected to be (winner's curse)
+                 is worse, and how much worse it was expected to be (winner's curse); where the
+                 front was picked on validation items, {validation} is the score when picked, and
+                 {search} the one by which the model came there, or null
     hypervolume  null, or {reference, degenerate, front, baselines, interval}, the two before the
                  last {search, holdout}, on the scale 0 = base, 1 = best donor; the interval is
                  null or {low, high}, of the front on `split`
@@ -25,7 +27,8 @@ null for a baseline. `on_front` is the probability that no other row dominates a
 `dominated_by` {name, probability} the row that does with a probability above 0.5.
 Scores are objective to {score, low, high, items}, gains objective to {over, gain, low, high,
 probability_better, within_noise}; positive gains are better whatever the goal.
-In a study with batches every key 'search' is 'validation': the items the front was picked on.
+Where the front was picked on validation items every key 'search' but that of `shrinkage` is
+'validation'.
 What is unknown is null. Numbers are not rounded.
 """
 
@@ -137,7 +140,9 @@ def _rival(rival: Rival | None) -> dict[str, Any] | None:
 
 
 def _shrinkage(found: Shrinkage, picked_on: Split) -> dict[str, Any]:
+    before = {} if picked_on == "search" else {"search": found.before}
     return {
+        **before,
         "objective": found.objective,
         "winner": found.winner,
         picked_on: found.picked,

@@ -35,6 +35,7 @@ class Findings:
         run: its directory.
         events: of its journal.
         state: 'running', 'killed', or how its last session ended.
+        stopped: why the search is over; None while it is not, or is on again.
         history: its course over the trials.
         spend: what it took.
         causes: why trials failed.
@@ -46,11 +47,14 @@ class Findings:
         weights: names of rows of the front to their weights by layer, where they have such.
         paths: names of rows of the front to their layer path and the names of its models.
         kin: populations.
+        on_front: trials of the front, thinned as the study says; where it cannot be read, of the
+            front of the items on which trials compare.
     """
 
     run: Path
     events: Sequence[Event]
     state: str
+    stopped: str | None
     history: RunHistory
     spend: Spend
     causes: tuple[Cause, ...]
@@ -62,6 +66,7 @@ class Findings:
     weights: Mapping[str, LayerWeights] = field(default_factory=dict)
     paths: Mapping[str, tuple[LayerPath, tuple[str, ...]]] = field(default_factory=dict)
     kin: tuple[Kin, ...] = ()
+    on_front: tuple[int, ...] = ()
 
     @property
     def opening(self) -> Mapping[str, Any]:
@@ -69,21 +74,9 @@ class Findings:
         return self.events[0].payload
 
     @property
-    def stopped(self) -> str | None:
-        """Why the search ended; None where it did not."""
-        reasons = [one.payload["reason"] for one in self.events if one.kind == "stopped"]
-        return reasons[-1] if reasons else None
-
-    @property
-    def on_front(self) -> tuple[int, ...]:
-        """Trials of the front, thinned as the study says."""
-        return front_of(self.history, self.opening)
-
-    @property
     def baseline_volume(self) -> float | None:
-        """Hypervolume of all baselines on the items the front is picked on, where it is known."""
-        volumes = None if self.analysis is None else self.analysis.volumes
-        return None if volumes is None else volumes.baselines_search
+        """Hypervolume of all baselines on the items on which trials compare, where it is known."""
+        return None if self.analysis is None else self.analysis.baseline_volume
 
 
 def findings_of(run: Path) -> Findings:
@@ -99,20 +92,23 @@ def findings_of(run: Path) -> Findings:
     events, sessions = read_events(run), read_sessions(run)
     if not any(event.kind == "finished" for event in events):
         raise RunDirectoryError(f"{run}: no trial is finished yet")
-    history = run_history(events)
+    history, seen = run_history(events), SeenRun.of(events)
     study, analysis, unread = _opened(run)
     course = None if study is None else Course.of(study, events)
     weights, paths = ({}, {}) if study is None or analysis is None else _made_of(study, analysis)
+    members = () if analysis is None else analysis.front.members
+    on_front = tuple(sorted(row.trial for row in members if row.trial is not None))
+    on_front = on_front or _compared_front(history, events[0].payload)
     return Findings(
         run=run,
         events=events,
         state=_state(run, sessions),
+        stopped=None if seen.stop is None else seen.stop.reason,
         history=history,
         spend=spend_of(run, events, sessions),
         causes=causes_of(events),
         budgets=tuple(
-            gauge.words
-            for gauge in SeenRun.of(events).gauges(spent_in(sessions, events), events[-1].at)
+            gauge.words for gauge in seen.gauges(spent_in(sessions, events), events[-1].at)
         ),
         rungs=rung_counts(events),
         analysis=analysis,
@@ -120,12 +116,13 @@ def findings_of(run: Path) -> Findings:
         genes=gene_tables(events, history, course),
         weights=weights,
         paths=paths,
-        kin=kin_of(run, events, front_of(history, events[0].payload)),
+        kin=kin_of(run, events, on_front),
+        on_front=on_front,
     )
 
 
-def front_of(history: RunHistory, opening: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the trials of the front, thinned as the study says."""
+def _compared_front(history: RunHistory, opening: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the trials of the front of the items on which trials compare."""
     trials = [
         Trial(
             number,

@@ -33,6 +33,9 @@ class FrontRow:
         fingerprint: of the recipe.
         search: objective name to score on the items the front was picked on, see
             `Front.picked_on`; in the user's sign.
+        before: objective name to score on the search items, or the batch of them, by which a
+            member came to the validation items; empty where it was picked on search items, or
+            scored on validation items at once.
         holdout: the same on hold-out items; None when it was not scored there.
         search_examples: objective name to {item id: score}, for objectives scored item by item.
         holdout_examples: the same on hold-out items.
@@ -52,6 +55,7 @@ class FrontRow:
     holdout_examples: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     stage: str | None = None
     ancestry: Recipe | None = None
+    before: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +104,12 @@ class Front:
         seed: of the study; the bootstrap draws from it.
         n_trials: trials that were finished, failed ones included.
         n_failed: trials that failed.
-        hypervolume: (trial number, hypervolume of the front so far on the items it was picked
-            on), by trial, on the scale of `evomerge.pareto.anchors`; empty if unknown.
+        hypervolume: (trial number, hypervolume of the front so far on the items of
+            `compared_on`), by trial, on the scale of `evomerge.pareto.anchors`; empty if unknown.
         picked_on: the items of the rows' `search` scores, by which the members were picked: the
-            search items, or in a study with batches of them the validation items.
+            validation items where there are some and the search is over, else the search items.
+        compared_on: the items on which trials compare: the search items, or in a study with
+            batches of them the validation items.
         luck: how much of the best scores among all trials is luck.
         warnings: what a reader must know of how it was found, as the journal has it.
         stopped: trials that stopped on a rung, by number; they are shown and are no candidates
@@ -122,6 +128,7 @@ class Front:
     n_failed: int
     hypervolume: tuple[tuple[int, float], ...] = ()
     picked_on: Split = "search"
+    compared_on: Split = "search"
     luck: Luck = Luck()
     warnings: tuple[str, ...] = ()
     stopped: tuple[Stopped, ...] = ()

@@ -90,7 +90,7 @@ def _plane(analysis: Analysis, x: Objective, y: Objective | None) -> Any:
     stopped = analysis.front.stopped
     if y and stopped:
         trace = stopped_in_plane(stopped, analysis.front.objectives, x.name, y.name)
-        trace.name = f"stopped on a rung: estimates of {analysis.front.picked_on} scores"
+        trace.name = f"stopped on a rung: estimates of {analysis.front.compared_on} scores"
         figure.add_trace(trace)
     named = worth_naming(analysis)
     by_role: dict[RoleName, list[RowAnalysis]] = {}
@@ -197,15 +197,15 @@ def _progress(analysis: Analysis) -> Drawing:
         hovertemplate="trial %{x}: %{y:.4f}<extra></extra>",
     )
     figure.add_trace(trace)
-    if analysis.volumes is not None:
+    if analysis.baseline_volume is not None:
         figure.add_hline(
-            analysis.volumes.baselines_search,
+            analysis.baseline_volume,
             line={"dash": "dash", "color": ROLES["baseline"].colour, "width": 1},
             annotation={"text": "baselines", "font": {"color": ROLES["baseline"].ink}},
         )
     figure.update_xaxes(title_text="trial")
     figure.update_yaxes(
-        title_text=f"hypervolume on {analysis.front.picked_on} items", rangemode="tozero"
+        title_text=f"hypervolume on {analysis.front.compared_on} items", rangemode="tozero"
     )
     return Drawing(figure, f"hypervolume over {len(history)} trials, {history[-1][1]:.3f} at last")
 

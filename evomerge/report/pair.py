@@ -84,12 +84,8 @@ class _Models:
         first, second = (f"'{name}'" if " " in name else name for name in names)
         return (
             f"{row.name} has no hold-out scores ({why}); compare where both have some: "
-            f"evomerge compare {first} {second} --run {self._run} --on {self._picked_on}"
+            f"evomerge compare {first} {second} --run {self._run} --on {self._scored.picked_on}"
         )
-
-    @property
-    def _picked_on(self) -> Split:
-        return self._study.config.picked_on
 
     def front(self, rows: Sequence[FrontRow]) -> Front:
         return Front(
@@ -99,7 +95,7 @@ class _Models:
             seed=self._study.config.seed,
             n_trials=len(self._trials),
             n_failed=sum(trial.costs is None for trial in self._trials.values()),
-            picked_on=self._picked_on,
+            picked_on=self._scored.picked_on,
         )
 
     def _trial(self, number: int) -> FrontRow:

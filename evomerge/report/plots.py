@@ -212,12 +212,12 @@ def _progress(axes: Axes, analysis: Analysis) -> None:
     trials = [trial for trial, _ in history]
     volumes = [volume for _, volume in history]
     axes.step(trials, volumes, where="post", color=ROLES["front"].colour, lw=1.6)
-    volume = analysis.volumes
-    if volume is not None and volume.baselines_search > 0:
-        axes.axhline(volume.baselines_search, color=ROLES["baseline"].colour, lw=1.0, ls="--")
+    volume = analysis.baseline_volume
+    if volume is not None and volume > 0:
+        axes.axhline(volume, color=ROLES["baseline"].colour, lw=1.0, ls="--")
         axes.annotate(
             "baselines",
-            (1.0, volume.baselines_search),
+            (1.0, volume),
             (-2, 3),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
@@ -226,7 +226,7 @@ def _progress(axes: Axes, analysis: Analysis) -> None:
             color=ROLES["baseline"].colour,
         )
     axes.set_title(
-        f"hypervolume on {analysis.front.picked_on} items", fontsize=9, loc="left", color=_GREY
+        f"hypervolume on {analysis.front.compared_on} items", fontsize=9, loc="left", color=_GREY
     )
     axes.set_xlabel("trial")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))

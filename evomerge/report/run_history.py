@@ -14,7 +14,7 @@ from evomerge.report.collect import stopped_trials
 from evomerge.report.failures import causes_of
 from evomerge.report.front import BASE, DONOR_PREFIX, Stopped
 from evomerge.report.populations.population import recorded_objectives, stretches
-from evomerge.types import Objective
+from evomerge.types import Objective, Split
 
 _CAUSES = 6
 OTHER_CAUSES = "other causes"
@@ -29,7 +29,7 @@ class RunHistory:
     Attributes:
         study: its name.
         objectives: names and goals, in order.
-        picked_on: the split the scores are of.
+        compared_on: the split the scores are of, on which all trials compare.
         n_finished: trials with an outcome.
         n_failed: how many of them failed.
         scored: numbers of the completed trials with scores on that split.
@@ -47,7 +47,7 @@ class RunHistory:
 
     study: str
     objectives: tuple[Objective, ...]
-    picked_on: str
+    compared_on: Split
     n_finished: int
     n_failed: int
     scored: tuple[int, ...]
@@ -83,7 +83,7 @@ def run_history(events: Sequence[Event]) -> RunHistory:
     return RunHistory(
         study=opening["study"]["name"],
         objectives=objectives,
-        picked_on=_picked_on(events),
+        compared_on=_compared_on(events),
         n_finished=sum(event.kind == "finished" for event in events),
         n_failed=sum(map(len, failures.values())),
         scored=tuple(sorted(metrics)),
@@ -99,19 +99,19 @@ def run_history(events: Sequence[Event]) -> RunHistory:
     )
 
 
-def _picked_on(events: Sequence[Event]) -> str:
+def _compared_on(events: Sequence[Event]) -> Split:
     study = events[0].payload["study"]
     batched = any(part.get("batches") for part in (study.get("stages") or [study]))
     return "validation" if batched else "search"
 
 
 def _final_metrics(events: Sequence[Event]) -> dict[int, Mapping[str, float]]:
-    """Return the metrics of completed trials on the items the front is picked on.
+    """Return the metrics of completed trials on the items on which all compare.
 
     In a study with batches these are the known points, which were scored there in the first
     place, and the trials that were validated.
     """
-    batched = _picked_on(events) == "validation"
+    batched = _compared_on(events) == "validation"
     known = {
         event.trial
         for event in events
@@ -121,7 +121,8 @@ def _final_metrics(events: Sequence[Event]) -> dict[int, Mapping[str, float]]:
     for event in events:
         if event.trial is None or "metrics" not in event.payload or "errors" in event.payload:
             continue  # failed, or estimated from a part of the items
-        if event.kind == "validated" or (event.kind == "finished" and event.trial in known):
+        validated = batched and event.kind == "validated"
+        if validated or (event.kind == "finished" and event.trial in known):
             found[event.trial] = event.payload["metrics"]
     return found
 
@@ -149,11 +150,11 @@ def _volume(
 
 
 def _known_models(events: Sequence[Event]) -> dict[str, Mapping[str, float]]:
-    """Return the metrics of base and donors on the items the front is picked on.
+    """Return the metrics of base and donors on the items on which trials compare.
 
     They are known from the first trials, which are the seeds of a space, or from the baselines.
     """
-    picked_on = _picked_on(events)
+    compared_on = _compared_on(events)
     found: dict[str, Mapping[str, float]] = {}
     baselines: dict[str, Mapping[str, float] | None] = {}  # one that failed is scored again
     trials = _final_metrics(events)
@@ -164,7 +165,7 @@ def _known_models(events: Sequence[Event]) -> dict[str, Mapping[str, float]]:
             if event.payload["origin"].startswith("seed:") and name in (BASE, *donors):
                 key = BASE if name == BASE else f"{DONOR_PREFIX}{name}"
                 found.setdefault(key, trials[event.trial])
-        elif event.kind == "scored" and event.payload["split"] == picked_on:
+        elif event.kind == "scored" and event.payload["split"] == compared_on:
             baselines |= {event.payload["name"]: event.payload.get("metrics")}
     return {name: one for name, one in baselines.items() if one is not None} | found
 

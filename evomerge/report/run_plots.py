@@ -63,7 +63,7 @@ def draw_progress(history: RunHistory, path: Path, baselines: float | None = Non
         count_axis(axes, "trial")
     failed = f", {history.n_failed} failed" if history.n_failed else ""
     headline = f"{history.study}: {history.n_finished} trials finished{failed}"
-    title(figure, f"{headline} (scores on {history.picked_on} items)")
+    title(figure, f"{headline} (scores on {history.compared_on} items)")
     handles = [
         Line2D([], [], ls="", marker="o", ms=4, color=GREY, alpha=0.5, label="a trial"),
         Line2D([], [], lw=1.8, color=GREY, label="best so far"),

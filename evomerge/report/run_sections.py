@@ -53,7 +53,7 @@ def _progress(found: Findings) -> Section:
     text = (
         "Every dot is a trial, the line is the best so far. The hypervolume is that of the front "
         f"of all trials so far, with each objective on a scale of {history.volume_scale}; failed "
-        f"trials are counted by their cause. Scores are on {history.picked_on} items."
+        f"trials are counted by their cause. Scores are on {history.compared_on} items."
     )
     if history.stopped:
         text += (

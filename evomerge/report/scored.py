@@ -29,6 +29,17 @@ def known_points(events: Sequence[Event]) -> set[int | None]:
     }
 
 
+def picked_on(study: Outline, events: Sequence[Event]) -> Split:
+    """Return the items that the front is picked on as things stand.
+
+    A search without batches comes to the validation items when it is over, and until then its
+    front is that of the search items.
+    """
+    config = study.config
+    over = any(event.kind == "stopped" for event in events)
+    return config.picked_on if over else config.compared_on
+
+
 class ScoredModels:
     """The journal's outcomes on whole splits, and their per-example scores.
 
@@ -36,12 +47,15 @@ class ScoredModels:
         run: the run directory.
         events: of its journal.
         study: its outline.
+
+    Attributes:
+        picked_on: see the function of that name.
     """
 
     def __init__(self, run: Path, events: Sequence[Event], study: Outline) -> None:
         self._run = run
         self._study = study
-        self._picked_on = study.config.picked_on
+        self.picked_on = picked_on(study, events)
         self._outcomes: dict[tuple[str, Split], Outcome] = {}
         self._files: dict[tuple[str, Split], str] = {}
         known = known_points(events)
@@ -70,9 +84,11 @@ class ScoredModels:
         recipe = course.decode(trial.number, trial.genotype)
         row = self._row(trial_id(trial.number), f"trial {trial.number}", recipe, trial.number)
         if row is None:
-            stopped = "" if not trial.errors else "; it stopped on a rung and has an estimate only"
+            why = "; it stopped on a rung and has an estimate only" if trial.errors else ""
+            if not why and self.picked_on == "validation":
+                why = "; only the best by search scores get them"
             raise RunDirectoryError(
-                f"{self._run}: trial {trial.number} has no {self._picked_on} scores{stopped}"
+                f"{self._run}: trial {trial.number} has no {self.picked_on} scores{why}"
             )
         stage, ancestry = course.stage_of(trial.number), course.ancestry(trial.number)
         return replace(row, stage=stage, ancestry=ancestry)
@@ -91,8 +107,9 @@ class ScoredModels:
         return rows
 
     def _row(self, key: str, title: str, recipe: Recipe, trial: int | None) -> FrontRow | None:
-        search = self._outcomes.get((key, self._picked_on))
+        search = self._outcomes.get((key, self.picked_on))
         holdout = self._outcomes.get((key, "holdout"))
+        before = self._outcomes.get((key, "search")) if self.picked_on != "search" else None
         if not isinstance(search, Completed):
             return None
         return FrontRow(
@@ -103,8 +120,9 @@ class ScoredModels:
             fingerprint=fingerprint(recipe),
             search=search.metrics,
             holdout=holdout.metrics if isinstance(holdout, Completed) else None,
-            search_examples=self.examples(key, self._picked_on),
+            search_examples=self.examples(key, self.picked_on),
             holdout_examples=self.examples(key, "holdout"),
+            before=before.metrics if isinstance(before, Completed) else {},
         )
 
     def examples(self, key: str, split: Split) -> Examples:

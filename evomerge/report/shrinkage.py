@@ -18,6 +18,8 @@ class Shrinkage:
         objective: its name; None for the mean over the objectives.
         winner: name of the member with the best score on the items of `Front.picked_on`.
         picked: that score.
+        before: its score on the search items by which it came to the validation items; None where
+            it was picked on search items, or scored on validation items at once.
         holdout: its score on hold-out items.
         shrinkage: by how much the second is worse, in the objective's unit; negative where it is
             better.
@@ -32,6 +34,7 @@ class Shrinkage:
     holdout: float
     shrinkage: float
     luck: float | None
+    before: float | None = None
 
 
 def shrinkages(front: Front, *, with_mean: bool) -> tuple[Shrinkage, ...]:
@@ -63,16 +66,22 @@ def _shrinkage(
         return None
     picked, holdout = score(winner.search), score(winner.holdout)
     lost = goal.cost(holdout) - goal.cost(picked)
-    return Shrinkage(name, winner.name, picked, holdout, lost, luck)
+    before = score(winner.before) if winner.before else None
+    return Shrinkage(name, winner.name, picked, holdout, lost, luck, before)
 
 
 def shrinkage_line(front: Front, found: Sequence[Shrinkage]) -> str:
     """Return one line about all of them; '' where there are none."""
     if not found:
         return ""
-    parts = [
-        f"{one.objective or 'mean'} {one.picked:.3f} -> {one.holdout:.3f}"
-        + ("" if one.luck is None else f" (luck {one.luck:.3f})")
-        for one in found
-    ]
-    return f"best of {front.luck.n_trials} by {front.picked_on}, then hold-out: {'; '.join(parts)}"
+    chain = f"best of {front.luck.n_trials} by {front.picked_on}, then hold-out"
+    searched = any(one.before is not None for one in found)
+    if searched:
+        chain = f"search, {chain}"
+    parts = []
+    for one in found:
+        known = [one.before, one.picked, one.holdout] if searched else [one.picked, one.holdout]
+        scores = " -> ".join("-" if score is None else f"{score:.3f}" for score in known)
+        luck = "" if one.luck is None else f" (luck {one.luck:.3f})"
+        parts.append(f"{one.objective or 'mean'} {scores}{luck}")
+    return f"{chain}: {'; '.join(parts)}"

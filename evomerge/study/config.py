@@ -91,7 +91,7 @@ class ObjectiveConfig(OpenSection):
         metric: which metric counts when the fitness returns several.
         search: items the search scores: a JSONL or CSV file, a `datasets` mapping, a Python name.
         validation: how many of the last search items are set apart for validation, or a source of
-            their own; goes with `batches`.
+            their own; the front is picked on them.
         holdout: items the result is reported on; never the search items.
         limit: use at most this many items of each.
         proxy: what candidates are scored by before the first rung; goes with `rungs`.
@@ -241,7 +241,8 @@ class FrontConfig(Section):
     """What is reported when the search is over.
 
     Attributes:
-        size: at most this many members of the front are re-scored on hold-out items.
+        size: at most this many members of the front are re-scored on hold-out items; so many of
+            the best by search scores are validated, where there are validation items.
         baselines: what the front is compared with.
         lambdas: the grid of single-λ task arithmetic; its best point on the search items is taken.
     """
@@ -311,7 +312,13 @@ class StudyConfig(Section):
 
     @property
     def picked_on(self) -> Split:
-        """The split by whose scores the front is picked: validation where there are batches."""
+        """The split by whose scores the front is picked: validation where there are such items."""
+        validated = any(part.validation is not None for part in self.objectives.values())
+        return "validation" if validated else "search"
+
+    @property
+    def compared_on(self) -> Split:
+        """The split on which all trials compare: validation where there are batches."""
         batched = any(stage.batches is not None for stage in self.plan)
         return "validation" if batched else "search"
 

@@ -59,21 +59,18 @@ def _batches(study: StudyConfig) -> Iterator[Problem]:
     reading = [name for name, part in study.objectives.items() if part.search is not None]
     if wheres and not reading:
         yield wheres[0], "no objective has 'search' items to make batches of; remove it"
+    why = "batches need items on which their best compare" if wheres else ""
+    if not why and study.picked_on == "validation":
+        why = "the front is picked on validation items, of every objective"
     for name, part in study.objectives.items():
         if part.validation is None:
-            if wheres and part.search is not None:
+            if why and part.search is not None:
                 yield (
                     ("objectives", name),
-                    "batches need items on which their best compare; add 'validation: 200' for "
-                    "the last 200 search items, or a source",
+                    f"{why}; add 'validation: 200' for the last 200 search items, or a source",
                 )
         elif part.search is None:
             yield ("objectives", name, "validation"), "there are no 'search' items; remove it"
-        elif not wheres:
-            yield (
-                ("objectives", name, "validation"),
-                "validation items compare the best of several batches; add 'batches', or remove it",
-            )
 
 
 def _rungs(study: StudyConfig) -> Iterator[Problem]:

@@ -58,7 +58,7 @@ class History:
 
     Attributes:
         course: the stages so far.
-        validation: what was compared on validation items; nothing in a study without batches.
+        validation: what was compared on validation items; nothing in a study without such.
         stopped: why the search is over; None while it is not.
 
     Raises:

@@ -79,7 +79,7 @@ class Outline:
         study = self.config.model_dump(
             mode="json", exclude={"space", "search"} if several else {"stages"}
         )
-        if self.config.picked_on == "search":  # nor what one without batches recorded
+        if self.config.picked_on == "search":  # nor what one without validation recorded
             for part in (study, *(study.get("stages") or ()), *study["objectives"].values()):
                 part.pop("batches", None)
                 part.pop("validation", None)

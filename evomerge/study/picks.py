@@ -64,14 +64,14 @@ def best_of(trials: Sequence[Trial], count: int, combine: Combine | None) -> lis
         trials: finished trials whose costs compare.
         count: how many.
         combine: several costs to the one that counts; without it the best of several objectives
-            are the non-dominated ones.
+            are the non-dominated ones, then those that only these dominate, and so on.
     """
     first: dict[Genotype, Trial] = {}
     for trial in _completed(trials)[0]:
         first.setdefault(trial.genotype, trial)
     distinct = list(first.values())
     if combine is None and distinct and len(distinct[0].costs or ()) > 1:
-        return front_trials(distinct, count)
+        return _outermost(distinct, count)
 
     def cost(trial: Trial) -> float:
         costs = trial.costs or ()
@@ -79,6 +79,18 @@ def best_of(trials: Sequence[Trial], count: int, combine: Combine | None) -> lis
 
     best = sorted(distinct, key=cost)[:count]  # stable: the earlier of equals
     return sorted(best, key=lambda trial: trial.number)
+
+
+def _outermost(trials: Sequence[Trial], count: int) -> list[Trial]:
+    """Return trials front by front, the last one thinned, in trial order."""
+    found: list[Trial] = []
+    left = list(trials)
+    while left and len(found) < count:
+        layer = front_trials(left, count - len(found))
+        found += layer
+        taken = {trial.number for trial in layer}
+        left = [trial for trial in left if trial.number not in taken]
+    return sorted(found, key=lambda trial: trial.number)
 
 
 def costs_of(outcome: Outcome, objectives: Sequence[Objective]) -> tuple[float, ...] | None:

@@ -177,7 +177,7 @@ class Rehearsal:
             self._problems.lines.append(
                 "rungs: order and estimator follow from the answers of base and donors, and the "
                 "search does not begin with these; remove 'seeds: false', or use 'order: random' "
-                "and 'estimator: difference'"
+                "and 'estimator: regression'"
             )
 
     def _fits(

@@ -26,9 +26,9 @@ from evomerge.study.standing import Standing
 from evomerge.types import Completed, Failed, GeneValue, Genotype, Objective, Outcome
 
 State: TypeAlias = Literal["running", "completed", "estimated", "searched", "failed"]
-"""completed: measured on all items that the front is picked on. estimated: stopped at a rung, so
-that scores are estimates. searched: measured on search items, or a batch of them, where the front
-is picked on validation items, so that the scores compare with none."""
+"""completed: measured on all items on which trials compare. estimated: stopped at a rung, so that
+scores are estimates. searched: measured on search items, or a batch of them, where trials compare
+on validation items."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class SeenTrial:
         genotype: as proposed.
         genes: the same by the names of its genes; empty in a population, which has none.
         asked_at: seconds since the epoch.
-        compares: whether the front is picked on the items it is scored on.
+        compares: whether all trials compare on the items it is scored on.
         batch: which batch of search items these are; None for all, or for the validation items.
         state: what became of it.
         outcome: the same in full; None while it is running.
@@ -121,6 +121,7 @@ class SeenRun:
         self.stop: Stop | None = None
         self.items = 0.0
         self.cost = 0.0
+        self._apart = self.config.compared_on == "validation"
         self._genes: Sequence[str] = ()
         self._extensions: list[Event] = []
         stagnation = self.config.limits.stagnation
@@ -168,7 +169,7 @@ class SeenRun:
             self._finish(trial, event)
         elif event.kind == "validated":
             trial.validated = outcome_from_json(payload)
-            if isinstance(trial.validated, Completed):
+            if isinstance(trial.validated, Completed) and self._apart:
                 self._stand(trial, trial.validated)
                 self._look()
         return trial
@@ -192,7 +193,7 @@ class SeenRun:
             self._stagnation.enter()
 
     def _asked(self, number: int, event: Event) -> SeenTrial:
-        payload, batched = event.payload, self.config.picked_on == "validation"
+        payload = event.payload
         genotype = tuple(payload["genotype"])
         return SeenTrial(
             number,
@@ -202,7 +203,7 @@ class SeenRun:
             genotype=genotype,
             genes=dict(zip(self._genes, genotype, strict=True)) if self._genes else {},
             asked_at=event.at,
-            compares=not batched or payload.get("batch", "all") is None,
+            compares=not self._apart or payload.get("batch", "all") is None,
             batch=payload.get("batch"),
         )
 

@@ -126,9 +126,10 @@ class Telling:
         self._tell(number, proposal, self._read(payload), n_items=paid, replayed=True)
 
     def validated(self, trial: Trial, origin: str, *, replayed: bool) -> None:
-        """Show what a trial scored on validation items."""
+        """Show what a trial scored on validation items; it counts where trials compare there."""
         if trial.costs is not None:
-            self._standing.add(trial, origin)
+            if self._study.config.compared_on == "validation":
+                self._standing.add(trial, origin)
             self._stopping.see(self._standing, len(self.trials))
             self._report(replayed)
 

@@ -1,4 +1,9 @@
-"""Which trials are scored on validation items, so that trials of different batches compare."""
+"""Which trials are scored on validation items, on which the front is picked.
+
+The best of several hundred noisy scores is partly lucky. So the best by search scores are scored
+again, on items that no search saw, and the winners are who is best there. Where candidates are
+scored on batches of the search items, it is on the validation items only that they compare.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from evomerge.recipe import Recipe
 from evomerge.study.batches import Windows, batch_positions
 from evomerge.study.config import BatchesConfig
 from evomerge.study.course import Course, Part
-from evomerge.study.picks import Combine, best_of, costs_of, front_trials
+from evomerge.study.picks import Combine, best_of, costs_of
 from evomerge.study.preparation import Prepared
 from evomerge.types import Completed, Outcome, Split, Trial
 from evomerge.workers import Job
@@ -34,12 +39,12 @@ class _Window:
 
 
 class Validation:
-    """The books of a search whose stages have batches; in other studies there is nothing to do.
+    """The books of a search with validation items; in other studies there is nothing to do.
 
     The best `keep` trials of each window that is over are due for validation; of a stage without
-    batches, its front. One that fails there is replaced by the next. Known points of a stage with
-    batches are scored on the validation items in the first place. What is due follows from the
-    trials alone, whatever the order in which they finished.
+    batches, which is one window, the best `front.size`. One that fails there is replaced by the
+    next. Known points of a stage with batches are scored on the validation items in the first
+    place. What is due follows from the trials alone, whatever the order in which they finished.
 
     Args:
         study: what is searched.
@@ -56,6 +61,7 @@ class Validation:
         self._course = course
         self._combine = combine
         self._on = study.config.picked_on == "validation"
+        self._apart = study.config.compared_on == "validation"
         self._numbering: Windows | None = None
         self._places: dict[int, tuple[int, int | None]] = {}
         self._windows: dict[tuple[int, int], _Window] = {}
@@ -127,7 +133,7 @@ class Validation:
             self._searched[trial.number] = trial
         elif trial.costs is not None:
             self.trials.append(trial)
-        return window is None
+        return window is None or not self._apart
 
     def due(self, *, ended: bool) -> list[Trial]:
         """List the trials that are to be validated now, those of earlier windows first.
@@ -171,11 +177,12 @@ class Validation:
         return self.trials if self._on else [trial for trial in trials if trial.measured]
 
     def _best(self, window: _Window) -> list[Trial]:
-        trials = [trial for trial in window.finished if trial.number not in self._failed]
-        stage = window.part.stage
-        if stage.batches is None:
-            return front_trials(trials, self._study.config.front.size)
-        return best_of(trials, stage.batches.keep, self._combine.get(window.part.index))
+        measured = [trial for trial in window.finished if trial.measured]
+        trials = [trial for trial in measured if trial.number not in self._failed]
+        batches = window.part.stage.batches
+        if batches is None:
+            return best_of(trials, self._study.config.front.size, None)
+        return best_of(trials, batches.keep, self._combine.get(window.part.index))
 
     def _batches(self, number: int) -> BatchesConfig | None:
         return self._course.part_of(number).stage.batches

@@ -22,8 +22,9 @@ class Arm:
         options: as in a study file.
         scalarize: how several objectives become the one that it takes.
         most: the largest budget it is run with; what it costs forbids more.
-        decided: all that depends on the budget in an optimizer that is told of it: where it is
-            equal for two budgets, one search is the beginning of the other. None: anything.
+        decided: all that depends on the budget in an optimizer that is told of it, before it is
+            scalarised: where it is equal for two budgets, one search is the beginning of the
+            other. None: anything.
     """
 
     optimizer: str
@@ -42,18 +43,26 @@ class Arm:
         Raises:
             UserError: it cannot search this problem, or is not installed.
         """
-        optimizer = build_optimizer(
+        optimizer = self.build_inner(problem, seed, budget)
+        if self.scalarize is None:
+            return optimizer
+        return Scalarised(optimizer, problem.n_objectives, self.scalarize)  # type: ignore[arg-type]
+
+    def build_inner(self, problem: MergeProblem, seed: int, budget: int) -> Optimizer:
+        """Build what searches, which sees one cost where the arm scalarises.
+
+        Raises:
+            UserError: it cannot search this problem, or is not installed.
+        """
+        return build_optimizer(
             self.optimizer,
             problem.domain,
             1 if self.scalarize else problem.n_objectives,
             seed,
             self.options,
-            objectives=problem.objectives,
+            objectives=() if self.scalarize else problem.objectives,  # as a study does
             budget=budget,
         )
-        if self.scalarize is None:
-            return optimizer
-        return Scalarised(optimizer, problem.n_objectives, self.scalarize)  # type: ignore[arg-type]
 
 
 GP = 100

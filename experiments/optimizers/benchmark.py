@@ -19,9 +19,9 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from arms import ARMS, Arm
@@ -34,6 +34,11 @@ from evomerge.testing.problems import MERGE_PROBLEMS, MergeProblem, merge_proble
 BUDGETS = (30, 60, 100, 300, 1000)
 CHECKPOINTS = (5, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 300, 450, 600, 800, 1000)
 """Numbers of evaluations at which the result so far is judged."""
+
+Costs: TypeAlias = Sequence[tuple[float, ...]]
+Judge: TypeAlias = Callable[[MergeProblem, Costs, Costs], float]
+"""A problem, the costs a search was told and the expected ones of the same trials → what its
+result is worth."""
 
 
 def main() -> None:
@@ -55,16 +60,17 @@ def main() -> None:
     for problem in options.problems:
         for arm in options.optimizers:
             seeds = range(1, options.seeds + 1)
-            run_arm(arm, problem, seeds, sorted(options.budgets), options.out)
+            file = options.out / problem / f"{arm}.jsonl"
+            run_arm(ARMS[arm], problem, seeds, sorted(options.budgets), file, worth)
 
 
 def run_arm(
-    name: str, problem: str, seeds: Sequence[int], budgets: Sequence[int], out: Path
+    arm: Arm, problem: str, seeds: Sequence[int], budgets: Sequence[int], file: Path, judge: Judge
 ) -> None:
-    """Carry out the searches of one arm on one problem that are not there yet."""
-    file = out / problem / f"{name}.jsonl"
+    """Carry out the searches of one arm on one problem that are not in the file yet."""
+    name = file.stem
     try:
-        todo = missing(ARMS[name], problem, seeds, budgets, file)
+        todo = missing(arm, problem, seeds, budgets, file)
     except UserError as error:
         print(f"{clock()} {problem} {name}: left out: {error}", flush=True)
         return
@@ -75,7 +81,7 @@ def run_arm(
     with file.open("a", encoding="utf-8") as stream:
         for seed, together in todo:
             noisy = merge_problem(problem, noise=True, seed=seed)
-            row = {**search(ARMS[name], noisy, seed, max(together)), "budgets": together}
+            row = {**search(arm, noisy, seed, max(together), judge), "budgets": together}
             stream.write(json.dumps(row) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
@@ -97,7 +103,7 @@ def missing(
     alike: dict[int, list[int]] = {}
     for budget in told:
         try:
-            optimizer = arm.build(merge_problem(problem), 0, budget)
+            optimizer = arm.build_inner(merge_problem(problem), 0, budget)
         except UserError as error:
             refusals[budget] = error
             continue
@@ -115,7 +121,9 @@ def missing(
     ]
 
 
-def search(arm: Arm, problem: MergeProblem, seed: int, budget: int) -> Mapping[str, Any]:
+def search(
+    arm: Arm, problem: MergeProblem, seed: int, budget: int, judge: Judge
+) -> Mapping[str, Any]:
     """Carry out one search with one worker.
 
     Returns:
@@ -149,7 +157,7 @@ def search(arm: Arm, problem: MergeProblem, seed: int, budget: int) -> Mapping[s
         "seed": seed,
         "budget": budget,
         "evaluated": len(told),
-        "curve": {n: worth(problem, told[:n], expected[:n]) for n in points},
+        "curve": {n: judge(problem, told[:n], expected[:n]) for n in points},
         **{
             call: {
                 end: summary(values[start:end])
@@ -161,9 +169,7 @@ def search(arm: Arm, problem: MergeProblem, seed: int, budget: int) -> Mapping[s
     }
 
 
-def worth(
-    problem: MergeProblem, told: Sequence[tuple[float, ...]], expected: Sequence[tuple[float, ...]]
-) -> float:
+def worth(problem: MergeProblem, told: Costs, expected: Costs) -> float:
     """Return the normalised hypervolume of what is non-dominated by what the search was told."""
     front = non_dominated(np.array(told))
     return round(problem.normalised_hypervolume(np.array(expected)[front]), 5)

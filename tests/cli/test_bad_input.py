@@ -364,7 +364,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(world):
         ("front", "nowhere"),
         ("status", "nowhere"),
         ("resume", "nowhere"),
-        ("export", "--all", "out", "--run", "nowhere"),
+        ("export", "out", "--run", "nowhere"),
         ("export", "out"),
         ("frnt",),
         ("run",),

@@ -60,7 +60,9 @@ def test_a_budget_of_hours_is_turned_into_candidates(world):
         "seconds_per_candidate"
     ]
     _, out, _ = world("check", "study.yaml", "--estimate", "--device", "a100")
-    assert f"stops after 2 hours in any case: {int(7200 / high):,} to {int(7200 / low):,}" in out
+    assert (
+        f"hours: {int(7200 / high):,} to {int(7200 / low):,} candidates; 2 hours of 1 worker" in out
+    )
 
 
 def test_the_text_names_figures_and_assumptions(world):
@@ -197,3 +199,38 @@ def test_check_says_how_many_trials_a_budget_of_items_pays_for(world):
     world.study["budget"] = {"trials": 5}
     world.write()
     assert "pay for" not in world("check", "study.yaml")[1]
+
+
+def test_rungs_are_part_of_the_estimate(world):
+    whole = estimated(world, "--device", "a100")["estimate"]["stages"][0]
+    world.study["rungs"] = {"items": [2], "promote": 0.25}
+    world.study["budget"] = {"items": 60, "hours": 3}
+    world.write()
+    found = estimated(world, "--device", "a100")["estimate"]
+    (stage,) = found["stages"]
+    assert [(one["share"], one["items"]) for one in stage["rungs"]] == [
+        (1.0, {"likely": 2}),
+        (0.25, {"likely": 4}),
+    ]
+    # rows of one length, all of a batch: 2 + 4 / 4 of 6 items
+    assert stage["first"]["flops_reading"] == pytest.approx(whole["first"]["flops_reading"] / 2)
+    # base, donors and uniform on 6 items each, others on 3 on average
+    assert found["budget"]["items"]["candidates"] == [4 + 12, 4 + 12]
+    assert found["expected_candidates"] == [16, 16]
+    known, each = whole["seconds_per_candidate"], stage["seconds_per_candidate"]
+    assert stage["seconds"] == pytest.approx(
+        [4 * one + 12 * other for one, other in zip(known, each, strict=True)]
+    )
+    _, out, _ = world("check", "study.yaml", "--estimate", "--device", "a100")
+    assert "rungs       100% on 2, 25% on 4 new items: 3 of 6 for a candidate on average" in out
+    assert "items: 16 candidates; 60 items at 3 for a candidate on average, 4 known points" in out
+    assert "expected    16 candidates, whichever ends first" in out
+
+
+def test_without_a_device_items_say_something_and_times_do_not(world):
+    world.study["budget"] = {"items": 60, "gpu_hours": 3}
+    world.write()
+    found = estimated(world)["estimate"]
+    assert found["budget"]["items"]["candidates"] == [10, 10]
+    assert found["budget"]["gpu_hours"]["candidates"] is None
+    assert "name a device" in found["budget"]["gpu_hours"]["how"]

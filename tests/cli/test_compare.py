@@ -46,7 +46,7 @@ def test_compare_from_run_to_table(world):
     assert "best of 12 by search, then hold-out" in (world.folder / "page/report.html").read_text()
 
     # a recipe file names the model it was exported from
-    assert world("export", "out", "--all", "--run", "run")[0] == 0
+    assert world("export", "out", "--run", "run")[0] == 0
     recipe = world.folder / "out" / f"trial-{member:06d}" / "recipe.yaml"
     by_file = json.loads(world("compare", recipe, "first", "--run", "run", "--json")[1])
     assert by_file["objectives"] == document["objectives"]

@@ -74,10 +74,9 @@ def test_a_damaged_export_ends_with_1_and_leaves_nothing(ran, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--all", "--trial", "1"), "say --all for the whole front, or --trial N for one model"),
-        (("--all", "--as", "adapter"), "--as adapter goes with --trial N"),
-        (("--all", "--push-to-hub", "a/b"), "--push-to-hub goes with --trial N"),
-        (("--all", "--no-verify"), "--no-verify goes with --trial N"),
+        (("--as", "adapter"), "--as adapter goes with --trial N"),
+        (("--push-to-hub", "a/b"), "--push-to-hub goes with --trial N"),
+        (("--no-verify",), "--no-verify goes with --trial N"),
         (("--trial", "1", "--rank", "4"), "--rank goes with --as adapter"),
         (("--trial", "1", "--private"), "--private goes with --push-to-hub REPO"),
         (("--trial", "1", "--push-to-hub", "a b"), "--push-to-hub a b: "),
@@ -95,9 +94,9 @@ def test_what_means_nothing_is_refused_in_a_line(options, message, ran):
 
 
 def test_force_replaces_exports_and_nothing_else(ran):
-    assert ran("export", "front", "--all", "--run", "run")[0] == 0
-    assert ran("export", "front", "--all", "--run", "run")[0] == 2
-    assert ran("export", "front", "--all", "--run", "run", "--force")[0] == 0
+    assert ran("export", "front", "--run", "run")[0] == 0
+    assert ran("export", "front", "--run", "run")[0] == 2
+    assert ran("export", "front", "--run", "run", "--force")[0] == 0
     code, _, err = ran("export", "run", "--trial", "1", "--run", "run", "--force")
     assert code == 2
     assert "run is no export of evomerge; --force replaces nothing else" in err

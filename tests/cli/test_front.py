@@ -164,7 +164,7 @@ def test_a_real_run_is_picked_from_and_judged(world):
     code, out, err = world("front", "run", "--prefer", "nearer=1")
     assert code == 2
     assert "did you mean 'near'?" in err
-    code, _, err = world("export", "--all", "front", "--run", "run")
+    code, _, err = world("export", "front", "--run", "run")
     assert (code, err) == (0, "")
     with (world.folder / "front/front.csv").open() as file:
         lines = {line["name"]: line for line in csv.DictReader(file)}

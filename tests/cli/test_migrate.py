@@ -75,7 +75,7 @@ def test_a_night_with_an_old_line(old):
     assert old("resume", out, "--add", "trials=2")[0] == 0
     assert json.loads(old("status", out, "--json")[1])["finished"] == 11
     assert old("front", out)[0] == 0
-    assert old("export", "front", "--all", "--run", out)[0] == 0
+    assert old("export", "front", "--run", out)[0] == 0
     recipe = next((old.folder / "front").glob("trial-*/recipe.yaml"))
     exported = files.load(recipe)
     assert exported.compat == "mergekit-0.1.5"

@@ -59,7 +59,7 @@ def test_a_search_over_methods_runs_resumes_and_exports(searching, optimizer):
     merged = {number: course.decode(number, tuple(g)) for number, g in enumerate(whole)}
     assert [merged[n].merge_method for n in merged] == [genotype[0] for genotype in whole]
 
-    code, _, err = searching("export", "--all", "front", "--run", "run")
+    code, _, err = searching("export", "front", "--run", "run")
     assert code == 0, err
     rows = json.loads((searching.folder / "front/front.json").read_text())["front"]
     for row in rows:

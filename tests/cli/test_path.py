@@ -33,7 +33,7 @@ def test_from_study_to_front_export_and_checkpoint(world):
     assert 1 <= len(members) <= 3
     assert all(row["holdout"] for row in members)
 
-    code, out, err = world("export", "--all", "front", "--run", "run")
+    code, out, err = world("export", "front", "--run", "run")
     assert (code, err) == (0, "")
     exported = sorted(path.name for path in (world.folder / "front").iterdir())
     assert {"front.csv", "front.png", "front.html", "README.md"} <= set(exported)

@@ -44,7 +44,7 @@ def test_a_run_of_m2n2_from_check_to_export(bred, tmp_path):
         again = weights(tmp_path / f"again-{name}")
         for tensor, value in weights(tmp_path / "one").items():
             assert torch.equal(value, again[tensor])
-    assert bred("export", "front", "--run", "run", "--all")[0] == 0
+    assert bred("export", "front", "--run", "run")[0] == 0
     assert list((tmp_path / "front").glob("trial-*/lineage.yaml"))
 
 

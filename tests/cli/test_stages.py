@@ -82,7 +82,7 @@ def test_two_stages_to_a_checkpoint_that_scores_as_it_did(hybrid):
     code, out, _ = hybrid("status", "run")
     assert "answered by the prefix cache" in out
 
-    code, _, err = hybrid("export", "--all", "front", "--run", "run")
+    code, _, err = hybrid("export", "front", "--run", "run")
     assert code == 0, err
     rows = json.loads((hybrid.folder / "front/front.json").read_text())["front"]
     row = next(row for row in rows if row["stage"] == "layers")

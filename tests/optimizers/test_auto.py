@@ -22,7 +22,13 @@ NUMBERS = continuous_domain(3)
 @pytest.mark.parametrize(
     ("domain", "objectives", "budget", "with_botorch", "without"),
     [
-        (NUMBERS, 1, 40, "cma_es", "cma_es"),
+        (NUMBERS, 1, 40, "mobo", "cma_es"),
+        (NUMBERS, 1, 150, "mobo", "cma_es"),
+        (NUMBERS, 1, 151, "cma_es", "cma_es"),
+        (NUMBERS, 1, None, "cma_es", "cma_es"),
+        (continuous_domain(12), 1, 40, "mobo", "cma_es"),
+        (continuous_domain(20), 1, 40, "cma_es", "cma_es"),
+        (mixed_domain(), 1, 60, "cat_cma", "cat_cma"),
         (mixed_domain(), 1, 400, "cat_cma", "cat_cma"),
         (sequence_domain(), 2, 40, "nsga2", "nsga2"),
         (NUMBERS, 2, 40, "mobo", "map"),
@@ -51,6 +57,25 @@ def test_it_says_what_it_chose_and_searches_as_that():
     assert auto.notes == [
         "auto: dirichlet: 2 objectives, 3 genes, 500 trials: long enough to do without a model"
     ]
+
+
+def test_one_objective_says_why():
+    few = build_optimizer("auto", NUMBERS, 1, 3, {}, budget=60)
+    assert few.notes == [
+        "auto: mobo: one objective, 3 genes, 60 trials: few enough for Gaussian processes"
+    ]
+    many, missing = (
+        choose(domain, 1, 60, has_botorch=has_botorch).why
+        for domain, has_botorch in ((continuous_domain(20), True), (NUMBERS, False))
+    )
+    assert (
+        many == "one objective, 20 genes, 60 trials: with so many a Gaussian process was no better"
+    )
+    assert missing.endswith("60 trials: BoTorch is missing")
+    long = build_optimizer("auto", NUMBERS, 1, 3, {}, budget=600)
+    other = build_optimizer("cma_es", NUMBERS, 1, 3, {}, budget=600)
+    problem = sphere(NUMBERS, 1)
+    assert proposals(drive(long, problem, 40)) == proposals(drive(other, problem, 40))
 
 
 def test_what_items_pay_for_counts_where_trials_are_not_limited_or_more():

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,63 @@ def test_failures_and_completed_trials_reach_the_emitter_apart():
     again = search.ask(number)
     assert again.origin == "cma_me:gen2"
     assert again.genotype not in [proposal.genotype for proposal in known]
+
+
+class Rungs:
+    """Lets two of three candidates stop at a rung, with estimates that flatter."""
+
+    def __init__(self, problem, by=5.0):
+        self._problem = problem
+        self._by = by
+
+    def completed(self, number, genotype):
+        true = self._problem.completed(number, genotype)
+        if number < 3 or number % 3 == 0:
+            return true
+        costs = tuple(cost - self._by for cost in true.costs)
+        return replace(true, costs=costs, errors=(1.0,) * len(costs))
+
+
+@pytest.mark.parametrize("case", ["cma_me", "cma_mae"])
+def test_estimates_enter_no_archive_however_good_they_look(case):
+    problem = arm()
+    search = CASES[case](problem.domain, 3, 1)
+    told = trials(drive(search, Rungs(problem), 300))
+    estimated = [trial for trial in told if trial.errors]
+    assert len(estimated) > 150
+    points = np.array([problem.domain.to_unit(trial.genotype) for trial in told if trial.measured])
+    kept = reflected(search.archive.data("solution"))
+    for row in kept:
+        assert np.abs(points - row).max(axis=1).min() < 1e-6
+    best = max(-trial.costs[0] for trial in told if trial.measured)
+    assert search.archive.best_elite["objective"] <= best + 1e-9
+
+
+def test_estimates_rank_below_the_measured_and_above_failures(monkeypatch):
+    problem = sphere(continuous_domain(4), 2)
+    search = CASES["cma_me"](problem.domain, 2, 3)
+    drive(search, problem, 3)
+    heard = []
+    monkeypatch.setattr(search._emitter, "tell", lambda *arguments: heard.append(arguments))
+    number, asked = 3, []
+    while (proposal := search.ask(number)) is not None:
+        asked.append(problem.completed(number, proposal.genotype))
+        number += 1
+    looks = {}
+    for place, trial in enumerate(asked):
+        told = trial
+        if place in (1, 2):
+            looks[place] = -float(10 * place)
+            told = replace(trial, costs=(-looks[place], 0.0), errors=(0.1, 0.1))
+        elif place == 3:
+            told = problem.failed(trial.number, trial.genotype)
+        search.tell(told)
+    ((_, _, _, info),) = heard
+    value, status = info["value"], info["status"]
+    measured = [k for k in range(len(asked)) if k not in (1, 2, 3)]
+    assert value[3] < value[2] < value[1] < value[measured].min()
+    assert looks[2] < looks[1]
+    assert not status[[1, 2, 3]].any()
 
 
 def test_uniform_points_follow_when_the_known_ones_failed():

@@ -75,7 +75,7 @@ def test_best_scores_are_counted_by_trial_not_by_when_it_finished(tmp_path):
     assert history.best.tolist() == [[0.2, 5.0], [0.5, 4.0], [0.5, 1.0], [0.9, 1.0]]
     assert (history.n_finished, history.n_failed) == (5, 1)
     assert history.failures == {"error: ValueError: odd": (1,)}
-    assert history.picked_on == "search"
+    assert history.compared_on == "search"
 
 
 def test_hypervolume_is_that_of_the_front_so_far(tmp_path):
@@ -116,7 +116,7 @@ def test_with_batches_only_scores_on_validation_items_count(tmp_path):
         tmp_path / "run", [*seeds, *TRIALS], batches={"items": 4}, validated=[(3, (0.45, 3.5))]
     )
     history = run_history(events)
-    assert history.picked_on == "validation"
+    assert history.compared_on == "validation"
     assert dict(zip(history.scored, history.scores.tolist(), strict=True)) == {
         0: [0.3, 4.0],
         3: [0.45, 3.5],

@@ -411,7 +411,6 @@ budget: {trials: 10}
         ("validation: 5", "batches: {items: 0, trials: 3}", "10: batches.items"),
         ("validation: 5", "batches: {items: 4}", "10: batches.trials"),
         ("validation: 5", "batches: {items: 4, trials: 2, keep: 3}", "10: batches: keep 3 of 2"),
-        ("validation: 5", "", "8: objectives.one.validation: validation items compare"),
         ("holdout: h.jsonl", "batches: {items: 4, trials: 3}", "5: objectives.one: batches need"),
         ("validation: 0", "batches: {items: 4, trials: 3}", "8: objectives.one.validation"),
     ],

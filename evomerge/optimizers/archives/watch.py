@@ -74,7 +74,7 @@ class Watch(Protocol):
         ...
 
     def tell(self, trial: Trial) -> object:
-        """Learn one outcome, in the order in which they were told."""
+        """Learn one outcome, in the order in which they were told; keep none not `measured`."""
         ...
 
     def maps(self) -> tuple[NicheMap, ...]:

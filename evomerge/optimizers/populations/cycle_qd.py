@@ -279,7 +279,7 @@ class CycleQd:
         return proposal
 
     def tell(self, trial: Trial) -> None:
-        """Offer an individual to every archive; a failed one enters none.
+        """Offer an individual to every archive; one that failed or is an estimate enters none.
 
         Raises:
             ValueError: the trial was never asked for, or was told already.

@@ -1,6 +1,7 @@
 """One archive for each task: quality is its metric, measures are those of all the others.
 
-Everybody is offered to every archive. Ranges of measures follow from the founders, see
+Everybody who was measured is offered to every archive: an estimate, from a part of the items, may
+flatter and would keep out who is better. Ranges of measures follow from the founders, see
 `evomerge.optimizers.archives.ranges`. Metrics are counted so that larger is better: those of
 minimised objectives with the opposite sign.
 
@@ -116,22 +117,22 @@ class TaskArchives:
         return bool(self._founder_scores)
 
     def tell(self, trial: Trial) -> tuple[int, ...]:
-        """Offer a completed individual to every archive.
+        """Offer a measured individual to every archive.
 
         Returns:
             Who may have lost the last place, or found none; ask `holds`.
         """
         founder = is_founder(trial.genotype)
         self._founders += founder
-        if trial.costs is not None:
-            qualities = tuple(-bounded(cost) + 0.0 for cost in trial.costs)
+        if trial.measured:
+            qualities = tuple(-bounded(cost) + 0.0 for cost in trial.costs or ())
             self._scores[trial.number] = qualities
             if founder:
                 self._founder_scores[trial.number] = qualities
         if self._ranges_moved():
             self._fill()
             return (trial.number, *self._scores)
-        return (trial.number,) if trial.costs is None else self._offer(trial.number)
+        return self._offer(trial.number) if trial.measured else (trial.number,)
 
     def holds(self, number: int) -> bool:
         """Say whether an individual is a member of an archive, or may become one again."""

@@ -11,7 +11,7 @@ from evomerge.estimators import ItemParameters
 from evomerge.study.items import ItemsBySplit
 from evomerge.study.problems import Problems
 from evomerge.study.rungs.config import EstimatorConfig, RungsConfig
-from evomerge.study.rungs.judging import DIFFERENCE, built
+from evomerge.study.rungs.judging import REGRESSION, built
 from evomerge.workers.spec import ObjectiveSpec
 
 
@@ -42,15 +42,15 @@ def check_rungs(
             problems.lines.append(
                 f"{where}: an order or estimator from the answers of base and donors takes scores "
                 "from 0 to 1; give bounds: [0, 1] if they are, or use 'order: random' and "
-                "'estimator: difference'"
+                "'estimator: regression'"
             )
-    if rungs.estimator.refit is not None and rungs.estimator.name in (DIFFERENCE, "random"):
+    if rungs.estimator.refit is not None and rungs.estimator.name in (REGRESSION, "random"):
         problems.lines.append(
             f"rungs.estimator.refit: '{rungs.estimator.name}' fits no items; remove it"
         )
-    if rungs.estimator.name == DIFFERENCE:
+    if rungs.estimator.name == REGRESSION:
         if rungs.estimator.model_extra or rungs.estimator.items is not None:
-            problems.lines.append("rungs.estimator: 'difference' has no options; remove them")
+            problems.lines.append("rungs.estimator: 'regression' has no options; remove them")
         return
     if not _check_files(rungs.estimator, [one.name for one in scored], folder, problems):
         return

@@ -200,7 +200,7 @@ class Climbing:
             at = (climber.bracket, climber.rung)
             seed = self._seed_of_lots(self._part, *at)
             peers = self._peers.setdefault(at, Peers(self._rungs.promote, seed))
-            climber.promising = peers.goes_on(self._compared(costs))
+            climber.promising = peers.goes_on(self._compared(self._foretold(climber)))
         if climber.rung == 0 and self._proxies is not None:
             n_noted = len(self._proxies.notes)
             self._proxies.add_real(number, outcome)
@@ -282,6 +282,11 @@ class Climbing:
             metrics = {**climber.outcome.metrics, **values}
             return replace(climber.outcome, metrics=metrics, errors=errors)
         return self._judging.told(climber, self._measured(None))
+
+    def _foretold(self, climber: Climber) -> list[float]:
+        """Return the costs foretold for all items; a few of them suit some more than others."""
+        outcome = self._judging.told(climber, self._measured(None))
+        return [one.cost(outcome.metrics[one.name]) for one in self._objectives]
 
     def _measured(self, part: int | None) -> list[Climber]:
         """Return who was scored on all items; in one part of the run, or in all of them."""

@@ -13,7 +13,7 @@ class EstimatorConfig(OpenSection):
     """How a candidate that was scored on a part of the items is judged; further keys are options.
 
     Attributes:
-        name: 'difference' corrects its mean by what others have on all items; 'random',
+        name: 'regression' foretells the other items from what others scored on all; 'random',
             'weighted', 'p_irt', 'gp_irt', 'mp_irt', 'gmp_irt' are those of `evomerge.estimators`,
             built from the answers of base and donors.
         items: a file of item parameters (`ItemParameters.save`), or objective to file; otherwise
@@ -22,7 +22,7 @@ class EstimatorConfig(OpenSection):
         refit: fit items anew, once, when so many candidates have been scored on all of them.
     """
 
-    name: str = "difference"
+    name: str = "regression"
     items: str | dict[str, str] | None = None
     rank: Literal[1, 2] = 1
     refit: int | None = Field(default=None, ge=1)
@@ -94,7 +94,7 @@ class RungsConfig(Section):
     @property
     def needs_endpoints(self) -> bool:
         """Whether base and donors must be scored on all items before anybody else is judged."""
-        return self.order != "random" or self.estimator.name != "difference"
+        return self.order != "random" or self.estimator.name != "regression"
 
     @model_validator(mode="after")
     def _leaves_some_behind(self) -> Self:

@@ -13,15 +13,21 @@ from evomerge.types import Bounds
 Floats = NDArray[np.float64]
 
 
-def difference_estimate(
+PENALTY = 10.0
+"""How many items the weights of others are doubted by: a ridge of so many times their variance."""
+
+
+def regression_estimate(
     scores: Floats, measured: Sequence[Floats], n_items: int, bounds: Bounds
 ) -> tuple[float, float]:
     """Estimate the mean of all items from the first n, and its standard error.
 
-    The mean of the first n plus what the trials that were scored on all items have more on all of
-    them than on these: a difference estimator (Särndal, Swensson and Wretman 1992, Section 6.3)
-    whose auxiliary variable is their mean. What makes a part of the items harder than all of them
-    makes it so for everyone, so that estimates from rungs compare with measured scores.
+    The mean of the first n plus what the trials that were scored on all items foretell more for all
+    of them than for these: a regression estimator (Särndal, Swensson and Wretman 1992, Section 6.4)
+    whose auxiliary variables are their scores. The fit is by ridge regression, towards the mean of
+    them: with few of them, or none like this one, it is the difference estimator (Section 6.3).
+    What makes a part of the items harder than all of them makes it so for everyone, and most of all
+    for who answers alike, so that estimates from rungs compare with measured scores.
 
     Args:
         scores: of the first n items, (n,), n >= 1.
@@ -30,16 +36,45 @@ def difference_estimate(
         bounds: of the metric; the estimate is kept within.
 
     Returns:
-        Estimate and standard error, the latter of drawing n of N differences without replacement.
+        Estimate and standard error, the latter of drawing n of N items without replacement, from
+        how far each is off the fit to the others.
     """
-    others = np.mean(measured, axis=0) if measured else np.zeros(n_items)
-    difference = scores - others[: len(scores)]
-    value = within(float(difference.mean() + others.mean()), bounds)
+    n = len(scores)
+    others = np.array(measured).reshape(-1, n_items)
+    mean = others.mean(axis=0) if measured else np.zeros(n_items)
+    weights, leverages = _ridge(scores - mean[:n], others[:, :n])
+    foretold = mean + weights @ others
+    residuals = scores - foretold[:n]
+    value = within(float(residuals.mean() + foretold.mean()), bounds)
     low, high = bounds
-    largest = float(np.abs(difference).max())
+    largest = float(np.abs(scores - mean[:n]).max())
     if not largest:
-        largest = float(np.ptp(others)) if low is None or high is None else high - low
-    return value, _standard_error(difference, n_items, largest)
+        largest = float(np.ptp(mean)) if low is None or high is None else high - low
+    left_out = (residuals - residuals.mean()) / (1.0 - leverages)
+    return value, _standard_error(left_out, n_items, largest)
+
+
+def _ridge(target: Floats, variables: Floats) -> tuple[Floats, Floats]:
+    """Fit a target, both centred, and say how much of each fitted value is its own.
+
+    Args:
+        target: (n,).
+        variables: (n_variables, n).
+
+    Returns:
+        Weights (n_variables,) and leverages (n,).
+    """
+    n_variables, n = variables.shape
+    centred = variables - variables.mean(axis=1, keepdims=True)
+    penalty = PENALTY * float(np.mean(centred**2)) if n_variables else 0.0
+    if not penalty:
+        return np.zeros(n_variables), np.zeros(n)
+    if n_variables <= n:
+        fit = np.linalg.solve(centred @ centred.T + penalty * np.eye(n_variables), centred)
+    else:
+        fit = np.linalg.solve(centred.T @ centred + penalty * np.eye(n), centred.T).T
+    weights: Floats = fit @ (target - target.mean())
+    return weights, np.einsum("kn,kn->n", centred, fit)
 
 
 def within(value: float, bounds: Bounds) -> float:
@@ -49,15 +84,15 @@ def within(value: float, bounds: Bounds) -> float:
     return value if high is None else min(high, value)
 
 
-def _standard_error(differences: Floats, n_items: int, largest: float) -> float:
+def _standard_error(deviations: Floats, n_items: int, largest: float) -> float:
     """Return the standard error of a mean of n of N items.
 
-    A few differences that agree say little of how much others differ: one that is off by the
-    largest of them, and one that is not, are imagined beside them (Agresti and Coull 1998). Where
-    all are 0, as of items that nobody solves, the largest is what there could be.
+    A few items that are foretold well say little of how badly others may be: one that is off by
+    the largest difference, and one that is not, are imagined beside them (Agresti and Coull 1998).
+    Where all are 0, as of items that nobody solves, the largest is what there could be.
     """
-    n = len(differences)
-    spread = float(np.var(differences, ddof=1)) if n > 1 else 0.0
+    n = len(deviations)
+    spread = float((deviations**2).sum() / (n - 1)) if n > 1 else 0.0
     share = 1 / (n + 2)
     least = share * (1 - share) * largest**2
     return math.sqrt(max(spread, least) / n * (1 - n / n_items))

@@ -24,7 +24,7 @@ from evomerge.estimators import (
 from evomerge.optimizers.known_points import SEED
 from evomerge.study.rungs.climber import Climber
 from evomerge.study.rungs.config import EstimatorConfig, RungsConfig
-from evomerge.study.rungs.estimates import difference_estimate
+from evomerge.study.rungs.estimates import regression_estimate
 from evomerge.study.rungs.ladder import Ladder, own_seed
 from evomerge.types import Completed, Objective
 
@@ -33,7 +33,7 @@ ORDERS: Mapping[str, Callable[[Sequence[str], Mapping[str, Answers], int], tuple
     "entropy": entropy_order,
     "half_entropy": half_entropy_order,
 }
-DIFFERENCE = "difference"
+REGRESSION = "regression"
 
 
 class Judging:
@@ -79,7 +79,7 @@ class Judging:
             raise EvomergeError(
                 "rungs: order and estimator need the answers of base or donors, and none of these "
                 "could be scored ('evomerge status' says why); start a new run when the cause is "
-                "mended, or with 'order: random' and 'estimator: difference'"
+                "mended, or with 'order: random' and 'estimator: regression'"
             )
         for number, (name, ids) in enumerate(self._ladder.order.items()):
             answers = {model: one.outcome.examples[name] for model, one in known.items()}
@@ -96,7 +96,7 @@ class Judging:
                 self._ladder.order[name] = cluster_order(items, sizes, seed)
             elif self._rungs.order != "random":
                 self._ladder.order[name] = ORDERS[self._rungs.order](ids, answers, seed)
-            if config.name != DIFFERENCE:
+            if config.name != REGRESSION:
                 self._estimators[name] = built(config, name, ids, ends, more, seed, folder)
                 self._ends[name], self._more[name] = ends, more
         for climber in known.values():
@@ -129,7 +129,7 @@ class Judging:
         """Return the outcome of a candidate: measured where it was scored on all items.
 
         Args:
-            climber: that goes no further.
+            climber: scored at its rung.
             measured: those that were scored on all items.
         """
         metrics, errors = dict(climber.outcome.metrics), {}
@@ -144,7 +144,7 @@ class Judging:
             else:
                 known = [one.scores[name] for one in others]
                 n_items = len(self._ladder.order[name])
-                metrics[name], errors[name] = difference_estimate(
+                metrics[name], errors[name] = regression_estimate(
                     climber.scores[name], known, n_items, objective.bounds
                 )
         return replace(climber.outcome, metrics=metrics, errors=errors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -497,6 +497,39 @@ def test_failed_trials_enter_no_archive():
             for p in proposed(events).values()
             if not is_founder(p.genotype)
         )
+
+
+@pytest.mark.parametrize("archive", ["grid", "cvt", "dominated_novelty"])
+def test_estimates_enter_no_archive_however_good_they_look(archive):
+    def stopped(number):
+        return number >= 3 and number % 3 != 0
+
+    class Rungs(CycleQd):
+        def tell(self, trial):
+            if stopped(trial.number):
+                costs = tuple(cost - 1.0 for cost in trial.costs)
+                trial = replace(trial, costs=costs, errors=(0.1,) * len(costs))
+            super().tell(trial)
+
+    found = tasks(3)
+    search = Rungs(virtual(), 3, 0, objectives=found, budget=150, archive=archive, cells=12)
+    events = run(search, 150, workers=4)
+    members = {one.solution for kept in search.tasks.archives for one in kept.elites()}
+    assert len(members) > 5
+    assert not any(map(stopped, members))
+    measured = CycleQd.watch(3, objectives=found, budget=150, archive=archive, cells=12)
+    for one in told(events):
+        if not stopped(one.number):
+            measured.tell(one)
+    assert measured.maps() == search.tasks.maps()
+    parents = {
+        parent
+        for proposal in proposed(events).values()
+        if proposal.origin.startswith("cycle_qd:task")
+        for parent in Offspring.read(proposal.genotype).parents
+    }
+    assert parents
+    assert not any(map(stopped, parents))
 
 
 def test_merges_stand_in_for_donors_that_all_failed():

@@ -179,7 +179,7 @@ def test_each_objective_has_item_parameters_of_its_own(tmp_path):
     assert line == ("rungs.estimator.items.oen: no such objective has items; did you mean 'one'?")
 
 
-@pytest.mark.parametrize("name", ["difference", "random"])
+@pytest.mark.parametrize("name", ["regression", "random"])
 def test_what_fits_no_items_is_not_fitted_anew(name):
     items = {"one": {"search": tuple({"id": f"i{k}"} for k in range(9))}}
     problems = Problems()

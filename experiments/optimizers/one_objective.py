@@ -1,0 +1,111 @@
+"""One objective: the mean of a problem's accuracies, searched with few evaluations.
+
+    python experiments/optimizers/one_objective.py run --out runs/one_objective
+    python experiments/optimizers/one_objective.py report --out runs/one_objective
+
+As `benchmark.py`, which carries out the searches: what is told is noisy, files are continued, and
+several `run` may work side by side for different problems or arms. A search's result is the trial
+with the highest mean accuracy that it was told; it is worth its expected mean accuracy.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+from arms import Arm
+from benchmark import Costs, run_arm
+from pages import Searches, interval, rows_of
+
+from evomerge.testing.problems import MERGE_PROBLEMS, MergeProblem, merge_problem
+from evomerge.testing.readme import publish
+
+BUDGETS = (30, 60, 100)
+ARMS: Mapping[str, Arm] = {
+    "mobo": Arm("mobo", scalarize="mean", decided=attrgetter("n_start")),
+    "cma_es": Arm("cma_es", scalarize="mean"),
+    "cat_cma": Arm("cat_cma", scalarize="mean"),
+    "sobol": Arm("sobol", scalarize="mean"),
+}
+MODEL = "mobo"
+"""The arm that is compared with every other, seed by seed."""
+
+
+def main() -> None:
+    """Run the command line of the script."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    steps = parser.add_subparsers(dest="step", required=True)
+    run = steps.add_parser("run", help="carry out the searches")
+    run.add_argument("--optimizers", nargs="*", choices=ARMS, default=list(ARMS))
+    run.add_argument("--problems", nargs="*", choices=MERGE_PROBLEMS, default=list(MERGE_PROBLEMS))
+    run.add_argument("--seeds", type=int, default=10, help="how many; they are 1, 2, ...")
+    report = steps.add_parser("report", help="write the tables into the README")
+    for step in (run, report):
+        step.add_argument("--out", type=Path, required=True, help="where results are kept")
+    options = parser.parse_args()
+    if options.step == "report":
+        publish(__file__, "one_objective", report_lines(options.out))
+        return
+    for problem in options.problems:
+        for name in options.optimizers:
+            file = options.out / problem / f"{name}.jsonl"
+            run_arm(ARMS[name], problem, range(1, options.seeds + 1), BUDGETS, file, best_mean)
+
+
+def best_mean(problem: MergeProblem, told: Costs, expected: Costs) -> float:  # noqa: ARG001
+    """Return the expected mean accuracy of the trial that was told the best one."""
+    best = int(np.argmin(np.mean(told, axis=1)))
+    return round(-float(np.mean(expected[best])), 5)
+
+
+def report_lines(out: Path) -> Iterator[str]:
+    """Yield a table of each budget, and the differences."""
+    searches = {
+        (problem, name): rows
+        for problem in MERGE_PROBLEMS
+        for name in ARMS
+        if (rows := rows_of(out / problem / f"{name}.jsonl"))
+    }
+    problems = [one for one in MERGE_PROBLEMS if any(one == problem for problem, _ in searches)]
+    heads = [f"{one} ({len(merge_problem(one).domain)} genes)" for one in problems]
+    for budget in BUDGETS:
+        yield from (f"#### After {budget} evaluations", "")
+        yield f"| arm | {' | '.join(heads)} |"
+        yield "|---" + "|---:" * len(problems) + "|"
+        for name in ARMS:
+            cells = [cell(values_at(searches, one, name, budget)) for one in problems]
+            yield f"| {name} | {' | '.join(cells)} |"
+        for name in ARMS:
+            if name != MODEL:
+                cells = [gap(searches, one, name, budget) for one in problems]
+                yield f"| {MODEL} minus {name} | {' | '.join(cells)} |"
+        yield ""
+
+
+def values_at(searches: Searches, problem: str, name: str, budget: int) -> dict[int, float]:
+    """Return what each seed's search was worth: of the search that was told of the budget."""
+    told = ARMS[name].takes_budget()
+    return {
+        row["seed"]: row["curve"][str(budget)]
+        for row in searches.get((problem, name), ())
+        if budget in row["budgets"] or not told
+    }
+
+
+def cell(values: Mapping[int, float]) -> str:
+    """Return a mean, its interval, and of how many."""
+    return f"{interval(list(values.values()))} (n = {len(values)})" if values else ""
+
+
+def gap(searches: Searches, problem: str, name: str, budget: int) -> str:
+    """Return the difference of two arms on the same seeds."""
+    one, other = (values_at(searches, problem, arm, budget) for arm in (MODEL, name))
+    differences = [one[seed] - other[seed] for seed in sorted(set(one) & set(other))]
+    return interval(differences, "+") if differences else ""
+
+
+if __name__ == "__main__":
+    main()
