@@ -25,7 +25,7 @@ def as_text(estimate: StudyEstimate) -> str:
     lines += [_row("scored on", _workload(work)) for work in estimate.workloads]
     lines += [_row("validated", _workload(work)) for work in estimate.validation]
     for stage in estimate.stages:
-        lines += _stage(stage)
+        lines += _stage(stage, estimate)
     if estimate.final_memory is not None:
         memory = _memory(estimate.final_memory)
         lines.append(_row("at the end", f"{memory}; the front's paths as exported"))
@@ -115,7 +115,7 @@ def _mean(lengths: tuple[int, ...]) -> str:
     return f"{sum(lengths) / max(1, len(lengths)):.0f}"
 
 
-def _stage(stage: StageEstimate) -> list[str]:
+def _stage(stage: StageEstimate, estimate: StudyEstimate) -> list[str]:
     trials = "trials until the budget is used up"
     if stage.trials is not None:
         trials = f"{stage.trials:,} trials"

@@ -167,8 +167,8 @@ def _require_known_architecture(engine: MergeEngine, subject: Subject) -> None:
     if trusts and names_own_code(engine.check(subject.recipe).reference.config):
         raise UserError(
             "the model runs code of its own (models.trust_remote_code), and an export loads "
-            "without any; write its weights with 'evomerge export front/' and 'evomerge merge', and "
-            "put its Python files beside them"
+            "without any; write its weights with 'evomerge export front/' and 'evomerge merge', "
+            "and put its Python files beside them"
         )
 
 
