@@ -1,13 +1,16 @@
 """The `evomerge` command: one thin command per verb, errors in one line, exit codes that mean.
 
-0 done, 1 failed, 2 the user's error, 130 interrupted.
+0 done, 1 failed, 2 the user's error, 130 interrupted (by Ctrl-C or SIGTERM). What a scheduler does
+with each is in docker/README.md.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -39,16 +42,16 @@ _USER_ERRNOS = {
 
 
 class _Commands(TyperGroup):
-    """Lists commands in the order in which a user meets them, and says why one was stopped."""
-
-    def list_commands(self, ctx: object) -> list[str]:  # noqa: ARG002
-        return list(self.commands)
+    """Lists commands in the order in which a user meets them, and lets `main` see interruptions."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as stop:  # typer would end without a word
-            raise typer.Abort(str(stop)) from stop
+        except KeyboardInterrupt as error:  # typer would end with 130 and no word
+            raise typer.Abort(str(error)) from error
+
+    def list_commands(self, ctx: object) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
 
 
 app = typer.Typer(
@@ -93,6 +96,9 @@ def _root(
 
 def main() -> None:
     """Run the command line; the entry point of the `evomerge` script."""
+    # a scheduler may end a session before there is a run, and the first process of a container
+    # would not even notice
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(standalone_mode=False)
     except EvomergeError as error:
@@ -100,7 +106,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as stop:
         why = str(stop) or "stopped"
-        _complain(f"{why}; 'evomerge resume' continues from the last finished trial")
+        _complain(f"{why}; 'evomerge resume' continues a run from its last finished trial")
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -117,6 +123,10 @@ def main() -> None:
         show()
         sys.exit(getattr(error, "exit_code", 2))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _complain(text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from evomerge.errors import UserError
@@ -62,4 +62,8 @@ class EstimateOptions:
         found = cost.estimate_study(
             prepared, device=device, answer_tokens=self.answer_tokens, stand_ins=stand_ins
         )
-        return cost.as_json(found) if as_json else cost.as_text(found)
+        machine = cost.this_machine(found, prepared.config.workers)
+        needed = cost.resources(prepared, found, machine)
+        if as_json:
+            return {**cost.as_json(found), "resources": asdict(needed)}
+        return "\n".join((cost.as_text(found), *cost.resource_lines(needed)))

@@ -326,6 +326,12 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="The run directory to create; runs/NAME by default.")
     ] = None,
+    or_resume: Annotated[
+        bool,
+        typer.Option(
+            "--or-resume", help="Continue the run that the folder holds, if there is one."
+        ),
+    ] = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -333,11 +339,17 @@ def run(
 
     Ctrl-C once finishes what is in flight, twice stops; 'evomerge resume' goes on either way.
     """
+    from evomerge.study import holds_run, require_same_study  # noqa: PLC0415
+
     study = named_study(words, overrides or (), context)
     folder = out or study.out or default_out(study.config.name)
     if not as_json:
         _remark(study)
-    ended = _start(study.config, study.path.parent, folder, as_json, study.keep)
+    if or_resume and holds_run(folder):
+        require_same_study(study.config, folder)
+        ended = _continue(folder, as_json)
+    else:
+        ended = _start(study.config, study.path.parent, folder, as_json, study.keep)
     _leave(ended, folder, as_json)
 
 
@@ -354,16 +366,11 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Continue a run that was interrupted or killed, or give a finished one more budget."""
-    from evomerge.cli.view import watching  # noqa: PLC0415
-    from evomerge.study import resume_run  # noqa: PLC0415
-
     folder = find_run(run_folder)
     amounts = dict(_amount(entry) for entry in add or ())
     if len(amounts) < len(add or ()):
         raise UserError("--add: give each kind of budget once")
-    with watching(quiet=as_json) as observe:
-        ended = resume_run(folder, add=amounts, observe=observe, warn=_warn)
-    _leave(ended, folder, as_json)
+    _leave(_continue(folder, as_json, amounts), folder, as_json)
 
 
 def _remark(study: NamedStudy) -> None:
@@ -384,6 +391,14 @@ def _start(
 
     with watching(quiet=as_json) as observe:
         return start_run(config, folder, out, keep=keep, observe=observe, warn=_warn)
+
+
+def _continue(folder: Path, as_json: bool, add: Mapping[str, str] | None = None) -> Ended:
+    from evomerge.cli.view import watching  # noqa: PLC0415
+    from evomerge.study import resume_run  # noqa: PLC0415
+
+    with watching(quiet=as_json) as observe:
+        return resume_run(folder, add=add, observe=observe, warn=_warn)
 
 
 def _warn(*lines: str) -> None:

@@ -1,6 +1,7 @@
 """What a search will cost: sizes, operations, memory and time, from configurations alone."""
 
 from evomerge.cost.devices import DEVICES, Device, find_device
+from evomerge.cost.resources import Machine, Resources, resource_lines, resources, this_machine
 from evomerge.cost.study import Donor, StageEstimate, StudyEstimate, estimate_study
 from evomerge.cost.table import as_json, as_text
 
@@ -8,10 +9,15 @@ __all__ = [
     "DEVICES",
     "Device",
     "Donor",
+    "Machine",
+    "Resources",
     "StageEstimate",
     "StudyEstimate",
     "as_json",
     "as_text",
     "estimate_study",
     "find_device",
+    "resource_lines",
+    "resources",
+    "this_machine",
 ]

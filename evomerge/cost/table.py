@@ -8,7 +8,7 @@ from typing import Any
 
 from evomerge.cost.allowance import expected_candidates
 from evomerge.cost.candidate import Candidate
-from evomerge.cost.estimate import GB, Memory, Span
+from evomerge.cost.estimate import Memory, Span
 from evomerge.cost.forward import Forward, Workload
 from evomerge.cost.study import Donor, StageEstimate, StudyEstimate
 from evomerge.study.rungs.visits import Visit
@@ -27,7 +27,7 @@ def as_text(estimate: StudyEstimate) -> str:
     for stage in estimate.stages:
         lines += _stage(stage, estimate)
     if estimate.final_memory is not None:
-        memory = _memory(estimate.final_memory, estimate)
+        memory = _memory(estimate.final_memory)
         lines.append(_row("at the end", f"{memory}; the front's paths as exported"))
     lines += _totals(estimate)
     lines += ["  this takes for granted that"]
@@ -140,7 +140,7 @@ def _stage(stage: StageEstimate, estimate: StudyEstimate) -> list[str]:
     if stage.low.writing.passes:
         work += f", {_flops(stage.low.writing.flops, stage.high.writing.flops)} writing"
     lines.append(_row("forward", f"{work}, for each candidate"))
-    lines.append(_row("memory", _memory(stage.memory, estimate)))
+    lines.append(_row("memory", _memory(stage.memory)))
     if stage.seconds is not None:
         text = f"{_span(stage.seconds)} for a candidate{' on average' if stage.visits else ''}"
         if stage.search_seconds is not None:
@@ -173,17 +173,13 @@ def _candidate(first: Candidate, most: Candidate) -> str:
     )
 
 
-def _memory(memory: Memory, estimate: StudyEstimate) -> str:
+def _memory(memory: Memory) -> str:
     parts = ", ".join(
         f"{name.replace('_', ' ').replace('kv', 'KV')} {_bytes(value)}"
         for name in _FIELDS
         if (value := getattr(memory, name))
     )
-    text = f"{_bytes(memory.total)} a worker: {parts}"
-    device = estimate.device
-    if device is not None and device.memory is not None and memory.total > device.memory * GB:
-        text += f"; MORE than the {device.memory:g} GB of {device.name}: lower batch_size"
-    return text
+    return f"{_bytes(memory.total)} a worker: {parts}"
 
 
 def _totals(estimate: StudyEstimate) -> list[str]:

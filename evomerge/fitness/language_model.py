@@ -65,8 +65,10 @@ class LanguageModel:
 
         name = str(folder)
         try:
-            module = AutoModelForCausalLM.from_pretrained(name, dtype="auto", use_safetensors=True)
-            tokenizer = AutoTokenizer.from_pretrained(name)
+            module = AutoModelForCausalLM.from_pretrained(
+                name, dtype="auto", use_safetensors=True, trust_remote_code=False
+            )
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"model '{name}' cannot be loaded: {(str(error).splitlines() or ['?'])[0]}"

@@ -18,6 +18,7 @@ from evomerge.errors import EvomergeError, JournalError, RunDirectoryError
 from evomerge.journal.events import Event, EventKind, canonical, chained
 from evomerge.journal.examples import Examples, read_examples, sync_files, write_examples
 from evomerge.journal.reading import DATABASE, LOCK, load, reported
+from evomerge.redaction import redacted
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -221,7 +222,7 @@ class Journal:
 
 def _why(error: BaseException) -> str:
     """Say in a line why a session ended with an exception."""
-    first = (str(error).splitlines() or [""])[0]
+    first = redacted((str(error).splitlines() or [""])[0])
     is_meant = isinstance(error, (EvomergeError, KeyboardInterrupt))
     return first if first and is_meant else f"{type(error).__name__}: {first}".removesuffix(": ")
 

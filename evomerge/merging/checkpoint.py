@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from evomerge.errors import CheckpointError, nearest
+from evomerge.merging.confinement import require_own
 from evomerge.merging.safetensors_file import DTYPES, SafetensorsFile
 from evomerge.recipe.layout import Layout, ParameterCounts
 from evomerge.recipe.model import ModelRef
@@ -26,6 +27,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
 _PICKLES = ("pytorch_model*.bin", "model*.pt", "*.pth")
+_WHAT_LOADS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
@@ -243,8 +245,14 @@ def is_hub_id(path: str) -> bool:
     return not looks_local and not Path(path).expanduser().exists()
 
 
-def resolve_folder(path: str, revision: str | None) -> Path:
-    """Return the local folder of a path or hub id, downloading from the hub if need be."""
+def resolve_folder(path: str, revision: str | None, *, code: bool = False) -> Path:
+    """Return the local folder of a path or hub id, downloading from the hub if need be.
+
+    Args:
+        path: a folder or a hub id.
+        revision: of a hub id.
+        code: its Python files too, which are else left where they are.
+    """
     if not is_hub_id(path):
         return Path(path).expanduser()
     from huggingface_hub import snapshot_download  # noqa: PLC0415 -- slow import, rarely needed
@@ -255,7 +263,7 @@ def resolve_folder(path: str, revision: str | None) -> Path:
             snapshot_download(
                 path,
                 revision=revision,
-                allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"],
+                allow_patterns=[*_WHAT_LOADS, "*.py"] if code else list(_WHAT_LOADS),
                 ignore_patterns=["original/*", "consolidated*"],
             )
         )
@@ -270,13 +278,14 @@ def read_json(path: Path, owner: str) -> dict[str, Any]:
     """Read a JSON object that belongs to a model.
 
     Raises:
-        CheckpointError: missing or malformed.
+        CheckpointError: missing, malformed, or a link to another folder's file.
     """
+    require_own(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{owner}: {path} is missing") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{owner}: {path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{owner}: {path} holds no JSON object")

@@ -20,7 +20,13 @@ from evomerge.merging.random import Stream
 from evomerge.recipe.layout import Layout
 
 
-def compute(merge: TensorMerge, memory: Memory, *, keep_inputs: bool = True) -> Tensor:
+def compute(
+    merge: TensorMerge,
+    memory: Memory,
+    *,
+    keep_inputs: bool = True,
+    device: torch.device | None = None,
+) -> Tensor:
     """Merge one tensor and round it once, to its output dtype.
 
     The result may share memory with an input and is to be treated as read-only.
@@ -29,12 +35,14 @@ def compute(merge: TensorMerge, memory: Memory, *, keep_inputs: bool = True) -> 
         merge: what to compute.
         memory: reads the inputs.
         keep_inputs: whether they will be merged again.
+        device: where; that of the memory by default.
 
     Raises:
         CheckpointError: an input cannot be read, copies differ, or the method changed the shape.
     """
     tensors = [
-        memory.load(source.checkpoint, source.tensor, keep=keep_inputs) for source in merge.inputs
+        memory.load(source.checkpoint, source.tensor, keep=keep_inputs, device=device)
+        for source in merge.inputs
     ]
     if merge.positions is not None:
         tensors = align(tensors, merge.positions, merge.origin)

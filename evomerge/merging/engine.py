@@ -16,7 +16,9 @@ from evomerge.merging.compute import compute, require_finite
 from evomerge.merging.folder import write_folder
 from evomerge.merging.lineages.inner_products import ModelProducts
 from evomerge.merging.memory import Memory
+from evomerge.merging.own_code import code_digest, require_local
 from evomerge.merging.plan import Plan, TensorMerge
+from evomerge.merging.spread import is_spread
 from evomerge.merging.statistics import delta_statistics
 from evomerge.merging.targets import Targets
 from evomerge.recipe.model import ModelRef, Node, Recipe
@@ -30,6 +32,7 @@ class MergeEngine:
     Args:
         device: where the arithmetic runs.
         allow_pickle: read pickled checkpoints (weights only).
+        trusted: folders of models whose own code may be run, to the sha256 of that code.
         cache_bytes: what may stay on `device` between merges: inputs, and, in what they leave of
             it, singular value decompositions and values of a lineage's steps.
     """
@@ -39,11 +42,13 @@ class MergeEngine:
         *,
         device: str | torch.device = "cpu",
         allow_pickle: bool = False,
+        trusted: Mapping[Path, str] | None = None,
         cache_bytes: int = 2 << 30,
     ) -> None:
         self._device = torch.device(device)
         self._memory = Memory(self._device, cache_bytes)
         self._compiler = Compiler(allow_pickle, self._memory)
+        self._trusted = {folder.resolve(): digest for folder, digest in (trusted or {}).items()}
         self._latest: Plan | None = None
 
     def check(self, recipe: Recipe) -> Plan:
@@ -82,6 +87,8 @@ class MergeEngine:
     def apply(self, recipe: Recipe, module: nn.Module, *, keep_inputs: bool = True) -> None:
         """Write the merged tensors into a resident module, in place, in the module's dtype.
 
+        Of a module that is spread over devices each tensor is merged on its own.
+
         After an error the module's weights are undefined until the next apply.
 
         Args:
@@ -100,7 +107,10 @@ class MergeEngine:
         written: set[int] = set()
 
         def merged_tensor(name: str) -> Tensor:
-            return compute(plan.tensors[name], self._memory, keep_inputs=keep_inputs)
+            device = targets.device_of(name) if is_spread(module) else None
+            if device is not None and device.type == "cpu":
+                device = None  # an offloaded weight is merged where arithmetic runs
+            return compute(plan.tensors[name], self._memory, keep_inputs=keep_inputs, device=device)
 
         with torch.no_grad():
             for name, target, merged in targets.pairs(merged_tensor):
@@ -211,6 +221,24 @@ class MergeEngine:
             CheckpointError: it is missing or damaged.
         """
         return self._compiler.open(ref)
+
+    def trusted_code(self, folder: Path) -> Path | None:
+        """Return the folder of a model if its own code may be run, else None.
+
+        Raises:
+            CheckpointError: it was to be trusted and is not what it was then, or it takes code
+                from elsewhere.
+        """
+        digest = self._trusted.get(folder.resolve())
+        if digest is None:
+            return None
+        if code_digest(folder) != digest:
+            raise CheckpointError(
+                f"{folder}: the Python files changed since they were trusted; nothing of them was "
+                "run: read them, and start anew"
+            )
+        require_local(folder)
+        return folder
 
     def stand_in(self, ref: ModelRef, checkpoint: Checkpoint) -> None:
         """Take a checkpoint for a model whose files are not here; recipes can only be checked.

@@ -17,6 +17,7 @@ from torch import Tensor
 from evomerge.errors import UserError
 from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.compute import require_finite
+from evomerge.merging.confinement import require_own
 from evomerge.merging.plan import Plan, TensorMerge
 from evomerge.merging.safetensors_file import SafetensorsWriter
 
@@ -125,6 +126,7 @@ def _copy_files(plan: Plan, folder: Path) -> None:
     owner = generation_config_owner(plan)
     for name in _SIDE_FILES:
         source = (owner if name == "generation_config.json" else plan.reference).folder / name
+        require_own(source)
         if source.is_file():
             _write(folder / name, source.read_bytes())
     for name, content in plan.tokenizer.files().items():

@@ -41,7 +41,7 @@ def output_config(
     """
     config = copy.deepcopy(dict(reference))
     config.pop("_name_or_path", None)
-    config.pop("auto_map", None)  # names code files, which are never run and never written
+    config.pop("auto_map", None)  # names code files, which are never written
     if any(slot.stage.index is not None for slot in slots):
         _set_depth(config, slots)
     if tokenizer.alignment is not None:

@@ -92,7 +92,7 @@ class SafetensorsFile:
             fields = json.loads(header)
             fields.pop("__metadata__", None)
             entries = {name: self._entry(name, field) for name, field in fields.items()}
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             raise self._damaged(f"its header cannot be read ({error})") from error
         end = max((entry.end for entry in entries.values()), default=0)
         if end != available:
@@ -113,7 +113,11 @@ class SafetensorsFile:
         n = 1
         for dim in shape:
             n *= int(dim)
-        if start < 0 or end - start != n * DTYPES[code].itemsize:
+        if (
+            start < 0
+            or any(int(dim) < 0 for dim in shape)
+            or end - start != n * DTYPES[code].itemsize
+        ):
             raise ValueError(f"size of '{name}'")
         return Entry(DTYPES[code], tuple(int(dim) for dim in shape), start, end)
 

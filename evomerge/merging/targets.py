@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from evomerge.errors import CheckpointError, nearest
+from evomerge.merging.spread import weights_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Targets:
     def __init__(self, module: nn.Module, names: Iterable[str]) -> None:
         self._module = module
         # `state_dict` names tied tensors under each of their names, all with one storage.
-        self.state = {name: t.detach() for name, t in module.state_dict(keep_vars=True).items()}
+        self.state = weights_of(module)
         self._places: dict[str, str] = {}
         self._bundles: list[_Bundle] = []
         strangers = []
@@ -75,6 +77,11 @@ class Targets:
                         f"'{place}', which {type(self._module).__name__} does not have"
                     )
                 yield place, self.state[place], value[0] if isinstance(value, list) else value
+
+    def device_of(self, name: str) -> torch.device | None:
+        """Return the device that a checkpoint tensor is written to; None before a rule has run."""
+        place = self._places.get(name)
+        return None if place is None else self.state[place].device
 
     def require_complete(self) -> None:
         """Check that checkpoint and module cover each other.

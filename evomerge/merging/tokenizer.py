@@ -13,6 +13,7 @@ import torch
 from evomerge.errors import CheckpointError, RecipeError
 from evomerge.merging.alignment import Alignment
 from evomerge.merging.checkpoint import Checkpoint, read_json
+from evomerge.merging.confinement import require_own
 from evomerge.merging.stand_in import ConfigCheckpoint
 
 TOKENIZER_FILES = (
@@ -51,14 +52,12 @@ class OutputTokenizer:
     owner: Checkpoint | None = None
 
     def files(self) -> dict[str, bytes]:
-        """Return every tokenizer file by name, which may begin with a folder's."""
-        more = sorted((self.folder / _MORE_TEMPLATES).glob("*.jinja"))
-        names = (*TOKENIZER_FILES, *(f"{_MORE_TEMPLATES}/{path.name}" for path in more))
-        found = {
-            name: (self.folder / name).read_bytes()
-            for name in names
-            if (self.folder / name).is_file()
-        }
+        """Return every tokenizer file by name, which may begin with a folder's.
+
+        Raises:
+            CheckpointError: one is a link to another folder's file.
+        """
+        found = {name: (self.folder / name).read_bytes() for name in _own_files(self.folder)}
         return {**found, **self.replaced}
 
     def write(self, folder: Path) -> None:
@@ -139,18 +138,34 @@ def vocabulary(model: Checkpoint) -> dict[str, int]:
         raise CheckpointError(f"{file}: the tokenizer cannot be read: {error}") from error
 
 
-def load_tokenizer(folder: Path) -> Any:
+def _own_files(folder: Path) -> list[str]:
+    """Return the names of a folder's tokenizer files, having seen that they are its own."""
+    templates = folder / _MORE_TEMPLATES
+    require_own(templates)
+    more = [f"{_MORE_TEMPLATES}/{path.name}" for path in sorted(templates.glob("*.jinja"))]
+    names = [name for name in (*TOKENIZER_FILES, *more) if (folder / name).is_file()]
+    for name in names:
+        require_own(folder / name)
+    return names
+
+
+def load_tokenizer(folder: Path, *, run_code: bool = False) -> Any:
     """Load the tokenizer of a model folder with transformers; None where there is none.
 
+    Args:
+        folder: of the model.
+        run_code: run Python code that comes with it.
+
     Raises:
-        CheckpointError: its files are damaged.
+        CheckpointError: its files are damaged, or it needs code that may not be run.
     """
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+    if not any(name in TOKENIZER_FILES for name in _own_files(folder)):
         return None
     from transformers import AutoTokenizer  # noqa: PLC0415 -- seconds to import
 
     try:
-        return AutoTokenizer.from_pretrained(str(folder))
+        # said outright, since transformers would ask on the terminal
+        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=run_code)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{folder}: the tokenizer cannot be loaded: {str(error).splitlines()[0]}"

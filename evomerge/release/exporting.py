@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from evomerge.errors import RunDirectoryError
+from evomerge.errors import RunDirectoryError, UserError
 from evomerge.merging import MergeEngine
 from evomerge.merging.adapter import ADAPTER_WEIGHTS, AdaptedCheckpoint
 from evomerge.merging.adapter_folder import write_adapter
 from evomerge.merging.checkpoint import FileCheckpoint, is_hub_id, resolve_folder
 from evomerge.merging.low_rank import low_rank_terms, low_rank_updates
+from evomerge.merging.own_code import names_own_code
 from evomerge.merging.plan import Plan
 from evomerge.merging.safetensors_file import SafetensorsFile
 from evomerge.recipe import ModelRef, native
@@ -75,6 +76,7 @@ def export_checkpoint(
         UserError, NonFiniteMerge: see `MergeEngine.write`.
     """
     engine = MergeEngine(allow_pickle=subject.study.config.models.allow_pickle)
+    _require_known_architecture(engine, subject)
     require_replaceable(out, replace=replace)
     with whole_folder(out, replace=replace) as folder:
         engine.write(subject.recipe, folder, extra_files=_recipe_files(subject))
@@ -118,6 +120,7 @@ def export_adapter(
         RunDirectoryError, VerificationError, UserError: see `export_checkpoint`.
     """
     engine = MergeEngine(allow_pickle=subject.study.config.models.allow_pickle)
+    _require_known_architecture(engine, subject)
     require_replaceable(out, replace=replace)
     plan = engine.check(subject.recipe)
     terms = low_rank_terms(plan)
@@ -152,6 +155,21 @@ def export_adapter(
         )
         _describe(subject, contents, folder)
         return Exported(out, contents, _chat_note(subject, folder), _names_folders(subject))
+
+
+def _require_known_architecture(engine: MergeEngine, subject: Subject) -> None:
+    """Refuse a model that runs code of its own: what is taken home loads without any.
+
+    Raises:
+        UserError: saying what can be done instead.
+    """
+    trusts = bool(subject.study.config.models.trust_remote_code)
+    if trusts and names_own_code(engine.check(subject.recipe).reference.config):
+        raise UserError(
+            "the model runs code of its own (models.trust_remote_code), and an export loads "
+            "without any; write its weights with 'evomerge export front/' and 'evomerge merge', "
+            "and put its Python files beside them"
+        )
 
 
 def require_replaceable(out: Path, *, replace: bool) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from evomerge.errors import CheckpointError
 from evomerge.merging.checkpoint import ADAPTER_CONFIG, is_hub_id, read_json, resolve_folder
+from evomerge.merging.confinement import require_own
 from evomerge.recipe.model import ModelRef
 
 _TEXTS = re.compile(r"(LICEN[SC]E|COPYING|NOTICE)([-_]\w+)?(\.(txt|md|rst))?", re.IGNORECASE)
@@ -194,12 +195,13 @@ def _card(file: Path) -> Mapping[str, Any]:
     from huggingface_hub import ModelCard  # noqa: PLC0415 -- slow import
     from yaml import YAMLError  # noqa: PLC0415
 
+    require_own(file)
     try:
         text = file.read_text(encoding="utf-8-sig")
         if not text.lstrip().startswith("---"):
             return {}
         content: Mapping[str, Any] = ModelCard(text, ignore_metadata_errors=True).data.to_dict()
-    except (OSError, UnicodeDecodeError, ValueError, YAMLError):
+    except (OSError, UnicodeDecodeError, ValueError, YAMLError, RecursionError):
         return {}
     return content
 
@@ -222,6 +224,7 @@ def _text(value: Any) -> str | None:
 def _texts(folder: Path) -> Iterable[tuple[str, str]]:
     for path in sorted(folder.iterdir()):
         if path.is_file() and _TEXTS.fullmatch(path.name):
+            require_own(path)
             yield path.name, path.read_text(encoding="utf-8", errors="replace")
 
 

@@ -172,7 +172,11 @@ def reload(auto_class: str, folder: Path, dtype: torch.dtype | str = "auto") -> 
     try:
         with _without_progress_bar():
             module, report = getattr(transformers, auto_class).from_pretrained(
-                str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True
+                str(folder),
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evomerge.study.config import StudyConfig
+    from evomerge.study.continued import holds_run, require_same_study
     from evomerge.study.executors import described_workers
     from evomerge.study.load import load_study, overridden, read_study
     from evomerge.study.outline import Outline, open_study
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "StudyConfig": "evomerge.study.config",
+    "holds_run": "evomerge.study.continued",
+    "require_same_study": "evomerge.study.continued",
     "described_workers": "evomerge.study.executors",
     "load_study": "evomerge.study.load",
     "overridden": "evomerge.study.load",
@@ -45,11 +48,13 @@ __all__ = [
     "StandIns",
     "StudyConfig",
     "described_workers",
+    "holds_run",
     "load_study",
     "open_study",
     "overridden",
     "prepare",
     "read_study",
+    "require_same_study",
     "resume_run",
     "start_run",
 ]

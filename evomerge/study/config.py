@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from evomerge.errors import nearest
 from evomerge.recipe.model import DType
 from evomerge.study.budgets.config import BudgetConfig
 from evomerge.study.config_checks import study_problems
@@ -36,11 +37,22 @@ class ModelsConfig(Section):
         base: the model the donors were fine-tuned from: a folder, a hub id, or 'zoo:base'.
         donors: name to model (a checkpoint or a LoRA adapter folder).
         allow_pickle: accept pickle checkpoints; they are read with weights only.
+        trust_remote_code: names of models ('base', or a donor's) whose own Python code may be run,
+            where a merge is built from it; nobody's by default.
     """
 
     base: str
     donors: dict[Name, str] = Field(min_length=1)
     allow_pickle: bool = False
+    trust_remote_code: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _trusts_by_name(self) -> Self:
+        known = ("base", *self.donors)
+        for name in self.trust_remote_code:
+            if name not in known:
+                raise ValueError(f"trust_remote_code: there is no '{name}'; {nearest(name, known)}")
+        return self
 
     @field_validator("donors")
     @classmethod

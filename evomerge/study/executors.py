@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evomerge.study.config import StudyConfig
 from evomerge.study.preparation import Prepared, library_versions, plugin_file
+from evomerge.study.workers_config import WorkersConfig
 from evomerge.workers import (
     CachedExecutor,
     Executor,
@@ -84,10 +85,10 @@ def described_workers(config: StudyConfig, folder: Path) -> str:
     workers = config.workers
     each = f"{workers.threads_each} thread{'s' if workers.threads_each > 1 else ''}"
     if workers.backend == "inline":
-        return f"in this process, {each}, device {workers.device}"
+        return f"in this process, {each}, device {workers.device}{_spread(workers)}"
     if workers.backend == "local":
         count = f"{workers.count} process{'es' if workers.count > 1 else ''}"
-        return f"{count} on this machine, {each} each, device {workers.device}"
+        return f"{count} on this machine, {each} each, device {workers.device}{_spread(workers)}"
     from evomerge.workers.cluster.ray_cluster import RayCluster  # noqa: PLC0415
     from evomerge.workers.cluster.ray_connection import this_machine  # noqa: PLC0415
 
@@ -102,14 +103,16 @@ def described_workers(config: StudyConfig, folder: Path) -> str:
     room = wanted.room(nodes)
     return (
         f"{wanted.count} on Ray ({wanted.address}), {wanted} each, {each}, device {wanted.devices}"
+        + _spread(workers)
         + ("" if room >= wanted.count else f"; the cluster has room for {room}")
     )
 
 
 def _models(study: Prepared) -> dict[Source, ModelFolder]:
     """Describe the folders of base and donors."""
-    refs = (study.context.base, *study.context.donors.values())
-    return folders_of(refs, allow_pickle=study.evaluator.allow_pickle)
+    refs, spec = (study.context.base, *study.context.donors.values()), study.evaluator
+    trusted = [ref for ref, _ in spec.trusted]
+    return folders_of(refs, allow_pickle=spec.allow_pickle, trusted=trusted)
 
 
 def _files(study: Prepared) -> list[Path]:
@@ -125,6 +128,18 @@ def _files(study: Prepared) -> list[Path]:
         *(path for path in files if path.suffix not in NOTES or path.name in MADE_OF),
         *(path for path in scripts if path is not None),
     ]
+
+
+def _spread(workers: WorkersConfig) -> str:
+    """Say in how many places a model may be."""
+    parts = []
+    if workers.gpus_each > 1:
+        parts.append(f"a model on {workers.gpus_each} GPUs")
+    if workers.device_memory is not None:
+        parts.append(f"{workers.device_memory / 1e9:.3g} GB of weights on each device")
+    if workers.offload != "none":
+        parts.append(f"the rest {'in main memory' if workers.offload == 'cpu' else 'on disk'}")
+    return "".join(f", {part}" for part in parts)
 
 
 def _on_a_cluster(study: Prepared, note: Callable[[str], None]) -> Executor:

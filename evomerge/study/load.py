@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from evomerge.errors import ConfigError
-from evomerge.located_yaml import Locator, explain, load_located
+from evomerge.located_yaml import Locator, explain, load_located, render
+from evomerge.redaction import secrets_in
 from evomerge.study.config import StudyConfig
 
 
@@ -53,6 +53,14 @@ def read_study(text: str, source: str, overrides: Sequence[str] = ()) -> StudyCo
     if overrides:  # lines would point at what the overrides replaced
         data = overridden(data, overrides)
         locate, source = Locator.of(data), f"{source} with --set"
+    # the address of `notify` is redacted where it is recorded
+    secrets = [path for path in secrets_in(data) if path[0] != "notify"]
+    if secrets:
+        raise ConfigError(
+            f"{locate.place(path, source)}: {render(path)}: a secret, and every run records its "
+            "study; leave it out, and let what needs it read it from the environment"
+            for path in secrets
+        )
     try:
         return StudyConfig.model_validate(data)
     except ValidationError as error:
@@ -81,9 +89,10 @@ def _apply(data: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise ConfigError([f"--set {override}: write it as key=value, e.g. budget.trials=50"])
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError([f"--set {override}: the value is not YAML: {error}"]) from error
+        value, _ = load_located(text, "value", lambda line: ConfigError([line]))
+    except ConfigError as error:
+        reason = str(error).partition(": ")[2]
+        raise ConfigError([f"--set {override}: the value is not YAML: {reason}"]) from error
     *parents, last = key.split(".")
     node: Any = data
     for parent in parents:

@@ -9,6 +9,8 @@ from typing import Any
 from evomerge import zoo
 from evomerge.errors import ConfigError, nearest
 from evomerge.merging import MergeEngine, parameter_counts, tensor_shapes
+from evomerge.merging.checkpoint import resolve_folder
+from evomerge.merging.own_code import code_digest
 from evomerge.recipe.model import ModelRef, Recipe, Source
 from evomerge.spaces import SpaceContext
 from evomerge.study.config import StudyConfig
@@ -35,6 +37,23 @@ def pinned(
         engine.stand_in(ref, unseen)
         return ref
     return ref.model_copy(update={"sha256": engine.digest(ref)})
+
+
+def trusted_code(ref: ModelRef, name: str) -> str:
+    """Return the sha256 of a model's own Python code, which its study lets run.
+
+    Raises:
+        ConfigError: it has none.
+        CheckpointError: it cannot be read.
+    """
+    folder = resolve_folder(ref.path, ref.revision, code=True)
+    digest = None if ref.adapter is not None else code_digest(folder)
+    if digest is None:
+        what = (
+            "an adapter, which has no code" if ref.adapter is not None else f"no code in {folder}"
+        )
+        raise ConfigError([f"'{name}': {what}; take it out of trust_remote_code"])
+    return digest
 
 
 def _ref(text: str, folder: Path) -> ModelRef:

@@ -14,7 +14,6 @@ from evomerge.recipe import ModelRef, ParameterCounts
 from evomerge.spaces import Space, SpaceContext, declaration
 from evomerge.study.config import StudyConfig
 from evomerge.study.stages import stage_donors, stage_space
-from evomerge.study.workers_config import OF_A_CLUSTER
 from evomerge.types import Objective
 
 
@@ -86,15 +85,16 @@ class Outline:
                 part.pop("validation", None)
         if self.config.cache is None:
             del study["cache"]
+        if not self.config.models.trust_remote_code:
+            del study["models"]["trust_remote_code"]
         if not self.config.callbacks:
             del study["callbacks"]
         if self.config.notify is None:
             del study["notify"]
         else:
             study["notify"]["url"] = self.config.notify.redacted
-        if self.config.workers.backend != "ray":
-            for key in OF_A_CLUSTER:
-                del study["workers"][key]
+        for key in self.config.workers.unused:
+            del study["workers"][key]
         if self.config.rungs is None:
             del study["rungs"]
             for part in study["objectives"].values():

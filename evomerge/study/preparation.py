@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -16,22 +16,25 @@ from evomerge.errors import ConfigError
 from evomerge.fitness import BoundFitness, FitnessSpec, check_fitness
 from evomerge.fitness.public_tests import public_test_of
 from evomerge.merging import MergeEngine, resolve_device
+from evomerge.merging.spread import Placement, require_placeable
 from evomerge.optimizers import Optimizer
-from evomerge.recipe.model import Recipe
+from evomerge.recipe.model import ModelRef, Recipe
 from evomerge.spaces import Space, SpaceContext, known_recipes
 from evomerge.study.config import ObjectiveConfig, StageConfig, StudyConfig
 from evomerge.study.course import Part
 from evomerge.study.expected_trials import expected_trials
 from evomerge.study.items import ItemsBySplit, read_items, with_default_sources
-from evomerge.study.models import context_of, is_adapter, pinned
+from evomerge.study.models import context_of, is_adapter, pinned, trusted_code
 from evomerge.study.outline import Outline
 from evomerge.study.problems import Problems
 from evomerge.study.rehearsal import Rehearsal, Rehearsed
 from evomerge.study.rungs.checks import check_rungs
 from evomerge.study.stage_optimizer import stage_optimizer
 from evomerge.study.unseen import StandIns
+from evomerge.study.workers_config import WorkersConfig
 from evomerge.types import Objective
 from evomerge.workers.cached import OutcomeStore
+from evomerge.workers.local import devices_of_workers
 from evomerge.workers.spec import EvaluatorSpec, ObjectiveSpec, ProxySpec, items_digest
 
 VERSIONED = (
@@ -133,6 +136,7 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         for name, path in config.models.donors.items()
         if base is not None or not is_adapter(path, folder)
     }
+    trusted = _trusted(config, {"base": base, **donors}, problems)
     fitnesses = _fitnesses(config, folder, problems)
     config = with_default_sources(config, fitnesses)
     owners = _owners(fitnesses, problems)
@@ -148,7 +152,7 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     if cache is not None and not stand_ins.used:  # else it is to run on another machine
         problems.attempt("cache", partial(OutcomeStore.check, cache))
     if config.workers.backend != "ray":  # whose devices are not here
-        problems.attempt("workers.device", partial(resolve_device, config.workers.device))
+        problems.attempt("workers.device", partial(_check_devices, config.workers))
     context: SpaceContext | None = None
     stages: list[Rehearsed] = []
     if base is not None and all(donors.values()):
@@ -167,20 +171,32 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     if problems.lines or context is None:
         raise ConfigError(problems.lines)
 
+    if config.workers.spreads and any(one.recipe.path is not None for one in stages):
+        raise ConfigError(
+            [
+                "workers: a layer path runs on one device; remove gpus_per_worker, device_memory "
+                "and offload, or search merges"
+            ]
+        )
     spec = EvaluatorSpec(
         template=stages[0].recipe,
         base=context.base,
         objectives=tuple(parts),
         folder=folder,
         device=config.workers.device_each,
+        gpus=config.workers.gpus_each,
+        device_memory=config.workers.device_memory,
+        offload=config.workers.offload,
         threads=config.workers.threads_each,
         allow_pickle=config.models.allow_pickle,
+        trusted=tuple(trusted.values()),
         path_cache_bytes=config.workers.prefix_cache_mb * 2**20,
     )
     models = {"models.base": context.base} | {
         f"models.donors.{name}": ref for name, ref in donors.items() if ref is not None
     }
     inputs = {name: ref.sha256 or "" for name, ref in models.items()} | files
+    inputs |= {f"the code of model '{name}'": digest for name, (_, digest) in trusted.items()}
     for stage in config.plan:
         where = f"stages.{stage.name}.space" if stage.name else "space"
         inputs |= _python_file(where, str(stage.space), folder)
@@ -207,7 +223,7 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
         paths=paths,
         needs_examples=any(stage.needs.examples for stage in stages),
         nonnegative=any(stage.needs.nonnegative for stage in stages),
-        warnings=_warnings(config, owners),
+        warnings=(*_code_warnings(trusted), *_warnings(config, owners)),
     )
 
 
@@ -220,6 +236,43 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _check_devices(workers: WorkersConfig) -> None:
+    """Refuse devices that are not on this machine.
+
+    Raises:
+        UserError: naming them.
+    """
+    resolve_device(workers.device)
+    devices = devices_of_workers(workers.device, workers.count, workers.gpus_each)[0].split(",")
+    require_placeable(
+        Placement(
+            tuple(resolve_device(one) for one in devices), workers.device_memory, workers.offload
+        )
+    )
+
+
+def _trusted(
+    config: StudyConfig, models: Mapping[str, ModelRef | None], problems: Problems
+) -> dict[str, tuple[ModelRef, str]]:
+    """Return the models whose own code may be run, each with the sha256 of that code."""
+    found = {}
+    for name in config.models.trust_remote_code:
+        ref = models.get(name)
+        if ref is not None:
+            digest = problems.attempt("models.trust_remote_code", partial(trusted_code, ref, name))
+            if digest is not None:
+                found[name] = (ref, digest)
+    return found
+
+
+def _code_warnings(trusted: Mapping[str, tuple[ModelRef, str]]) -> Iterator[str]:
+    for name, (_, digest) in trusted.items():
+        yield (
+            f"Python code that came with model '{name}' may run with your rights "
+            f"(trust_remote_code; sha256 {digest[:16]}…)"
+        )
 
 
 def _fitnesses(

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evomerge.errors import ConfigError, FitnessError, ReplayMismatch, RunDirectoryError, UserError
-from evomerge.journal import DATABASE, Journal, read_events
+from evomerge.journal import Journal
 from evomerge.spaces import known_recipes
 from evomerge.study.budgets.adding import Amount, extended, in_force
 from evomerge.study.budgets.config import Kind
 from evomerge.study.budgets.meter import Clock, Meter, check_measurable
 from evomerge.study.budgets.moments import fixed_deadline
 from evomerge.study.config import StudyConfig
+from evomerge.study.continued import holds_run
 from evomerge.study.example_ids import ExampleIds
 from evomerge.study.executors import make_executor
 from evomerge.study.following.announcing import Announcing
@@ -268,7 +269,7 @@ def _refuse_taken(out: Path) -> None:
     """Refuse a run directory early; the journal refuses it again when it is created."""
     if out.exists() and not out.is_dir():
         raise RunDirectoryError(f"{out} is a file; name a folder with --out")
-    if (out / DATABASE).exists() and read_events(out):
+    if holds_run(out):
         raise RunDirectoryError(
             f"{out} holds a run already; continue it with 'evomerge resume {out}' "
             "or name another folder with --out"

@@ -20,7 +20,6 @@ from evomerge.workers.machine import available_cores
 
 OF_A_CLUSTER = (
     "address",
-    "gpus_per_worker",
     "cpus_per_worker",
     "memory",
     "placement",
@@ -62,7 +61,11 @@ class WorkersConfig(Section):
             share: hidden states, keys and values; 0 keeps nothing. It changes no result.
         address: of the Ray cluster: 'auto' (the default) takes the one that runs here or that
             RAY_ADDRESS names, 'local' starts one for this run, or host:port.
-        gpus_per_worker: a part of one shares a GPU between workers.
+        gpus_per_worker: a whole number above one spreads a model over so many; on a cluster a part
+            of one shares a GPU between workers.
+        device_memory: of the merged model's weights, what each device may hold: 60GB, or bytes; on
+            a GPU most of what is free, once it says 'offload' or has several.
+        offload: where weights stay that fit on no device: 'cpu', 'disk' (TMPDIR), or 'none'.
         cpus_per_worker: 1 by default; a part of one is legal.
         memory: of each worker, which Ray sets apart when it places workers: 16GB, or bytes.
         placement: 'pack' (the default), 'spread', or more.
@@ -79,6 +82,8 @@ class WorkersConfig(Section):
     prefix_cache_mb: int = Field(default=1024, ge=0)
     address: str | None = None
     gpus_per_worker: float | None = Field(default=None, ge=0)
+    device_memory: ByteSize | None = Field(default=None, gt=0)
+    offload: Literal["none", "cpu", "disk"] = "none"
     cpus_per_worker: float | None = Field(default=None, gt=0)
     memory: ByteSize | None = Field(default=None, gt=0)
     placement: PlacementConfig | None = None
@@ -109,6 +114,25 @@ class WorkersConfig(Section):
         return self.threads or max(1, available_cores() // self.count)
 
     @property
+    def gpus_each(self) -> int:
+        """GPUs that one worker has to itself; one where it has a part of one, or none."""
+        return max(1, int(self.gpus_per_worker or 1))
+
+    @property
+    def spreads(self) -> bool:
+        """Whether a model may be in more than one place."""
+        return self.gpus_each > 1 or self.device_memory is not None or self.offload != "none"
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Keys that say nothing here, and which a run therefore does not record."""
+        keys = () if self.spreads else ("device_memory", "offload")
+        if self.backend == "ray":
+            return keys
+        lone = ("gpus_per_worker",) if self.gpus_per_worker is None else ()
+        return (*keys, *lone, *OF_A_CLUSTER)
+
+    @property
     def device_each(self) -> str:
         """The device of one worker; 'auto' is for each to find out."""
         return self.cluster.devices if self.backend == "ray" else self.device
@@ -128,7 +152,7 @@ class WorkersConfig(Section):
             )
         return value
 
-    @field_validator("memory", mode="wrap")
+    @field_validator("memory", "device_memory", mode="wrap")
     @classmethod
     def _is_a_size(cls, value: Any, read: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -157,6 +181,19 @@ class WorkersConfig(Section):
         given = [name for name in OF_A_CLUSTER if getattr(self, name) is not None]
         if given and self.backend != "ray":
             raise ValueError(f"{given[0]} belongs to backend 'ray'; remove it, or use that")
+        gpus = self.gpus_per_worker
+        if gpus is not None and self.backend != "ray":
+            if gpus < 1:
+                raise ValueError(
+                    f"gpus_per_worker: {gpus:g}: Ray shares a GPU between workers; give a whole "
+                    "number, or use backend 'ray'"
+                )
+            if self.device not in ("auto", "cuda"):
+                raise ValueError(
+                    f"gpus_per_worker and device '{self.device}': say device: auto, or remove one"
+                )
+        if self.offload == "cpu" and self.device == "cpu":
+            raise ValueError("offload 'cpu' is where device 'cpu' is already; say 'disk'")
         if self.backend == "ray":
             if self.device not in ("auto", "cpu", "cuda"):
                 raise ValueError(

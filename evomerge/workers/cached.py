@@ -193,6 +193,7 @@ class CachedExecutor:
             "metric": what.metric,
             "source": _source_digest(what.fitness, str(self._spec.folder)),
             "device": self._device,
+            **({"code": sorted(code)} if (code := [one for _, one in self._spec.trusted]) else {}),
             "versions": dict(self._versions),
         }
         text = json.dumps(described, sort_keys=True, default=str)

@@ -20,7 +20,10 @@ from evomerge.errors import (
 )
 from evomerge.fitness import BoundFitness, Item, MergedModel, build_fitness
 from evomerge.merging import MergeEngine, PathExecutor, Resident, load_resident, resolve_device
+from evomerge.merging.checkpoint import resolve_folder
+from evomerge.merging.spread import Placement, require_placeable
 from evomerge.recipe import Recipe
+from evomerge.redaction import redacted
 from evomerge.types import Completed, DeltaStatistics, Failed, FailureKind, Outcome, Split
 from evomerge.workers.protocol import Job, JobResult
 from evomerge.workers.spec import (
@@ -59,8 +62,20 @@ class Evaluator:
         torch.set_num_threads(spec.threads)
         self._spec = spec
         self._name = name
-        self._device = resolve_device(spec.device)
-        self._engine = MergeEngine(device=self._device, allow_pickle=spec.allow_pickle)
+        self._placement = Placement(
+            tuple(resolve_device(one) for one in spec.device.split(",")),
+            spec.device_memory,
+            spec.offload,
+        )
+        require_placeable(self._placement)
+        self._device = self._placement.devices[0]
+        self._engine = MergeEngine(
+            device=self._device,
+            allow_pickle=spec.allow_pickle,
+            trusted={
+                resolve_folder(ref.path, ref.revision): digest for ref, digest in spec.trusted
+            },
+        )
         self._paths = self._path_executor()
         self._runs_paths = False
         self._resident: Resident | None = None
@@ -96,12 +111,12 @@ class Evaluator:
                 scores.add(part.objective.name, self._score(job, resident, part, fitness))
             outcome: Outcome = scores.outcome()
         except (InvalidGenotype, NonFiniteMerge, RecipeError) as error:
-            outcome = Failed("invalid", where + str(error))
+            outcome = Failed("invalid", redacted(where + str(error)))
         except UserError as error:
-            outcome = Failed(_kind(error), where + str(error))
+            outcome = Failed(_kind(error), redacted(where + str(error)))
         except Exception as error:  # noqa: BLE001 the one place where a candidate may do anything
             message = f"{where}{type(error).__name__}: {error}".strip()
-            outcome = Failed(_kind(error), message, traceback.format_exc())
+            outcome = Failed(_kind(error), redacted(message), redacted(traceback.format_exc()))
         if isinstance(outcome, Failed):
             self._merged = None  # what stopped half-way may have left the model in any state
         finished = time.perf_counter()
@@ -145,7 +160,11 @@ class Evaluator:
         config = self._engine.config(job.recipe)
         if self._resident is None or config != self._config:
             self._resident = None  # give the memory back before the next one is built
-            self._resident = load_resident(self._engine, job.recipe, device=self._device)
+            if self._placement.is_spread:
+                gc.collect()  # a spread module and what moves its weights refer to one another
+            self._resident = load_resident(
+                self._engine, job.recipe, device=self._device, placement=self._placement
+            )
             self._config = config
         else:
             self._engine.apply(job.recipe, self._resident.module)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from evomerge.merging import resolve_device
 from evomerge.workers.evaluator import Evaluator
+from evomerge.workers.local import devices_of_workers
 from evomerge.workers.protocol import Held, Job, JobResult
 from evomerge.workers.spec import EvaluatorSpec
 
@@ -22,8 +24,9 @@ class InlineExecutor:
 
     def __init__(self, spec: EvaluatorSpec) -> None:
         self._started = time.monotonic()
-        self._device = resolve_device(spec.device)
-        self._evaluator = Evaluator(spec)
+        (device,) = devices_of_workers(spec.device, 1, spec.gpus)
+        self._device = device if "," in device else resolve_device(device)
+        self._evaluator = Evaluator(replace(spec, device=self._device))
         self._queue: list[Job] = []
 
     def submit(self, job: Job) -> None:

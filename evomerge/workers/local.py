@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeAlias
 
 from evomerge.errors import UserError
 from evomerge.types import Failed
+from evomerge.workers.machine import available_gpus
 from evomerge.workers.protocol import Held, Job, JobResult
 from evomerge.workers.spec import EvaluatorSpec
 
@@ -90,7 +91,7 @@ class LocalExecutor:
         self._context = mp.get_context("spawn")
         self._queue: list[Job] = []
         self._failed_starts = 0
-        self._devices = _devices(spec.device, count)
+        self._devices = devices_of_workers(spec.device, count, spec.gpus)
         self._started = time.monotonic()
         self._workers: list[_Worker] = []
         # Not daemons, so that a fitness may start processes of its own: end them ourselves.
@@ -239,16 +240,33 @@ class LocalExecutor:
         return f"the worker process ended with exit code {code}"
 
 
-def _devices(device: str, count: int) -> list[str]:
-    """Spread workers over the GPUs when the device is left open."""
+def devices_of_workers(device: str, count: int, gpus: int = 1) -> list[str]:
+    """Spread workers over the GPUs when the device is left open.
+
+    Args:
+        device: as the study says.
+        count: how many workers there are.
+        gpus: of each; several are named with commas between, and belong to one worker alone.
+
+    Raises:
+        UserError: there are not enough for workers of several.
+    """
     if device not in {"auto", "cuda"}:
         return [device] * count
-    import torch  # noqa: PLC0415 the driver needs it only to count GPUs
-
-    gpus = torch.cuda.device_count()
-    if not gpus:
+    there = available_gpus()
+    if gpus > 1:
+        if there < count * gpus:
+            raise UserError(
+                f"workers.gpus_per_worker: {count} x {gpus} GPUs are asked for and this machine "
+                f"has {there}; lower count or gpus_per_worker"
+            )
+        return [
+            ",".join(f"cuda:{slot * gpus + index}" for index in range(gpus))
+            for slot in range(count)
+        ]
+    if not there:
         return [device] * count
-    return [f"cuda:{slot % gpus}" for slot in range(count)]
+    return [f"cuda:{slot % there}" for slot in range(count)]
 
 
 def _end_all(workers: list[_Worker]) -> None:

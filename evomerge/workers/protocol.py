@@ -104,10 +104,11 @@ class Held:
         """Return what workers hold that were all there from the beginning.
 
         Args:
-            devices: of each worker, such as 'cuda:1'.
+            devices: of each worker, such as 'cuda:1', or 'cuda:0,cuda:1'.
             seconds: how long ago that was.
         """
-        gpus = {device for device in devices if device.partition(":")[0] not in _NO_GPU}
+        each = {device for own in devices for device in own.split(",")}
+        gpus = {device for device in each if device.partition(":")[0] not in _NO_GPU}
         workers = len(devices)
         return cls(workers, len(gpus), workers * seconds, len(gpus) * seconds)
 

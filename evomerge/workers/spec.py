@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from evomerge.recipe.model import ModelRef, Recipe
 from evomerge.types import Goal, Objective, Split
@@ -107,9 +107,14 @@ class EvaluatorSpec:
         base: what distances are measured from.
         objectives: what is scored, in order.
         folder: where relative paths of the study start.
-        device: 'cpu', 'cuda', 'cuda:1', ...; 'auto' takes a GPU when there is one.
+        device: 'cpu', 'cuda', 'cuda:1', ...; 'auto' takes a GPU when there is one. Of a worker with
+            several 'cuda:0,cuda:1'.
+        gpus: of one worker.
+        device_memory: bytes of weights that each device may hold; see `Placement`.
+        offload: where weights stay that fit on none of them.
         threads: CPU threads of one worker.
         allow_pickle: accept pickle checkpoints (read with weights only).
+        trusted: models whose own code may be run, each with the sha256 of that code.
         path_cache_bytes: what hidden states of common path prefixes may take on the device.
     """
 
@@ -118,6 +123,10 @@ class EvaluatorSpec:
     objectives: tuple[ObjectiveSpec, ...]
     folder: Path
     device: str = "auto"
+    gpus: int = 1
+    device_memory: int | None = None
+    offload: Literal["none", "cpu", "disk"] = "none"
     threads: int = 1
     allow_pickle: bool = False
+    trusted: tuple[tuple[ModelRef, str], ...] = ()
     path_cache_bytes: int = 1 << 30

@@ -183,4 +183,6 @@ PROGRAMS: dict[str, Callable[[list[str], Path], None]] = {
     "docker": _of_others,
     "kubectl": _of_others,
     "sbatch": _of_others,
+    "openssl": _of_others,
+    "chmod": _of_others,
 }

@@ -13,6 +13,8 @@ from evomerge.errors import UserError
 from evomerge.recipe.model import ModelRef, Recipe
 from evomerge.types import Completed, Failed
 from evomerge.workers import EvaluatorSpec, Job, LocalExecutor
+from evomerge.workers.local import devices_of_workers
+from evomerge.workers.protocol import Held
 from tests.workers import fakes
 
 RECIPE = Recipe.model_validate({"merge_method": "passthrough", "models": [{"model": "m"}]})
@@ -176,3 +178,26 @@ def test_what_is_held_counts_a_shared_gpu_once(monkeypatch, device, n_there, wor
     assert (held.workers, held.gpus) == (workers, gpus)
     assert held.gpu_s * workers == pytest.approx(held.worker_s * gpus)
     assert held.worker_s >= before.worker_s > 0
+
+
+@pytest.mark.parametrize(
+    ("device", "count", "gpus", "there", "devices"),
+    [
+        ("auto", 2, 1, 0, ["auto", "auto"]),
+        ("auto", 3, 1, 2, ["cuda:0", "cuda:1", "cuda:0"]),
+        ("cuda", 2, 2, 4, ["cuda:0,cuda:1", "cuda:2,cuda:3"]),
+        ("cuda:1", 2, 1, 4, ["cuda:1", "cuda:1"]),
+        ("cpu", 1, 1, 4, ["cpu"]),
+    ],
+)
+def test_each_worker_gets_its_devices(monkeypatch, device, count, gpus, there, devices):
+    monkeypatch.setattr("evomerge.workers.local.available_gpus", lambda: there)
+    assert devices_of_workers(device, count, gpus) == devices
+    held = Held.throughout(devices, 10.0)
+    assert held.gpus == len({one for own in devices for one in own.split(",")} - {"auto", "cpu"})
+
+
+def test_workers_of_several_gpus_share_none(monkeypatch):
+    monkeypatch.setattr("evomerge.workers.local.available_gpus", lambda: 3)
+    with pytest.raises(UserError, match="2 x 2 GPUs are asked for and this machine has 3"):
+        devices_of_workers("auto", 2, 2)

@@ -69,6 +69,11 @@ class VllmLM(VLLM):  # type: ignore[misc]  # the harness is untyped
         Raises:
             FitnessError: the module is not on a GPU, or its layers are not those of the engine.
         """
+        if getattr(module, "hf_device_map", None) is not None:
+            raise FitnessError(
+                "engine 'vllm' reads the merged weights from one GPU and this model is spread over "
+                "several; remove gpus_per_worker, device_memory and offload, or the engine"
+            )
         if module.device.type != "cuda":
             raise FitnessError(
                 f"engine 'vllm' reads the merged weights from a GPU and they are on "

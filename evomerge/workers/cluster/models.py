@@ -55,9 +55,9 @@ class ModelFolder:
     files: tuple[ModelFile, ...]
 
     @classmethod
-    def of(cls, folder: Path, *, allow_pickle: bool) -> ModelFolder:
-        """Describe a folder on the driver's node."""
-        patterns = _WHAT_LOADS + (_PICKLES if allow_pickle else ())
+    def of(cls, folder: Path, *, allow_pickle: bool, code: bool = False) -> ModelFolder:
+        """Describe a folder on the driver's node; `code` says that its own may be run."""
+        patterns = _WHAT_LOADS + (_PICKLES if allow_pickle else ()) + (("*.py",) if code else ())
         paths = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
         return cls(str(folder.absolute()), tuple(_described(path) for path in sorted(paths)))
 
@@ -107,8 +107,15 @@ class ModelFolder:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:32]
 
 
-def folders_of(models: Iterable[Node], *, allow_pickle: bool) -> dict[Source, ModelFolder]:
+def folders_of(
+    models: Iterable[Node], *, allow_pickle: bool, trusted: Iterable[ModelRef] = ()
+) -> dict[Source, ModelFolder]:
     """Describe the folders of models on the driver's node, adapters' included.
+
+    Args:
+        models: of the study.
+        allow_pickle: pickled weights are read.
+        trusted: models whose own code may be run.
 
     Raises:
         CheckpointError: a hub id is not cached, and the hub does not give it.
@@ -117,8 +124,11 @@ def folders_of(models: Iterable[Node], *, allow_pickle: bool) -> dict[Source, Mo
 
     refs = [ref for one in models for ref in _refs(one)]
     sources = {source for ref in refs for source in _sources(ref)}
+    run = {(ref.path, ref.revision) for ref in trusted}
     return {
-        source: ModelFolder.of(resolve_folder(*source), allow_pickle=allow_pickle)
+        source: ModelFolder.of(
+            resolve_folder(*source), allow_pickle=allow_pickle, code=source in run
+        )
         for source in sorted(sources, key=str)
     }
 

@@ -24,6 +24,7 @@ from evomerge.workers.cluster.ray_connection import (
     is_listening,
     kept_signals,
     with_absolute_paths,
+    with_variables,
 )
 from evomerge.workers.cluster.slot import Slot
 from evomerge.workers.cluster.spec import ClusterSpec
@@ -52,7 +53,7 @@ class RayCluster:
         self._wanted = wanted
         self._actors: dict[str, Any] = {}
         self._reader: Any = None
-        environment = with_absolute_paths(wanted.runtime_env, folder)
+        environment = with_variables(with_absolute_paths(wanted.runtime_env, folder))
         self._owns = not self._ray.is_initialized()
         self._own_environment = {} if self._owns else environment
         if self._owns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import re
 import signal
 import socket
 import sys
@@ -169,6 +170,29 @@ def with_absolute_paths(environment: Mapping[str, Any], folder: Path) -> dict[st
     if "py_modules" in found:
         found["py_modules"] = [place(path) for path in found["py_modules"]]
     return found
+
+
+def with_variables(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Let `env_vars: {NAME: ${OTHER}}` of a runtime environment be read from the driver's own.
+
+    A study is recorded, and is no place for a secret that workers need.
+
+    Raises:
+        UserError: there is no such variable.
+    """
+    found = dict(environment)
+    if isinstance(found.get("env_vars"), Mapping):
+        found["env_vars"] = {name: _value(value) for name, value in found["env_vars"].items()}
+    return found
+
+
+def _value(text: Any) -> Any:
+    named = re.fullmatch(r"\$\{(\w+)\}", text) if isinstance(text, str) else None
+    if named is None:
+        return text
+    if named[1] not in os.environ:
+        raise UserError(f"workers.runtime_env: the environment has no variable {named[1]}; set it")
+    return os.environ[named[1]]
 
 
 def first_line(error: Exception) -> str:

@@ -165,8 +165,12 @@ class Slot:
                 spec,
                 template=relocated(spec.template, self._places),
                 base=relocated_ref(spec.base, self._places),
+                trusted=tuple(
+                    (relocated_ref(ref, self._places), digest) for ref, digest in spec.trusted
+                ),
                 folder=spec.folder if spec.folder.is_dir() else Path.cwd(),
-                device="cuda:0" if spec.device == "cuda" else spec.device,  # the first Ray gives it
+                # the first GPU that Ray gives it, or as many as it asked for
+                device="cuda:0" if spec.device == "cuda" and spec.gpus == 1 else spec.device,
             ),
             count=1,
             timeout_s=order.timeout_s,

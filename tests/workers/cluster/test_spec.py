@@ -2,6 +2,7 @@ import pytest
 
 from evomerge.errors import UserError
 from evomerge.workers.cluster import ClusterSpec, Node
+from evomerge.workers.cluster.ray_connection import with_variables
 
 SMALL = Node("s", "small", {"CPU": 4.0, "memory": 16e9}, {"market": "spot"})
 LARGE = Node("l", "large", {"CPU": 64.0, "GPU": 8.0, "memory": 512e9}, {"market": "owned"})
@@ -61,3 +62,14 @@ def test_nodes_that_are_started_on_demand_need_not_be_there():
     spec = ClusterSpec("auto", 5, gpus=1, on_demand=True)
     spec.require_room([])
     assert spec.room([]) == 0
+
+
+def test_what_workers_need_to_know_in_secret_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("JUDGE", "a-secret")
+    given = {"working_dir": ".", "env_vars": {"KEY": "${JUDGE}", "OTHER": "as it is"}}
+    found = with_variables(given)
+    assert found == {"working_dir": ".", "env_vars": {"KEY": "a-secret", "OTHER": "as it is"}}
+    assert given["env_vars"]["KEY"] == "${JUDGE}"  # what is recorded
+    monkeypatch.delenv("JUDGE")
+    with pytest.raises(UserError, match="no variable JUDGE"):
+        with_variables(given)
