@@ -228,7 +228,7 @@ def test_a_scheduler_that_terminates_all_of_a_job_leaves_a_run_that_resumes(worl
     said = driver.stderr.read()
     driver.stderr.close()
     reason = "interrupted by SIGTERM; what was in flight took longer than 1 s"
-    assert f"\nevomerge: {reason}; 'evomerge resume' continues from the last" in said
+    assert f"\nevomerge: {reason}; 'evomerge resume' continues a run from its last" in said
     assert "Traceback" not in said
     assert read_sessions(run)[-1].ended_because == reason
     assert f"state     {reason}, in session 1" in world("status", run)[1]
