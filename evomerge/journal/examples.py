@@ -47,7 +47,7 @@ def write_examples(folder: Path, name: str, examples: Examples, *, durable: bool
         if durable:
             sync(path.parent)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise JournalError(_unwritable(path, error)) from error
 
 
 def read_examples(folder: Path, name: str) -> dict[str, dict[str, float]]:
@@ -87,11 +87,11 @@ def sync_files(paths: Sequence[Path]) -> None:
             list(threads.map(sync, paths))
         sync(paths[0].parent)
     except OSError as error:
-        raise _unwritable(paths[0].parent, error) from error
+        raise JournalError(_unwritable(paths[0].parent, error)) from error
 
 
-def _unwritable(path: Path, error: OSError) -> JournalError:
-    return JournalError(
+def _unwritable(path: Path, error: OSError) -> str:
+    return (
         f"{path}: cannot be written: {error.strerror or error}; free some disk space or check the "
         "disk, then resume the run: every finished trial is safe"
     )

@@ -252,6 +252,9 @@ def resolve_folder(path: str, revision: str | None, *, code: bool = False) -> Pa
         path: a folder or a hub id.
         revision: of a hub id.
         code: its Python files too, which are else left where they are.
+
+    Raises:
+        CheckpointError: there is no such folder, and the hub did not give it.
     """
     if not is_hub_id(path):
         return Path(path).expanduser()

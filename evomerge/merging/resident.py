@@ -98,7 +98,7 @@ def build_module(
 
     kind = config.get("model_type")
     if kind not in transformers.CONFIG_MAPPING:
-        raise _unknown(f"model_type {kind!r}", config)
+        raise CheckpointError(_unknown(f"model_type {kind!r}", config))
     settings = transformers.CONFIG_MAPPING[kind].from_dict(config)
     architecture = next(iter(config.get("architectures") or ()), None)
     with _empty(device):
@@ -107,7 +107,7 @@ def build_module(
         else:
             cls = getattr(transformers, architecture, None)
             if cls is None:
-                raise _unknown(f"architecture '{architecture}'", config)
+                raise CheckpointError(_unknown(f"architecture '{architecture}'", config))
             module = cls._from_config(settings, dtype=dtype)
     return _ready(module)
 
@@ -134,7 +134,7 @@ def _ready(module: Any) -> nn.Module:
     return result
 
 
-def _unknown(what: str, config: Mapping[str, Any]) -> CheckpointError:
+def _unknown(what: str, config: Mapping[str, Any]) -> str:
     import transformers  # noqa: PLC0415 -- seconds to import
 
     cure = "another version may know it"
@@ -143,7 +143,7 @@ def _unknown(what: str, config: Mapping[str, Any]) -> CheckpointError:
             "the model brings its own code: read it, and name the model in "
             "models.trust_remote_code of the study to let it run"
         )
-    return CheckpointError(f"{what} is unknown to transformers {transformers.__version__}; {cure}")
+    return f"{what} is unknown to transformers {transformers.__version__}; {cure}"
 
 
 def _take_generation_config(plan: Plan, module: Any) -> None:

@@ -34,6 +34,7 @@ from sleeping import SleepingCluster
 from evomerge import zoo
 from evomerge.journal import Journal
 from evomerge.study import load_study, prepare
+from evomerge.study.budgets.meter import Meter
 from evomerge.study.history import History
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.progress import silent
@@ -117,7 +118,7 @@ def run(out: Path, case: Mapping[str, Any]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with Journal(folder, create=True) as journal, Interrupt() as interrupt:
         journal.append("opened", study.record())
-        history = History(study, journal, study.config.limits, silent)
+        history = History(study, journal, study.config.limits, Meter(time), silent)
         executor.wait(0.0)  # workers become ready before the clock starts
         started, used = time.perf_counter(), time.process_time()
         Search(history).run(executor, interrupt)

@@ -61,3 +61,23 @@ def test_a_long_job_beats_and_answers_are_in_their_order(sleeping, clock):
     assert cluster.answered([short, again], 60.0) == [again, short]
     assert [call.result().job.id for call in (again, short)] == ["a", "b"]
     assert cluster.answered([], 0.0) == []
+
+
+def test_a_search_on_the_simulated_cluster_is_measured_once(tmp_path):
+    case = {
+        "optimizer": "random",
+        "seed": 1,
+        "measured": "throughput",
+        "workers": 4,
+        "trials": 30,
+        "mean_s": 0.0,
+        "items": 0,
+    }
+    with modules_of(FOLDER, "simulated") as (simulated,):
+        simulated.run(tmp_path, case)
+        simulated.run(tmp_path, case)
+        (row,) = simulated.rows_of(tmp_path)
+        table = list(simulated.throughput_lines([row]))
+    assert case.items() <= row.items()
+    assert row["seconds"] > 0
+    assert any("random" in line for line in table)
