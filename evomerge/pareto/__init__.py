@@ -12,6 +12,7 @@ from evomerge.pareto.attainment import (
 from evomerge.pareto.bootstrap import (
     Interval,
     PairedDifference,
+    agreed_interval,
     difference_of,
     interval_of,
     mean_interval,
@@ -44,6 +45,7 @@ __all__ = [
     "SignFlips",
     "ThinningRule",
     "additive_epsilon",
+    "agreed_interval",
     "anchored_hypervolume",
     "attainment",
     "attainment_surface",

@@ -3,8 +3,9 @@
 Items are what is random: a score is the mean over the items that happened to be in the set, and
 resampling them with replacement shows how far it would move with others. Two models are compared
 on the same items (paired), which removes the items' difficulty from the difference. With fewer
-than about 30 items the intervals are a little too narrow, and from one item nothing can be
-learned: its interval has no width.
+than about 30 items the intervals are a little too narrow. Where all items score the same every
+resample does too: the percentile interval then has no width and says nothing of other items.
+`agreed_interval` is for those.
 """
 
 from __future__ import annotations
@@ -179,6 +180,37 @@ def interval_of(mean: float, resampled: NDArray[np.float64], confidence: float =
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(resampled, [tail, 1.0 - tail])
     return Interval(mean, float(low), float(high))
+
+
+def agreed_interval(
+    value: float, n_items: int, bounds: tuple[float, float], confidence: float = 0.95
+) -> Interval:
+    """Return the interval of a mean whose items all score `value`, where resampling knows nothing.
+
+    By Clopper & Pearson (1934) at most the share u of all items scores anything else, if none of
+    n_items does, and such items lie between the bounds: the mean is between value - u (value - low)
+    and value + u (high - value). For scores of 0 and 1 that is the exact interval of a proportion.
+
+    Args:
+        value: of every item.
+        n_items: how many items there are, at least one.
+        bounds: lowest and highest score that an item can have.
+        confidence: probability, at least, that the interval covers, in (0, 1).
+
+    Raises:
+        ValueError: `value` is out of bounds, or there is no item, or `confidence` is out of range.
+    """
+    from scipy.stats import binomtest  # noqa: PLC0415 -- slow import
+
+    low, high = bounds
+    if not low <= value <= high:
+        raise ValueError(f"value must lie between {low} and {high}, got {value}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    if n_items < 1:
+        raise ValueError(f"n_items must be at least 1, got {n_items}")
+    others = float(binomtest(0, n_items).proportion_ci(confidence, method="exact").high)
+    return Interval(value, value - others * (value - low), value + others * (high - value))
 
 
 def difference_of(

@@ -62,7 +62,7 @@ def _results(subject: Subject, contents: Contents) -> list[EvalResult]:
         text = metric
         if estimate.low is not None and estimate.high is not None:
             text += (
-                f", {analysis.confidence:.0%} bootstrap interval {estimate.low:.4g} to "
+                f", {analysis.confidence:.0%} interval {estimate.low:.4g} to "
                 f"{estimate.high:.4g} over {estimate.n_items} items"
             )
         source: dict[str, Any] = part.holdout if isinstance(part.holdout, dict) else {}

@@ -50,7 +50,7 @@ class Contrast:
         first: score of the first model, in the user's sign.
         second: of the second.
         gain: of the first over the second, positive where the first is better whatever the goal,
-            with a paired bootstrap interval.
+            with a paired interval, see `evomerge.report.estimates.Gain`.
         test: None where the two were not scored item by item on the same items.
         holm: the p-value that allows for there being several objectives; None without a test, and
             for the mean, which is one test by itself.
@@ -146,7 +146,8 @@ def compare(
         gain = estimates.mean_gain(first.name, second.name)
         mean = Contrast("mean", values[0], values[1], gain, test, None)
     untested = [one.name for one in contrasts if one.test is None]
-    notes = tuple(_notes(split, estimates, len(tests), untested))
+    same = [name for name, one in tests.items() if not one.first_better + one.second_better]
+    notes = tuple(_notes(split, estimates, len(tests), untested, same))
     return Comparison(first.name, second.name, split, contrasts, mean, confidence, notes)
 
 
@@ -209,8 +210,14 @@ def _counts(array: NDArray[np.float64]) -> tuple[int, int]:
 
 
 def _notes(
-    split: Split, estimates: SplitEstimates, n_tests: int, untested: Sequence[str]
+    split: Split,
+    estimates: SplitEstimates,
+    n_tests: int,
+    untested: Sequence[str],
+    same: Sequence[str],
 ) -> Iterable[str]:
+    if same:
+        yield f"No item tells the two apart in {', '.join(same)}: their scores are equal on each."
     if split != "holdout":
         yield (
             f"The search picked by these {split} scores: the better of two trials is optimistic "

@@ -7,8 +7,8 @@
     notes       sentences
 
 `gain` is {gain, low, high, probability_better, within_noise}, positive where the first is better
-whatever the goal; `test` is null or {name, items, first_better, second_better, p_value}. What is
-unknown is null. Numbers are not rounded.
+whatever the goal; its interval is as in `evomerge.report.document`. `test` is null or {name, items,
+first_better, second_better, p_value}. What is unknown is null. Numbers are not rounded.
 """
 
 from __future__ import annotations

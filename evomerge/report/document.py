@@ -27,6 +27,9 @@ null for a baseline. `on_front` is the probability that no other row dominates a
 `dominated_by` {name, probability} the row that does with a probability above 0.5.
 Scores are objective to {score, low, high, items}, gains objective to {over, gain, low, high,
 probability_better, within_noise}; positive gains are better whatever the goal.
+Intervals over items are a percentile bootstrap's. Where all items score the same (or differ by the
+same from the baseline's) they are Clopper and Pearson's, see `evomerge.pareto.agreed_interval`, or
+null where scores leave [0, 1]; that of the hypervolume is null where every member is so.
 Where the front was picked on validation items every key 'search' but that of `shrinkage` is
 'validation'.
 What is unknown is null. Numbers are not rounded.

@@ -10,19 +10,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evomerge.pareto import difference_of, interval_of, resampled_means
+from evomerge.pareto import (
+    Interval,
+    agreed_interval,
+    difference_of,
+    interval_of,
+    resampled_means,
+)
 from evomerge.report.front import Front, FrontRow
 from evomerge.types import Objective, Split
+
+_EQUAL = 1e-12  # of scores: equal ones may differ in their last bits
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A score, and the interval within which it would move with other items.
 
+    The interval is a percentile bootstrap's. Where all items score the same, resampling says
+    nothing, and it is `evomerge.pareto.agreed_interval`: Clopper and Pearson's for scores of 0 or 1.
+
     Attributes:
         score: in the user's sign.
-        low: None when the objective is not scored item by item, or its score is not the mean of
-            its items' scores.
+        low: None when the objective is not scored item by item, its score is not the mean of its
+            items' scores, or all of them agree and scores of the objective leave [0, 1], so that
+            nobody knows what other items might score.
         high: as `low`.
         n_items: how many items the interval comes from; 0 without one.
     """
@@ -37,10 +49,14 @@ class Estimate:
 class Gain:
     """How much better a model is than a baseline on the same items; positive is better.
 
+    The interval is that of `Estimate`, of the differences. A model that scores as the baseline on
+    every item thus gains 0, within what so few items can show.
+
     Attributes:
         against: name of the baseline.
         gain: difference of the scores, in the objective's unit, turned so that positive is better.
-        low: end of the paired interval; None when the two were not scored on the same items.
+        low: end of the paired interval; None when the two were not scored on the same items, or
+            all differences agree and scores of the objective leave [0, 1].
         high: as `low`.
         probability_better: share of resamples in which the model is better; None as `low`.
         within_noise: the interval holds 0; None as `low`.
@@ -52,6 +68,27 @@ class Gain:
     high: float | None = None
     probability_better: float | None = None
     within_noise: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sample:
+    """Scores of items, or their differences, that an interval is made from.
+
+    Attributes:
+        values: of each item, (n_items,).
+        resampled: their mean in each resample, (n_resamples,).
+        bounds: between which the value of any item lies; None where nobody knows.
+    """
+
+    values: NDArray[np.float64]
+    resampled: NDArray[np.float64]
+    bounds: tuple[float, float] | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all items have the same value, but for rounding."""
+        scale = max(1.0, float(np.abs(self.values).max()))
+        return float(np.ptp(self.values)) <= _EQUAL * scale
 
 
 class SplitEstimates:
@@ -83,6 +120,7 @@ class SplitEstimates:
         self.confidence = confidence
         self.scores: dict[str, Mapping[str, float]] = {}
         self._items: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._values: dict[tuple[str, str], NDArray[np.float64]] = {}
         self._resampled: dict[tuple[str, str], NDArray[np.float64]] = {}
         mismatched: set[str] = set()
         # Rows of one objective with the same items are one matrix.
@@ -106,9 +144,15 @@ class SplitEstimates:
         for (name, ids), rows in groups.items():
             matrix = np.array(list(rows.values()))
             resampled = resampled_means(matrix, seed_of(front.seed, ids), n_resamples)
-            for row_name, means in zip(rows, resampled, strict=True):
+            for row_name, values, means in zip(rows, matrix, resampled, strict=True):
                 self._items[row_name, name] = ids
+                self._values[row_name, name] = values
                 self._resampled[row_name, name] = means
+        self._unbounded = {
+            name
+            for (_, name), values in self._values.items()
+            if values.min() < 0.0 or values.max() > 1.0
+        }
         self.mismatched = tuple(name for name in self._objectives if name in mismatched)
         self.exact = tuple(name for name in self._objectives if _is_exact(front, name))
         self.comparable = self._largest_group({row.name for row in front.members})
@@ -165,26 +209,69 @@ class SplitEstimates:
     def _estimate(self, score: float, keys: list[tuple[str, str]]) -> Estimate:
         if any(key not in self._resampled for key in keys):
             return Estimate(score)
-        means = np.mean([self._resampled[key] for key in keys], axis=0)
-        interval = interval_of(score, means, self.confidence)
+        samples = [
+            _Sample(
+                self._values[key],
+                self._resampled[key],
+                None if key[1] in self._unbounded else (0.0, 1.0),
+            )
+            for key in keys
+        ]
+        means = np.mean([sample.resampled for sample in samples], axis=0)
+        interval = self._interval(score, means, samples)
+        if interval is None:
+            return Estimate(score)
         n_items = sum(len(self._items[key]) for key in keys)
         return Estimate(score, interval.low, interval.high, n_items)
 
     def _gain(self, baseline: str, gain: float, row: str, names: list[str]) -> Gain:
-        parts = []
+        samples = []
         for name in names:
             own, other = (row, name), (baseline, name)
             if own not in self._items or self._items[own] != self._items.get(other):
                 return Gain(baseline, gain)
             sign = -self._objectives[name].cost(1.0)
-            parts.append(sign * (self._resampled[own] - self._resampled[other]))
-        resampled = np.mean(parts, axis=0)
+            samples.append(
+                _Sample(
+                    sign * (self._values[own] - self._values[other]),
+                    sign * (self._resampled[own] - self._resampled[other]),
+                    None if name in self._unbounded else (-1.0, 1.0),
+                )
+            )
+        resampled = np.mean([sample.resampled for sample in samples], axis=0)
         # Two equal means may differ in their last bit; a tie must count as one.
         scale = max(1.0, float(np.abs(self._resampled[row, names[0]]).max()))
-        resampled[np.abs(resampled) < 1e-12 * scale] = 0.0
-        paired = difference_of(gain, resampled, self.confidence)
-        within = paired.low <= 0.0 <= paired.high
-        return Gain(baseline, gain, paired.low, paired.high, paired.probability_better, within)
+        resampled[np.abs(resampled) < _EQUAL * scale] = 0.0
+        interval = self._interval(gain, resampled, samples)
+        if interval is None:
+            return Gain(baseline, gain)
+        better = difference_of(gain, resampled, self.confidence).probability_better
+        within = interval.low <= 0.0 <= interval.high
+        return Gain(baseline, gain, interval.low, interval.high, better, within)
+
+    def _interval(
+        self, mean: float, resampled: NDArray[np.float64], samples: Sequence[_Sample]
+    ) -> Interval | None:
+        """Return the interval of the mean over samples; None where it is unknown.
+
+        What samples that agree add on either side of the bootstrap's interval is added up, as if
+        they erred together, which is on the safe side.
+        """
+        interval = interval_of(mean, resampled, self.confidence)
+        for sample in samples:
+            if not sample.agrees:
+                continue
+            if sample.bounds is None:
+                return None
+            own = agreed_interval(
+                float(sample.values[0]), len(sample.values), sample.bounds, self.confidence
+            )
+            interval = Interval(
+                mean,
+                interval.low - (own.mean - own.low) / len(samples),
+                interval.high + (own.high - own.mean) / len(samples),
+            )
+        return interval
 
 
 def _is_exact(front: Front, name: str) -> bool:

@@ -58,7 +58,7 @@ def front_section(analysis: Analysis, run: str = "RUN") -> Section:
     """
     items = "hold-out" if analysis.split == "holdout" else analysis.split
     text = (
-        f"Scores on {items} items; bars are {analysis.confidence:.0%} bootstrap intervals where "
+        f"Scores on {items} items; bars are {analysis.confidence:.0%} intervals where "
         "items were scored one by one. Click a point, or a name in the table, for its recipe and "
         "how to rebuild it, or a name in the legend to hide it; drag to zoom, double-click to go "
         "back."

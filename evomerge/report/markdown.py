@@ -83,7 +83,8 @@ def legend(analysis: Analysis, rows: Iterable[RowAnalysis]) -> str:
     counts = f"{items[0]}" if len(items) == 1 else f"{items[0]} to {items[-1]}"
     return (
         f"Scores on hold-out items, which the search never saw ({counts} an objective). In "
-        f"brackets: {analysis.confidence:.0%} bootstrap intervals over items."
+        f"brackets: {analysis.confidence:.0%} intervals over items, by bootstrap, or by Clopper "
+        "and Pearson where all items score the same."
     )
 
 

@@ -232,7 +232,8 @@ def _legend(analysis: Analysis) -> str:
         for estimate in (row.on(analysis.split) or {}).values()
     ):
         lines.append(
-            f"Second line: {analysis.confidence:.0%} bootstrap interval over items. Gains are "
+            f"Second line: {analysis.confidence:.0%} interval over items, by bootstrap, or by "
+            "Clopper and Pearson where all items score the same. Gains are "
             "paired on the same items; + is better, ~ is within noise (the interval holds 0)."
         )
     elif any(row.gains for row in analysis.rows):

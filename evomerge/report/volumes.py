@@ -89,6 +89,8 @@ def _interval(
     signs = np.array([objective.cost(1.0) for objective in anchors.objectives])
     zero, one = np.array(anchors.zero), np.array(anchors.one)
     resampled = -(estimates.resampled_costs(members) * signs - zero) / (one - zero)
+    if not np.ptp(resampled, axis=1).any():
+        return None  # every member scores the same on all items: resampling says nothing of others
     costs = -anchors.scale_all([estimates.scores[name] for name in members])
     reference = np.full(len(signs), -REFERENCE)
     return hypervolume_interval(costs, resampled, reference, estimates.confidence)

@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binom, binomtest
 
 from evomerge.pareto import (
+    agreed_interval,
     bootstrap,
     mean_interval,
     paired_difference,
@@ -79,6 +81,26 @@ def test_equal_scores_have_no_width_and_ties_are_even():
     assert mean_interval([0.4], seed=0).low == 0.4
 
 
+@pytest.mark.parametrize("n_items", [1, 4, 24])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_the_interval_of_all_or_none_is_that_of_a_proportion(n_items, confidence):
+    for value in (0, 1):
+        theirs = binomtest(value * n_items, n_items).proportion_ci(confidence, method="exact")
+        ours = agreed_interval(value, n_items, (0, 1), confidence)
+        assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_equal_differences_are_as_uncertain_as_the_items_that_may_differ():
+    # A mean beyond the interval is seldom left unnoticed by 12 items: at most in 2.5 % of draws.
+    for value in (-1.0, 0.0, 0.25, 1.0):
+        found = agreed_interval(value, 12, (-1, 1))
+        assert -1 <= found.low <= value <= found.high <= 1
+        for end, extreme in ((found.low, -1), (found.high, 1)):
+            if end != value:
+                share = (end - value) / (extreme - value)
+                assert binom.pmf(0, 12, share) == pytest.approx(0.025)
+
+
 def test_seeds_name_the_draws_and_rows_share_them():
     scores = np.random.default_rng(9).random((3, 50))
     assert mean_interval(scores[0], seed=5) == mean_interval(scores[0], seed=5)
@@ -118,6 +140,9 @@ def test_groups_weigh_the_same_whatever_their_size():
         (lambda: mean_interval([1.0], 0, n_resamples=0), "n_resamples"),
         (lambda: mean_interval([1.0], 0, confidence=1.0), "confidence"),
         (lambda: paired_difference([1.0], [1.0, 2.0], 0), "same items"),
+        (lambda: agreed_interval(2.0, 4, (0, 1)), "between 0 and 1, got 2"),
+        (lambda: agreed_interval(1.0, 0, (0, 1)), "n_items"),
+        (lambda: agreed_interval(1.0, 4, (0, 1), 1.0), "confidence"),
         (lambda: stratified_interval([], 0), "at least one group"),
         (lambda: resampled_means([1.0], 0), r"\(n_models, n_items\)"),
         (lambda: resampled_means([[np.inf]], 0), "finite"),

@@ -51,7 +51,7 @@ def test_results_are_those_of_hold_out_items(card, zoo_run):
         "holdout",
     )
     assert re.fullmatch(
-        r"exact_match, 95% bootstrap interval \d\.?\d* to \d\.?\d* over 12 items", flip.metric_name
+        r"exact_match, 95% interval \d\.?\d* to \d\.?\d* over 12 items", flip.metric_name
     )
     assert bits.metric_type == "negative_log_likelihood"
 

@@ -112,9 +112,9 @@ def test_minimised_objectives_gain_by_being_lower():
     ]
     analysis = analyse(make_front(*rows, objectives=objectives))
     gain = analysis.members[0].gains["loss"]
-    assert (gain.against, gain.gain, gain.low, gain.high) == ("base", 0.5, 0.5, 0.5)
-    assert gain.probability_better == 1.0
-    assert gain.within_noise is False
+    # Nobody knows by how much more or less the loss of other items might differ.
+    assert (gain.against, gain.gain, gain.low, gain.high) == ("base", 0.5, None, None)
+    assert (gain.probability_better, gain.within_noise) == (None, None)
     assert analysis.best == {"loss": ("trial 5",)}
     assert analysis.members[0].search_mean is None
 
@@ -124,9 +124,55 @@ def test_equal_models_are_within_noise_and_even():
     mean = {"a": float(np.mean(list(scores.values())))}
     rows = [make_row(name, mean, None, {"a": scores}) for name in ("base", "trial 1")]
     gain = analyse(make_front(*rows)).members[0].gains["a"]
-    assert (gain.gain, gain.low, gain.high) == (0.0, 0.0, 0.0)
+    share = stats.binomtest(0, 30).proportion_ci(method="exact").high
+    assert (gain.gain, gain.low, gain.high) == pytest.approx((0.0, -share, share))
     assert gain.within_noise is True
     assert gain.probability_better == 0.5
+
+
+def all_or_none(n_items=4):
+    """A member that is right on every item of one objective and half of the other's, and a base."""
+    halves = [n % 2 for n in range(n_items)]
+    rows = []
+    for name, a, b in (("trial 1", [1] * n_items, halves), ("base", [0] * n_items, halves)):
+        items = {
+            key: {f"{key}{n}": float(score) for n, score in enumerate(own)}
+            for key, own in {"a": a, "b": b}.items()
+        }
+        means = {key: float(np.mean(list(own.values()))) for key, own in items.items()}
+        rows.append(make_row(name, means, means, items, items))
+    return make_front(*rows)
+
+
+def test_scores_on_which_all_items_agree_have_scipys_exact_interval():
+    analysis = analyse(all_or_none())
+    for row, right in zip(analysis.rows, (4, 0), strict=True):
+        theirs = stats.binomtest(right, 4).proportion_ci(method="exact")
+        found = row.holdout["a"]
+        assert (found.low, found.high, found.n_items) == pytest.approx((theirs.low, theirs.high, 4))
+    # 4 of 4 against 0 of 4: McNemar's exact p is 0.125, and the interval says luck as well.
+    gain = analysis.members[0].gains["a"]
+    assert (gain.gain, gain.high, gain.within_noise) == (1.0, 1.0, True)
+    assert analyse(all_or_none(40)).members[0].gains["a"].within_noise is False
+    assert analysis.volumes is None
+
+
+def test_a_mean_is_no_surer_for_an_objective_whose_items_agree():
+    row = analyse(all_or_none()).members[0]
+    certain, varied, mean = row.holdout["a"], row.holdout["b"], row.holdout_mean
+    bootstrapped = (varied.high - varied.low) / 2
+    assert mean.high - mean.low > max(bootstrapped, (certain.high - certain.low) / 2)
+    assert 0 <= mean.low < mean.score < mean.high <= 1
+
+
+def test_a_front_on_which_all_items_agree_has_no_interval_of_its_volume():
+    def row(name, score):
+        items = {"a": {f"i{n}": score for n in range(6)}}
+        return make_row(name, {"a": score}, None, items)
+
+    rows = [row("base", 0.0), row("donor:x", 0.0), row("trial 1", 1.0)]
+    volumes = analyse(make_front(*rows)).volumes
+    assert (volumes.front_search > 1, volumes.interval) == (True, None)
 
 
 def test_no_interval_where_items_do_not_explain_the_score():

@@ -92,6 +92,19 @@ def test_without_common_items_there_is_a_difference_and_no_test():
     assert any(note.startswith("No test for a:") for note in found.notes)
 
 
+def test_models_that_no_item_tells_apart_are_said_to_be_equal_and_not_sure_to_be():
+    found = compare(
+        pair_of({"a": [0, 1, 1], "b": [1, 1, 0]}, {"a": [0, 1, 1], "b": [1, 1, 1]}), "holdout"
+    )
+    (one, other), mean = found.contrasts, found.mean
+    u = binomtest(0, 3).proportion_ci(method="exact").high
+    assert (one.gain.gain, one.gain.low, one.gain.high) == pytest.approx((0, -u, u))
+    assert (one.test.first_better, one.test.second_better, one.test.p_value) == (0, 0, 1)
+    (note,) = [note for note in found.notes if "apart" in note]
+    assert note == "No item tells the two apart in a: their scores are equal on each."
+    assert mean.gain.high - mean.gain.low > other.gain.high - other.gain.low
+
+
 def test_one_objective_is_compared_alone():
     pair = two(build_front(3), "trial 37", "base")
     found = compare(pair, "holdout", "code")

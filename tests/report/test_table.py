@@ -51,7 +51,7 @@ def test_the_best_score_of_each_objective_is_marked(front):
 
 def test_intervals_noise_and_the_curse_are_explained(front):
     text = " ".join(to_text(front).split())
-    assert "95% bootstrap interval" in text
+    assert "95% interval over items" in text
     assert "~ is within noise" in text
     assert "winner's curse" in text
     assert "hypervolume (0 = base, 1 = best donor)" in text
