@@ -13,7 +13,7 @@ from evomerge.cli.places import find_run
 from evomerge.cli.results import AsJson
 from evomerge.errors import UserError
 
-_MODEL = "A trial number, base, a donor, uniform, single-lambda, or a recipe file."
+_MODEL = "A trial number, base, donor:NAME, uniform, single-lambda, or a recipe file."
 
 
 class Items(StrEnum):

@@ -28,7 +28,7 @@ class Estimate:
     """A score, and the interval within which it would move with other items.
 
     The interval is a percentile bootstrap's. Where all items score the same, resampling says
-    nothing, and it is `evomerge.pareto.agreed_interval`: Clopper and Pearson's for scores of 0 or 1.
+    nothing, and it is `evomerge.pareto.agreed_interval`: Clopper and Pearson's for scores of 0, 1.
 
     Attributes:
         score: in the user's sign.

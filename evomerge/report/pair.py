@@ -14,11 +14,12 @@ from evomerge.report.front import DONOR_PREFIX, Front, FrontRow
 from evomerge.report.scored import ScoredModels
 from evomerge.study import open_study
 from evomerge.study.course import Course
-from evomerge.study.scoring import has_holdout
+from evomerge.study.scoring import LAMBDA, baseline_recipes, has_holdout
 from evomerge.types import Failed, Split, Trial
 
 _TRIAL = re.compile(r"(?:trial[ -]?)?0*(\d+)", re.IGNORECASE)
 _RECIPE_FILES = (".yaml", ".yml")
+_SINGLE_LAMBDA = "single-lambda"
 
 
 def collect_pair(run: Path, names: tuple[str, str], split: Split) -> Front:
@@ -26,8 +27,8 @@ def collect_pair(run: Path, names: tuple[str, str], split: Split) -> Front:
 
     Args:
         run: the run directory.
-        names: each a trial number, 'base', a donor, 'uniform', the best 'single-lambda', or a
-            recipe file of a model that the run has scored.
+        names: each a trial number, 'base', 'donor:NAME' (NAME will do), 'uniform', the best
+            'single-lambda', or a recipe file of a model that the run has scored.
         split: where both must have scores.
 
     Raises:
@@ -54,6 +55,15 @@ class _Models:
         trials, _ = read_trials(self._study, events)
         self._trials: Mapping[int, Trial] = {trial.number: trial for trial in trials}
         self._baselines = {row.name: row for row in self._scored.baselines()}
+        self._planned = {
+            _SINGLE_LAMBDA if name.startswith(LAMBDA) else name
+            for name in baseline_recipes(self._study)
+        }
+        self._failed = {
+            event.payload["name"]: event.payload
+            for event in events
+            if event.kind == "scored" and "failed" in event.payload
+        }
         self._is_scored = any(event.kind == "scored" for event in events)
 
     def row(self, name: str) -> FrontRow:
@@ -65,14 +75,30 @@ class _Models:
         for title in (name, DONOR_PREFIX + name):
             if title in self._baselines:
                 return self._baselines[title]
-        single = [title for title in self._baselines if title.startswith("single-lambda")]
-        if name == "single-lambda" and single:
+        single = [title for title in self._baselines if title.startswith(_SINGLE_LAMBDA)]
+        if name == _SINGLE_LAMBDA and single:
             return self._baselines[single[0]]
-        known = [title.removeprefix(DONOR_PREFIX) for title in self._baselines]
-        hint = nearest(name, known) if known else f"score them first: evomerge resume {self._run}"
-        raise UserError(
-            f"'{name}' is no trial number, no recipe file and no baseline of {self._run}; {hint}"
-        )
+        raise UserError(self._why_no_baseline(name))
+
+    def _why_no_baseline(self, name: str) -> str:
+        for title in (name, DONOR_PREFIX + name):
+            if title in self._failed:
+                reason = (self._failed[title]["message"].splitlines() or ["?"])[0]
+                again = f"; to try again: evomerge resume {self._run}"
+                final = self._failed[title]["failed"] == "invalid"
+                return f"{title} could not be scored: {reason}{'' if final else again}"
+            if title in self._planned:
+                return (
+                    f"{title} has no scores in {self._run} yet; "
+                    f"score it: evomerge resume {self._run}"
+                )
+        unknown = f"'{name}' is no trial number, no recipe file and no baseline of {self._run}"
+        if not self._planned:
+            return f"{unknown}; its study has no baselines (front: baselines), name two trials"
+        valid = ", ".join(sorted(self._planned))
+        known = [title.removeprefix(DONOR_PREFIX) for title in self._planned]
+        hint = nearest(name, known)
+        return f"{unknown}; {f'{hint} ' if hint.endswith('?') else ''}valid: {valid}"
 
     def why_no_holdout(self, row: FrontRow, names: tuple[str, str]) -> str:
         if not has_holdout(self._study):

@@ -54,7 +54,7 @@ def test_compare_from_run_to_table(world):
     # every wrong name is one line that says what to type
     off_front = next(n for n in range(12) if n not in [row["trial"] for row in front["front"]])
     for arguments, message in [
-        (("frist", "base"), "did you mean 'first'?"),
+        (("frist", "base"), "did you mean 'first'? valid: base, donor:first, donor:second, "),
         ((member, 99), "trial 99 is not finished or does not exist"),
         ((member, f"trial {member}"), "are one model"),
         (("nothing.yaml", "base"), "cannot be read"),
@@ -67,6 +67,56 @@ def test_compare_from_run_to_table(world):
         assert message in err
         assert len(err.strip().splitlines()) == 1
     assert world("compare", off_front, "base", "--run", "run", "--on", "search")[0] == 0
+
+
+def test_a_baseline_is_offered_by_resume_only_where_the_study_plans_it(world, monkeypatch):
+    world.study["search"] = {"optimizer": "random"}
+    world.study["budget"] = {"trials": 2}
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr("evomerge.study.scoring.Scoring.run", lambda *_: False)
+        world.run()
+    code, _, err = world("compare", "first", "base", "--run", "run")
+    assert code == 2
+    assert "donor:first has no scores in run yet; score it: evomerge resume run" in err
+    code, _, err = world("compare", "nobody", "base", "--run", "run")
+    assert "valid: base, donor:first, donor:second" in err
+    assert "resume" not in err
+    assert world("resume", "run")[0] == 0
+    assert world("compare", "first", "base", "--run", "run")[0] == 0
+
+
+def test_a_baseline_that_failed_is_told_with_its_reason(world):
+    (world.folder / "picky.py").write_text(
+        "from evomerge.fitness import FitnessResult\n"
+        "from safetensors.torch import load_file\n"
+        "def picky(model):\n"
+        f"    first = load_file({str(world.models / 'first' / 'model.safetensors')!r})\n"
+        "    own = model.module.get_input_embeddings().weight\n"
+        "    if own.float().allclose(first['model.embed_tokens.weight'].float(), atol=1e-3):\n"
+        "        raise RuntimeError('not this one')\n"
+        "    return FitnessResult({'picky': float(own.sum())})\n"
+    )
+    world.study["objectives"] = {"picky": {"fitness": "./picky.py:picky"}}
+    world.study["search"] = {"optimizer": "random"}
+    world.study["budget"] = {"trials": 2}
+    world.study["front"] = {"baselines": ["base", "donors"]}
+    world.run()
+    code, _, err = world("compare", "first", "base", "--run", "run")
+    assert code == 2
+    assert "donor:first could not be scored: " in err
+    assert "not this one" in err
+
+
+def test_where_a_study_has_no_baselines_none_is_offered(world):
+    world.study["search"] = {"optimizer": "random"}
+    world.study["budget"] = {"trials": 2}
+    world.study["front"] = {"baselines": []}
+    assert world.run()[0] == 0
+    code, _, err = world("compare", 0, "base", "--run", "run")
+    assert code == 2
+    assert "'base' is no trial number" in err
+    assert "its study has no baselines" in err
+    assert "resume" not in err
 
 
 def test_a_run_without_holdout_items_offers_the_others(world):
