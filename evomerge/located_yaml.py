@@ -272,7 +272,8 @@ def _message(problem: _Problem, model: type[BaseModel]) -> str:
     message = f"expected {expected}, got {_shown(got)}"
     if kind in ("literal_error", "enum") and isinstance(got, str):
         choices = re.findall("'([^']*)'", str(details["ctx"]["expected"]))
-        message += f"; {nearest(got, choices)}"
+        hint = nearest(got, choices)
+        message += f"; {hint}" if hint.endswith("?") else ""  # all of them are named already
     return message
 
 

@@ -223,6 +223,16 @@ def test_models_and_base(keys, base, models, with_base):
         assert study.models.donors == {"math": "o/m+l/math@v2", "m": "o/m@r1"}
 
 
+def test_an_unknown_method_is_told_each_choice_once():
+    with pytest.raises(ConfigError) as caught:
+        study_of(changed(merge_method="zzz"))
+    (line,) = caught.value.problems
+    assert [line.count(f"'{name}'") for name in ("linear", "ties", "slerp", "zzz")] == [1] * 4
+    assert "valid:" not in line
+    with pytest.raises(ConfigError, match="did you mean 'dare_ties'"):
+        study_of(changed(merge_method="dare_tie"))
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
@@ -274,6 +284,10 @@ def test_a_second_folder_of_tasks_is_refused_by_name():
             "would merge the base as one more input of linear",
         ),
         ({"merge_method": "slerp", "base_model": None, "filters": ["mlp"]}, "takes no 'filters'"),
+        (
+            {"merge_method": "slerp", "base_model": None, "filters": ["mlp"], "smooth": True},
+            "slerp takes no 'smooth' and no 'filters'; remove them",
+        ),
         ({"base_model": None}, "genome.base_model: dare_ties needs one"),
         ({"limit": "many"}, "limit: expected an integer, got 'many'"),
         ({"tasks": []}, "evolve.yml:9: tasks: the list is empty"),

@@ -108,9 +108,10 @@ class EvolveSpec(Frozen):
         if self.base_model is False and self.merge_method in NEEDS_BASE:
             raise ValueError(f"{self.merge_method} needs the base; remove 'base_model: false'")
         if self.merge_method == "slerp":
-            if self.smooth or self.filters:
-                key = "smooth" if self.smooth else "filters"
-                raise ValueError(f"slerp takes no '{key}'; remove it")
+            refused = [f"'{key}'" for key in ("smooth", "filters") if getattr(self, key)]
+            if refused:
+                it = "it" if len(refused) == 1 else "them"
+                raise ValueError(f"slerp takes no {' and no '.join(refused)}; remove {it}")
             if self.models is not None and len(self.models) < 2:
                 raise ValueError("slerp needs two models or more")
         appends_base = self.has_base and self.merge_method not in NEEDS_BASE
