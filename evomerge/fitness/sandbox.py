@@ -1,14 +1,15 @@
 """Runs one untrusted program with its tests in a process that can do little else.
 
 The process has a time limit (wall clock and CPU), a memory limit, a limit on the size of a file,
-an empty working directory that is removed afterwards, no environment, no standard streams, and on
-Linux no other files than the interpreter's own, no sockets, no child processes, no signals to
-others, and no way to outlive its parent. Started by root it becomes a user who owns nothing, or,
-where only root can read the interpreter, root without its capabilities.
+an empty working directory that is removed afterwards, an environment of PYTHONHASHSEED, PYTHONUTF8
+and, set by Python itself, LC_CTYPE, no standard streams, and on Linux no other files than the
+interpreter's own, no sockets, no child processes, no signals to others, and no way to outlive its
+parent. Started by root it becomes a user who owns nothing, or, where only root can read the
+interpreter, root without its capabilities.
 
 What is not defended: a program that was written against this very module can find the protocol in
 its own process and report a pass, as it can with every harness that runs tests in the process they
-test; it can as well return objects that claim to be equal to anything. It may fill the disk, by
+test; it can as well return objects whose `__eq__` says True to anything. It may fill the disk, by
 many files, as fast as its time allows. A fault of the kernel or the interpreter is a way out: for
 programs of an attacker, and not merely of a model, use a virtual machine.
 """

@@ -49,6 +49,17 @@ def built(world, name, options=None, **more):
     return build_estimator(name, items.ids, endpoints=ends, items=items, options=options, **more)
 
 
+def test_endpoints_may_have_partial_scores():
+    # Scores that are the item model's own probabilities are best explained by its abilities.
+    items = items_of(np.random.default_rng(4), 600, 1)
+    theta = np.array([0.5])
+    partial = dict(zip(items.ids, items.probabilities(theta).tolist(), strict=True))
+    evidence = Evidence(items.ids, endpoints={"end": partial}, items=items)
+    assert endpoint_abilities(evidence)[0] == pytest.approx(theta, abs=0.03)
+    estimate = PIrt(evidence).estimate(first(partial, 60))
+    assert estimate.value == pytest.approx(sum(partial.values()) / 600, abs=0.005)
+
+
 def test_every_estimator_is_registered():
     assert ESTIMATORS.names() == NAMES
 

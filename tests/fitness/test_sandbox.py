@@ -247,6 +247,13 @@ def parents():
     assert "PermissionError" in run_program("open('/proc/self/environ')", "", LIMITS).reason
 
 
+def test_an_object_that_is_equal_to_anything_passes_as_the_documents_say():
+    program = "class Any:\n    def __eq__(self, other):\n        return True\nanswer = Any()"
+    assert run_program(program, "assert answer == 42", LIMITS).passed
+    assert not run_program(program, "assert type(answer) is int", LIMITS).passed
+    assert "`__eq__` says True to anything" in sandbox.__doc__
+
+
 def test_the_parent_gets_no_signal_and_keeps_its_limits():
     received = []
     calls = walls._NUMBERS[os.uname().machine]
