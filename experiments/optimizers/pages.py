@@ -298,7 +298,7 @@ def cost_lines(searches: Searches) -> Iterator[str]:
     shown = [
         (problem, until)
         for problem, until in SHOWN_COSTS
-        if any(times(searches.get((problem, arm), ()), "ask", until) for arm in ARMS)
+        if any(times(searches, problem, arm, "ask", until) for arm in ARMS)
     ]
     if not shown:
         return
@@ -312,7 +312,7 @@ def cost_lines(searches: Searches) -> Iterator[str]:
     yield "|---" + "|---:" * (2 * len(heads)) + "|"
     for arm in ARMS:
         cells = [
-            times(searches.get((problem, arm), ()), call, until)
+            times(searches, problem, arm, call, until)
             for problem, until in shown
             for call in ("ask", "tell")
         ]
@@ -321,12 +321,22 @@ def cost_lines(searches: Searches) -> Iterator[str]:
     yield ""
 
 
-def times(rows: Sequence[Row], call: str, until: int) -> str:
-    """Return the medians over seeds of the calls up to a checkpoint and after the one before."""
-    found = [row[call][str(until)][:3] for row in rows if str(until) in row[call]]
+def times(searches: Searches, problem: str, arm: str, call: str, until: int) -> str:
+    """Return what the calls up to a checkpoint and after the one before took.
+
+    Median and 95th percentile are medians over seeds, the greatest is that of all. Of an arm that
+    is told its budget, searches of that budget count alone: with a larger one it may fit nothing yet.
+    """
+    found = [
+        row[call][str(until)][:3]
+        for row in searches.get((problem, arm), ())
+        if str(until) in row[call] and (not takes_budget(arm) or until in row["budgets"])
+    ]
     if not found:
         return ""
-    return ", ".join(f"{one:.3g}" for one in np.median(np.array(found), axis=0))
+    values = np.array(found)
+    shown = [*np.median(values[:, :2], axis=0), values[:, 2].max()]
+    return ", ".join(f"{one:.3g}" for one in shown)
 
 
 def draw(searches: Searches, budgets: Sequence[int], checkpoints: Sequence[int]) -> None:
