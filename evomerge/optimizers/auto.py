@@ -17,8 +17,8 @@ from evomerge.spaces.domain import Domain
 from evomerge.types import Objective, Trial
 
 FEW_TRIALS = 200
-"""Up to here a Gaussian process is taken: what it had after 100 trials was not below what the others
-had after 200, but on one problem of seven, and an ask costs less than a second."""
+"""Up to here a Gaussian process is taken: what it had after 100 trials was not below what the
+others had after 200, but on one problem of seven, and an ask costs less than a second."""
 MOST_GENES = 40
 MOST_OF_QUADRATICS = 5
 """Genes for which a quadratic of all of them was above the search without a model; with 8 it was

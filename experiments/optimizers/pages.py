@@ -325,7 +325,8 @@ def times(searches: Searches, problem: str, arm: str, call: str, until: int) -> 
     """Return what the calls up to a checkpoint and after the one before took.
 
     Median and 95th percentile are medians over seeds, the greatest is that of all. Of an arm that
-    is told its budget, searches of that budget count alone: with a larger one it may fit nothing yet.
+    is told its budget, searches of that budget count alone: with a larger one it may fit nothing
+    yet.
     """
     found = [
         row[call][str(until)][:3]
