@@ -10,10 +10,10 @@ With answered items S, the others U, item weights w (1/N each without subtasks),
 p-IRT and gp-IRT are of tinyBenchmarks (Maia Polo et al., 2024, arXiv 2402.14992), mp-IRT and
 gmp-IRT of MERGE3 (Mencattini et al., 2025, arXiv 2502.10436). Both maximise the likelihood of the
 answers; `regularised`, the default, adds a Gaussian prior, which is what keeps few answers, or
-answers that are all right, from running away. Answers of candidates and endpoints may be partial
-(anywhere in [0, 1]): what is maximised is then a quasi-likelihood, see `evomerge.estimators.logistic`.
-Standard errors take the item parameters for true, and those of mp-IRT a candidate's abilities for a
-mixture of the endpoints'.
+answers that are all right, from running away. Answers of candidates and endpoints may be partial,
+in [0, 1]: the likelihood is then a quasi-likelihood, see `evomerge.estimators.logistic`. Standard
+errors take the item parameters for true, and those of mp-IRT a candidate's abilities for a mixture
+of the endpoints'.
 """
 
 from __future__ import annotations
