@@ -65,6 +65,10 @@ def study(world):
     return world
 
 
+def scored(event):
+    return "metrics" in event.payload
+
+
 def test_from_check_to_report(study):
     code, out, err = study("check", study.write())
     assert code == 0, err
@@ -99,6 +103,24 @@ def test_from_check_to_report(study):
     assert "public test set of GSM8K" in (study.folder / "report" / "report.html").read_text()
     code, _, err = study("resume", run, "--add", "trials=2")
     assert code == 0, err
+
+
+def test_the_only_metric_needs_no_name(study):
+    del study.study["objectives"]["sums"]["metric"]
+    study.study["budget"] = {"trials": 2}
+    assert study("check", study.write())[0] == 0
+    code, _, err = study.run()
+    assert code == 0, err
+    named = {"metric": "acc,none", **study.study["objectives"]["sums"]}
+    study.study["objectives"]["named"] = named
+    code, _, err = study("run", study.write(), "--out", study.folder / "both")
+    assert code == 0, err
+    ours, both = (
+        [event.payload["metrics"] for event in read_events(study.folder / name) if scored(event)]
+        for name in ("run", "both")
+    )
+    assert [one["sums"] for one in ours] == [one["named"] for one in both]
+    assert len(ours) > 2
 
 
 def test_documents_of_both_sides_are_refused(study):

@@ -242,17 +242,19 @@ class LmEval:
         return self._suites[split]
 
     def _describe(self, suite: Suite) -> None:
-        """Learn the direction and the bounds of the metric, where the tasks declare it."""
+        """Learn the metric where it is the only one, its direction and bounds where declared."""
         declared = dict.fromkeys(
             metric for task in suite.tasks.values() for metric in task.higher_is_better()
         )
         filters = dict.fromkeys(one.name for task in suite.tasks.values() for one in task._filters)
-        if self.metric is None and len(declared) * len(filters) > 1:
+        if self.metric is None:
             listed = [f"{metric},{name}" for metric in declared for name in filters]
-            raise FitnessError(
-                f"{suite.main} has several metrics: {'; '.join(listed)}; name one with 'metric'"
-            )
-        metric = next(iter(declared), "") if self.metric is None else self.metric.split(",")[0]
+            if len(listed) > 1:
+                raise FitnessError(
+                    f"{suite.main} has several metrics: {'; '.join(listed)}; name one with 'metric'"
+                )
+            self.metric = next(iter(listed), None)
+        metric = (self.metric or "").split(",")[0]
         upward = {
             task.higher_is_better()[metric]
             for task in suite.tasks.values()
