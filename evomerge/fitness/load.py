@@ -144,6 +144,15 @@ class BoundFitness:
             return list(own(source))
         return list(public_test_of(source))
 
+    @property
+    def checks_tokenizers(self) -> bool:
+        """It has something to ask of a tokenizer, see `check_tokenizer`."""
+        return callable(getattr(self._call, "check_tokenizer", None))
+
+    def check_tokenizer(self, tokenizer: Any) -> None:
+        """Let the fitness refuse a tokenizer; what it raises passes through."""
+        self._call.check_tokenizer(tokenizer)  # type: ignore[attr-defined]
+
     def score(self, model: MergedModel) -> tuple[float, dict[str, float], dict[str, float]]:
         """Score a merged model.
 

@@ -59,4 +59,12 @@ class BringsItems(Protocol):
         ...
 
 
+class ChecksTokenizer(Protocol):
+    """What a fitness that brings its items may have beside."""
+
+    def check_tokenizer(self, tokenizer: Any) -> None:
+        """Refuse the base model's tokenizer by a FitnessError, before there is a run."""
+        ...
+
+
 Items: TypeAlias = Sequence[Item]

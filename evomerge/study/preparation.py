@@ -16,7 +16,9 @@ from evomerge.errors import ConfigError
 from evomerge.fitness import BoundFitness, FitnessSpec, check_fitness
 from evomerge.fitness.public_tests import public_test_of
 from evomerge.merging import MergeEngine, resolve_device
+from evomerge.merging.checkpoint import resolve_folder
 from evomerge.merging.spread import Placement, require_placeable
+from evomerge.merging.tokenizer import load_tokenizer
 from evomerge.optimizers import Optimizer
 from evomerge.recipe.model import ModelRef, Recipe
 from evomerge.spaces import Space, SpaceContext, known_recipes
@@ -141,6 +143,8 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     config = with_default_sources(config, fitnesses)
     owners = _owners(fitnesses, problems)
     found_items = read_items(config, folder, problems, owners)
+    if base is not None and not stand_ins.used and "base" not in trusted:
+        _check_tokenizer(base, owners, problems)
     parts, files = _objectives(config, folder, problems, found_items, fitnesses, owners)
     objectives = tuple(part.objective for part in parts)
     if config.rungs is not None:
@@ -297,6 +301,21 @@ def _owners(
         if fitness is not None and fitness.brings_items
     }
     return {name: fitness for name, fitness in built.items() if fitness is not None}
+
+
+def _check_tokenizer(
+    base: ModelRef, owners: Mapping[str, BoundFitness], problems: Problems
+) -> None:
+    """Ask the fitnesses whether they can do with the base's tokenizer, as the rehearsal will."""
+    asking = {name: one for name, one in owners.items() if one.checks_tokenizers}
+    if not asking:
+        return
+    load = partial(load_tokenizer, resolve_folder(base.path, base.revision))
+    tokenizer = problems.attempt("models.base", load)
+    if tokenizer is None:
+        return
+    for name, owner in asking.items():
+        problems.attempt(f"objectives.{name}", partial(owner.check_tokenizer, tokenizer))
 
 
 def _warnings(config: StudyConfig, owners: Mapping[str, BoundFitness]) -> tuple[str, ...]:

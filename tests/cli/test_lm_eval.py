@@ -123,6 +123,31 @@ def test_the_only_metric_needs_no_name(study):
     assert len(ours) > 2
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_a_template_that_nobody_has_is_found_by_check(study, old):
+    """The default of a configuration of mergekit-evolve asks for one."""
+    if old:
+        genome = {"models": [str(study.models / "first")], "base_model": str(study.models / "base")}
+        evolve = {"genome": {**genome, "merge_method": "ties"}, "tasks": ["sums"], "limit": 4}
+        path = study.folder / "evolve.yml"
+        path.write_text(yaml.safe_dump(evolve))
+        _, told, _ = study("migrate", path)
+        assert "set it to false" in " ".join(told.split())
+        words = (path, "--task-search-path", study.folder / "tasks")
+    else:
+        study.study["objectives"]["sums"]["apply_chat_template"] = True
+        words = (study.write(),)
+    code, _, err = study("check", *words)
+    assert code == 2
+    assert (
+        f"objectives.sums: the tokenizer of '{study.models / 'base'}' has no chat template; "
+        "set apply_chat_template: false\n"
+    ) in err
+    if old:
+        path.write_text(yaml.safe_dump(evolve | {"apply_chat_template": False}))
+        assert study("check", *words)[0] == 0
+
+
 def test_documents_of_both_sides_are_refused(study):
     study.study["objectives"]["sums"] |= {
         "limit": None,

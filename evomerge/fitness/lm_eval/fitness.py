@@ -197,6 +197,14 @@ class LmEval:
             for family in families
         ]
 
+    def check_tokenizer(self, tokenizer: Any) -> None:
+        """Find out whether prompts can be written for a tokenizer.
+
+        Raises:
+            FitnessError: it lacks the chat template that is asked for.
+        """
+        _template(tokenizer, self._chat)
+
     def __call__(self, model: MergedModel) -> FitnessResult:
         """Score the model's items."""
         from evomerge.fitness.lm_eval.requests import answer  # noqa: PLC0415
@@ -374,7 +382,7 @@ def _template(tokenizer: Any, wanted: bool | str) -> str | None:
     if not wanted:
         return None
     if not templates:
-        raise FitnessError(f"{where} has no chat template; remove apply_chat_template")
+        raise FitnessError(f"{where} has no chat template; set apply_chat_template: false")
     if wanted is True:
         return None
     if not isinstance(templates, dict):
