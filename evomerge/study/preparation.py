@@ -353,9 +353,17 @@ def _objectives(
         bounds = part.bounds or (known.bounds if known else (None, None))
         digests = {split: items_digest(found) for split, found in items.get(name, {}).items()}
         files |= {f"{where}.{split}": digest for split, digest in digests.items()}
+        own = {}
+        if fitness is not None and (items.get(name) or not fitness.brings_items):
+            own = _fingerprint(where, fitness, owners.get(name), problems)
+        files |= {f"{where}: {what}": digest for what, digest in own.items()}
         files |= _python_file(f"{where}.fitness", part.fitness, folder)
         if part.proxy is not None:
             files |= _python_file(f"{where}.proxy", part.proxy.fitness, folder)
+        proxy = _proxy(part, where, folder, problems)
+        if proxy is not None:
+            own_proxy = proxy.fingerprint.items()
+            files |= {f"{where}.proxy: {what}": digest for what, digest in own_proxy}
         parts.append(
             ObjectiveSpec(
                 Objective(name, goal, bounds, _n_items(config, items.get(name, {}))),
@@ -367,7 +375,8 @@ def _objectives(
                 part.limit,
                 digests,
                 part.validation,
-                _proxy(part, where, folder, problems),
+                proxy,
+                own,
             )
         )
     return parts, files
@@ -382,7 +391,19 @@ def _proxy(part: ObjectiveConfig, where: str, folder: Path, problems: Problems) 
         partial(check_fitness, proxy.fitness, proxy.arguments, metric=proxy.metric, folder=folder),
     )
     goal = "maximize" if found is None else found.goal
-    return ProxySpec(proxy.fitness, proxy.arguments, proxy.metric, goal, proxy.cost)
+    own = {} if found is None else _fingerprint(f"{where}.proxy", found, None, problems)
+    return ProxySpec(proxy.fitness, proxy.arguments, proxy.metric, goal, proxy.cost, own)
+
+
+def _fingerprint(
+    where: str, spec: FitnessSpec, built: BoundFitness | None, problems: Problems
+) -> dict[str, str]:
+    """Return what a fitness says that its scores depend on; it is built where it was not."""
+    if not spec.has_fingerprint:
+        return {}
+    fitness = built or problems.attempt(where, spec.build)
+    found = None if fitness is None else problems.attempt(where, fitness.fingerprint)
+    return found or {}
 
 
 def _n_items(config: StudyConfig, items: ItemsBySplit) -> int | None:

@@ -197,6 +197,16 @@ class LmEval:
             for family in families
         ]
 
+    def fingerprint(self) -> dict[str, str]:
+        """Identify the tasks by their configuration, see `evomerge.fitness.lm_eval.fingerprint`."""
+        from evomerge.fitness.lm_eval.fingerprint import fingerprint  # noqa: PLC0415
+        from evomerge.fitness.lm_eval.tasks import as_seeded, hushed  # noqa: PLC0415
+
+        # Suites differ by the scored documents alone.
+        suite = next(iter(self._suites.values()), None) or self._suite(None)
+        with hushed(), as_seeded():
+            return fingerprint(suite)
+
     def check_tokenizer(self, tokenizer: Any) -> None:
         """Find out whether prompts can be written for a tokenizer.
 
