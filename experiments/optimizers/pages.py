@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,7 +24,8 @@ from evomerge.testing.readme import publish
 FOLDER = Path(__file__).resolve().parent
 PICTURE = FOLDER / "curves.png"
 YARDSTICK = "nsga2"
-CHOOSER = "auto"
+CHOOSERS = {"auto": True, "auto, without BoTorch": False}
+"""`auto` by what it may choose from: whether Gaussian processes are installed."""
 RESAMPLES = 2000
 SEEDS = 20
 """That a cell should have."""
@@ -58,11 +60,11 @@ def with_chooser(searches: Searches, budgets: Sequence[int]) -> Searches:
     chosen: dict[tuple[str, str], list[Row]] = {}
     for problem in MERGE_PROBLEMS:
         known = merge_problem(problem)
-        for budget in budgets:
-            name = choose(known.domain, known.n_objectives, budget, has_botorch=True).name
+        for (chooser, has_botorch), budget in product(CHOOSERS.items(), budgets):
+            name = choose(known.domain, known.n_objectives, budget, has_botorch=has_botorch).name
             rows = searches.get((problem, name), ())
             found = values_at(rows, name, budget)
-            chosen.setdefault((problem, CHOOSER), []).extend(
+            chosen.setdefault((problem, chooser), []).extend(
                 {"seed": seed, "budgets": [budget], "curve": {str(budget): value}}
                 for seed, value in found.items()
             )
@@ -88,7 +90,7 @@ def values_at(rows: Sequence[Row], arm: str, budget: int) -> dict[int, float]:
 
 def takes_budget(arm: str) -> bool:
     """Say whether an arm's searches are read at their own budget only."""
-    if arm == CHOOSER:
+    if arm in CHOOSERS:
         return True
     try:
         return ARMS[arm].takes_budget()
@@ -158,7 +160,8 @@ def benchmark_lines(searches: Searches, budgets: Sequence[int]) -> Iterator[str]
         yield from worth_lines(searches, budget)
     for group, problems in GROUPS.items():
         yield from rank_lines(searches, budgets, group, problems)
-    yield from gap_lines(searches, budgets)
+    for chooser in CHOOSERS:
+        yield from gap_lines(searches, budgets, chooser)
     yield from cost_lines(searches)
 
 
@@ -175,7 +178,7 @@ def worth_lines(searches: Searches, budget: int) -> Iterator[str]:
     yield from (f"### Normalised hypervolume after {budget} evaluations", "")
     yield f"| arm | {' | '.join(problems)} |"
     yield "|---" + "|---:" * len(problems) + "|"
-    for arm in (CHOOSER, *ARMS):
+    for arm in (*CHOOSERS, *ARMS):
         row = [cells.get((problem, arm), "") for problem in problems]
         if any(row):
             yield f"| {arm} | {' | '.join(row)} |"
@@ -266,15 +269,15 @@ def mean_ranks(tables: Sequence[Floats]) -> Floats:
     return np.asarray(np.mean(every, axis=0))
 
 
-def gap_lines(searches: Searches, budgets: Sequence[int]) -> Iterator[str]:
-    """Yield the default that chooses minus NSGA-II, paired by seed."""
+def gap_lines(searches: Searches, budgets: Sequence[int], chooser: str) -> Iterator[str]:
+    """Yield a default that chooses minus NSGA-II, paired by seed."""
     rows: dict[str, list[str]] = {}
     for problem in MERGE_PROBLEMS:
         cells = []
         for budget in budgets:
             one, other = (
                 values_at(searches.get((problem, arm), ()), arm, budget)
-                for arm in (CHOOSER, YARDSTICK)
+                for arm in (chooser, YARDSTICK)
             )
             gaps = [one[seed] - other[seed] for seed in sorted(set(one) & set(other))]
             cells.append(interval(gaps, "+") + few(len(gaps)) if gaps else "")
@@ -282,7 +285,7 @@ def gap_lines(searches: Searches, budgets: Sequence[int]) -> Iterator[str]:
             rows[problem] = cells
     if not rows:
         return
-    yield from (f"### `{CHOOSER}` minus `{YARDSTICK}`, paired by seed", "")
+    yield from (f"### {chooser}: minus `{YARDSTICK}`, paired by seed", "")
     yield "| problem | " + " | ".join(f"{budget} evaluations" for budget in budgets) + " |"
     yield "|---" + "|---:" * len(budgets) + "|"
     for problem, cells in rows.items():
@@ -298,7 +301,7 @@ def cost_lines(searches: Searches) -> Iterator[str]:
     shown = [
         (problem, until)
         for problem, until in SHOWN_COSTS
-        if any(times(searches.get((problem, arm), ()), "ask", until) for arm in ARMS)
+        if any(times(searches, problem, arm, "ask", until) for arm in ARMS)
     ]
     if not shown:
         return
@@ -312,7 +315,7 @@ def cost_lines(searches: Searches) -> Iterator[str]:
     yield "|---" + "|---:" * (2 * len(heads)) + "|"
     for arm in ARMS:
         cells = [
-            times(searches.get((problem, arm), ()), call, until)
+            times(searches, problem, arm, call, until)
             for problem, until in shown
             for call in ("ask", "tell")
         ]
@@ -321,12 +324,23 @@ def cost_lines(searches: Searches) -> Iterator[str]:
     yield ""
 
 
-def times(rows: Sequence[Row], call: str, until: int) -> str:
-    """Return the medians over seeds of the calls up to a checkpoint and after the one before."""
-    found = [row[call][str(until)][:3] for row in rows if str(until) in row[call]]
+def times(searches: Searches, problem: str, arm: str, call: str, until: int) -> str:
+    """Return what the calls up to a checkpoint and after the one before took.
+
+    Median and 95th percentile are medians over seeds, the greatest is that of all. Of an arm that
+    is told its budget, searches of that budget count alone: with a larger one it may fit nothing
+    yet.
+    """
+    found = [
+        row[call][str(until)][:3]
+        for row in searches.get((problem, arm), ())
+        if str(until) in row[call] and (not takes_budget(arm) or until in row["budgets"])
+    ]
     if not found:
         return ""
-    return ", ".join(f"{one:.3g}" for one in np.median(np.array(found), axis=0))
+    values = np.array(found)
+    shown = [*np.median(values[:, :2], axis=0), values[:, 2].max()]
+    return ", ".join(f"{one:.3g}" for one in shown)
 
 
 def draw(searches: Searches, budgets: Sequence[int], checkpoints: Sequence[int]) -> None:

@@ -30,12 +30,14 @@ def test_a_search_spends_its_items_and_finds_something(lab):
 def test_the_rule_of_evomerge_sends_up_fewer_than_all_equals_so_far(lab):
     rungs, _ = lab.promotion.SETTINGS["rungs of 10 and 40, promote 0.2"]
     shares = {}
-    for name in ("all so far, equals go on", "the latest, lots (evomerge)"):
+    own = "the latest, lots, no more than the share (evomerge)"
+    for name in ("all so far, equals go on", own):
         rule = lab.promotion.RULES[name]
         runs = [lab.promotion.searched(seed, "cma_es", rule, rungs, 4000) for seed in range(6)]
         shares[name] = sum(run.scored[1] for run in runs) / sum(run.scored[0] for run in runs)
     most, least = shares.values()
     assert least < 0.8 * most
+    assert least <= rungs.promote + 0.01
 
 
 def test_equals_are_dropped_within_the_error_rate_whoever_chose_the_rival(lab):

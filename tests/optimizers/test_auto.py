@@ -23,8 +23,8 @@ NUMBERS = continuous_domain(3)
     ("domain", "objectives", "budget", "with_botorch", "without"),
     [
         (NUMBERS, 1, 40, "mobo", "cma_es"),
-        (NUMBERS, 1, 150, "mobo", "cma_es"),
-        (NUMBERS, 1, 151, "cma_es", "cma_es"),
+        (NUMBERS, 1, 200, "mobo", "cma_es"),
+        (NUMBERS, 1, 201, "cma_es", "cma_es"),
         (NUMBERS, 1, None, "cma_es", "cma_es"),
         (continuous_domain(12), 1, 40, "mobo", "cma_es"),
         (continuous_domain(20), 1, 40, "cma_es", "cma_es"),
@@ -33,7 +33,9 @@ NUMBERS = continuous_domain(3)
         (sequence_domain(), 2, 40, "nsga2", "nsga2"),
         (NUMBERS, 2, 40, "mobo", "map"),
         (NUMBERS, 2, 20, "mobo", "dirichlet"),  # 10 coefficients and a batch of 15 do not fit
-        (continuous_domain(10), 2, 60, "mobo", "dirichlet"),
+        (continuous_domain(5), 2, 60, "mobo", "map"),
+        (continuous_domain(6), 2, 120, "mobo", "dirichlet"),  # where quadratics do not pay
+        (NUMBERS, 2, 200, "mobo", "map"),
         (continuous_domain(60), 3, 100, "dirichlet", "dirichlet"),
         (conditional_domain(), 3, 100, "mobo", "sms_emoa"),
         (conditional_domain(), 3, 1000, "sms_emoa", "sms_emoa"),
