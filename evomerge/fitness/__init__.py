@@ -15,13 +15,23 @@ from evomerge.fitness.load import (
     check_fitness,
 )
 from evomerge.fitness.model import MergedModel
-from evomerge.fitness.protocol import BringsItems, Fitness, Item, Items, Score
+from evomerge.fitness.protocol import (
+    BringsItems,
+    ChecksTokenizer,
+    Fingerprinted,
+    Fitness,
+    Item,
+    Items,
+    Score,
+)
 from evomerge.types import FitnessResult
 
 __all__ = [
     "FITNESSES",
     "BoundFitness",
     "BringsItems",
+    "ChecksTokenizer",
+    "Fingerprinted",
     "Fitness",
     "FitnessResult",
     "FitnessSpec",

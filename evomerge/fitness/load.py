@@ -47,6 +47,7 @@ class FitnessSpec:
         bounds: the least and the greatest value the metric can have, as far as they are known.
         needs_items: the objective must name data.
         brings_items: it lists its items itself, see `evomerge.fitness.protocol.BringsItems`.
+        has_fingerprint: it says what its scores depend on, see `BoundFitness.fingerprint`.
         default_sources: what such a fitness scores where the objective names no items, by split.
     """
 
@@ -58,6 +59,7 @@ class FitnessSpec:
     bounds: Bounds
     needs_items: bool
     brings_items: bool = False
+    has_fingerprint: bool = False
     default_sources: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self) -> BoundFitness:
@@ -143,6 +145,38 @@ class BoundFitness:
         if self._spec.brings_items and callable(own):
             return list(own(source))
         return list(public_test_of(source))
+
+    def fingerprint(self) -> dict[str, str]:
+        """Identify what its scores depend on, see `evomerge.fitness.protocol.Fingerprinted`.
+
+        Raises:
+            FitnessError: it returned something else than a mapping of texts, or cannot read a
+                file.
+        """
+        own = getattr(self._call, "fingerprint", None)
+        if not callable(own):
+            return {}
+        try:
+            found = own()
+        except OSError as error:
+            raise FitnessError(f"fitness '{self.name}': fingerprint() failed: {error}") from error
+        if not isinstance(found, Mapping) or not all(
+            isinstance(text, str) for pair in found.items() for text in pair
+        ):
+            raise FitnessError(
+                f"fitness '{self.name}': fingerprint() returned {found!r:.80}; "
+                "expected a mapping from names to texts"
+            )
+        return dict(found)
+
+    @property
+    def checks_tokenizers(self) -> bool:
+        """It has something to ask of a tokenizer, see `check_tokenizer`."""
+        return callable(getattr(self._call, "check_tokenizer", None))
+
+    def check_tokenizer(self, tokenizer: Any) -> None:
+        """Let the fitness refuse a tokenizer; what it raises passes through."""
+        self._call.check_tokenizer(tokenizer)  # type: ignore[attr-defined]
 
     def score(self, model: MergedModel) -> tuple[float, dict[str, float], dict[str, float]]:
         """Score a merged model.
@@ -268,6 +302,7 @@ def check_fitness(
         bounds=_bounds(name, target, metric),
         needs_items=bool(getattr(target, "needs_items", False)),
         brings_items=is_class and callable(getattr(target, "list_items", None)),
+        has_fingerprint=callable(getattr(target, "fingerprint", None)),
         default_sources=dict(getattr(target, "default_sources", {})),
     )
 

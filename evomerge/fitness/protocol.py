@@ -59,4 +59,29 @@ class BringsItems(Protocol):
         ...
 
 
+class Fingerprinted(Protocol):
+    """What a fitness may have whose scores depend on files or settings of its own.
+
+    A function has it as an attribute. A class with it is built where the study is checked, too.
+    """
+
+    def fingerprint(self) -> Mapping[str, str]:
+        """Return what scores depend on beside the arguments, the items and the fitness's own file.
+
+        Names, as users know these things, to texts that change with their content and are the
+        same on every machine, such as a sha256. It is asked for when the items were loaded. A
+        cached score is used, and a run resumed, only while all of it is the same; a worker that
+        finds something else does not start.
+        """
+        ...
+
+
+class ChecksTokenizer(Protocol):
+    """What a fitness that brings its items may have beside."""
+
+    def check_tokenizer(self, tokenizer: Any) -> None:
+        """Refuse the base model's tokenizer by a FitnessError, before there is a run."""
+        ...
+
+
 Items: TypeAlias = Sequence[Item]

@@ -76,7 +76,7 @@ def notes(
             for key, hint in ignored
         ),
         *_options(options, study),
-        *_unasked(configuration, options, study),
+        *_unasked(data, configuration, options, study),
     ]
     return tuple(found)
 
@@ -124,9 +124,12 @@ def _option(option: Option, typed: str, study: Mapping[str, Any]) -> Note:
 
 
 def _unasked(
-    configuration: EvolveConfiguration, options: EvolveOptions, study: Mapping[str, Any]
+    data: Mapping[str, Any],
+    configuration: EvolveConfiguration,
+    options: EvolveOptions,
+    study: Mapping[str, Any],
 ) -> Iterator[Note]:
-    """Say what a search here does otherwise than mergekit-evolve."""
+    """Say what a search here does otherwise than mergekit-evolve, and what nobody wrote down."""
     yield Note(
         "the items",
         "mergekit-evolve reports on the documents it searches on; the study searches on one half "
@@ -168,4 +171,10 @@ def _unasked(
         )
     if genome.merge_method == "dare_ties":
         yield Note("DARE", "its masks are evomerge's, the same on every machine", "different")
+    if "apply_chat_template" not in data:
+        yield Note(
+            "apply_chat_template",
+            "not given, so true in every objective, as in mergekit-evolve; where the base's "
+            "tokenizer has no chat template, set it to false",
+        )
     yield Note("precision", "dtype: bfloat16, in which mergekit-evolve merges and scores")

@@ -16,7 +16,9 @@ from evomerge.errors import ConfigError
 from evomerge.fitness import BoundFitness, FitnessSpec, check_fitness
 from evomerge.fitness.public_tests import public_test_of
 from evomerge.merging import MergeEngine, resolve_device
+from evomerge.merging.checkpoint import resolve_folder
 from evomerge.merging.spread import Placement, require_placeable
+from evomerge.merging.tokenizer import load_tokenizer
 from evomerge.optimizers import Optimizer
 from evomerge.recipe.model import ModelRef, Recipe
 from evomerge.spaces import Space, SpaceContext, known_recipes
@@ -141,6 +143,8 @@ def prepare(config: StudyConfig, folder: Path, stand_ins: StandIns | None = None
     config = with_default_sources(config, fitnesses)
     owners = _owners(fitnesses, problems)
     found_items = read_items(config, folder, problems, owners)
+    if base is not None and not stand_ins.used and "base" not in trusted:
+        _check_tokenizer(base, owners, problems)
     parts, files = _objectives(config, folder, problems, found_items, fitnesses, owners)
     objectives = tuple(part.objective for part in parts)
     if config.rungs is not None:
@@ -299,6 +303,21 @@ def _owners(
     return {name: fitness for name, fitness in built.items() if fitness is not None}
 
 
+def _check_tokenizer(
+    base: ModelRef, owners: Mapping[str, BoundFitness], problems: Problems
+) -> None:
+    """Ask the fitnesses whether they can do with the base's tokenizer, as the rehearsal will."""
+    asking = {name: one for name, one in owners.items() if one.checks_tokenizers}
+    if not asking:
+        return
+    load = partial(load_tokenizer, resolve_folder(base.path, base.revision))
+    tokenizer = problems.attempt("models.base", load)
+    if tokenizer is None:
+        return
+    for name, owner in asking.items():
+        problems.attempt(f"objectives.{name}", partial(owner.check_tokenizer, tokenizer))
+
+
 def _warnings(config: StudyConfig, owners: Mapping[str, BoundFitness]) -> tuple[str, ...]:
     """Say what readers of the results must know of the items that the search scores."""
     found = []
@@ -334,9 +353,17 @@ def _objectives(
         bounds = part.bounds or (known.bounds if known else (None, None))
         digests = {split: items_digest(found) for split, found in items.get(name, {}).items()}
         files |= {f"{where}.{split}": digest for split, digest in digests.items()}
+        own = {}
+        if fitness is not None and (items.get(name) or not fitness.brings_items):
+            own = _fingerprint(where, fitness, owners.get(name), problems)
+        files |= {f"{where}: {what}": digest for what, digest in own.items()}
         files |= _python_file(f"{where}.fitness", part.fitness, folder)
         if part.proxy is not None:
             files |= _python_file(f"{where}.proxy", part.proxy.fitness, folder)
+        proxy = _proxy(part, where, folder, problems)
+        if proxy is not None:
+            own_proxy = proxy.fingerprint.items()
+            files |= {f"{where}.proxy: {what}": digest for what, digest in own_proxy}
         parts.append(
             ObjectiveSpec(
                 Objective(name, goal, bounds, _n_items(config, items.get(name, {}))),
@@ -348,7 +375,8 @@ def _objectives(
                 part.limit,
                 digests,
                 part.validation,
-                _proxy(part, where, folder, problems),
+                proxy,
+                own,
             )
         )
     return parts, files
@@ -363,7 +391,19 @@ def _proxy(part: ObjectiveConfig, where: str, folder: Path, problems: Problems) 
         partial(check_fitness, proxy.fitness, proxy.arguments, metric=proxy.metric, folder=folder),
     )
     goal = "maximize" if found is None else found.goal
-    return ProxySpec(proxy.fitness, proxy.arguments, proxy.metric, goal, proxy.cost)
+    own = {} if found is None else _fingerprint(f"{where}.proxy", found, None, problems)
+    return ProxySpec(proxy.fitness, proxy.arguments, proxy.metric, goal, proxy.cost, own)
+
+
+def _fingerprint(
+    where: str, spec: FitnessSpec, built: BoundFitness | None, problems: Problems
+) -> dict[str, str]:
+    """Return what a fitness says that its scores depend on; it is built where it was not."""
+    if not spec.has_fingerprint:
+        return {}
+    fitness = built or problems.attempt(where, spec.build)
+    found = None if fitness is None else problems.attempt(where, fitness.fingerprint)
+    return found or {}
 
 
 def _n_items(config: StudyConfig, items: ItemsBySplit) -> int | None:

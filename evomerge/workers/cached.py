@@ -1,9 +1,10 @@
 """Scores shared between studies: one recipe on the same items by the same fitness has one score.
 
 Whatever may change a score is in its key: the recipe, the base, the items and their content, the
-fitness with its arguments and the file it is defined in, the libraries' versions, the device (cpu,
-cuda, ...). Which kind of GPU that is, what a fitness imports from files of its own or asks of a
-server, is not: name another cache, or none, when that changes.
+fitness with its arguments, the file it is defined in and what it says itself that it depends on
+(`evomerge.fitness.Fingerprinted`), the libraries' versions, the device (cpu, cuda, ...). Which kind
+of GPU that is, what else a fitness imports from files of its own or asks of a server, is not: name
+another cache, or none, when that changes.
 """
 
 from __future__ import annotations
@@ -192,6 +193,7 @@ class CachedExecutor:
             "args": what.args,
             "metric": what.metric,
             "source": _source_digest(what.fitness, str(self._spec.folder)),
+            **({"fingerprint": what.fingerprint} if what.fingerprint else {}),
             "device": self._device,
             **({"code": sorted(code)} if (code := [one for _, one in self._spec.trusted]) else {}),
             "versions": dict(self._versions),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 import traceback
+from collections.abc import Mapping
 from itertools import islice
 from typing import TypeAlias
 
@@ -92,6 +93,9 @@ class Evaluator:
             self._proxies.append(fitness if part.proxy is None else _build(part, spec, part.proxy))
             for split in SPLITS:
                 self._items[name, split] = self._load(part, split, fitness)
+            _check_fingerprint(name, fitness, part.fingerprint)
+            if part.proxy is not None:
+                _check_fingerprint(name, self._proxies[-1], part.proxy.fingerprint)
 
     def evaluate(self, job: Job) -> JobResult:
         """Merge and score one recipe; whatever the candidate does wrong is in the outcome."""
@@ -226,6 +230,16 @@ def _build(
             f"objective '{part.objective.name}': fitness '{what.fitness}' cannot be built: "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def _check_fingerprint(objective: str, fitness: BoundFitness, checked: Mapping[str, str]) -> None:
+    found = fitness.fingerprint()
+    for name in (*checked, *found):
+        if checked.get(name) != found.get(name):
+            raise DataError(
+                f"objective '{objective}': {name} is not what the study was checked with; restore "
+                "it, or start a new run"
+            )
 
 
 def _kind(error: BaseException | None) -> FailureKind:

@@ -27,6 +27,7 @@ class ProxySpec:
         metric: which of several returned metrics counts; None when there is only one.
         goal: the direction in which it improves.
         cost: of an item, as a share of what the real fitness takes for one.
+        fingerprint: as of `ObjectiveSpec`.
     """
 
     fitness: str
@@ -34,6 +35,7 @@ class ProxySpec:
     metric: str | None
     goal: Goal
     cost: float = 1.0
+    fingerprint: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class ObjectiveSpec:
         holdout: where the hold-out items come from; None when there are none.
         limit: use at most this many items of each.
         digests: `items_digest` of each split's items, which every worker must see too.
+        fingerprint: what else its scores depend on, which every worker must find too; see
+            `evomerge.fitness.Fingerprinted`.
     """
 
     objective: Objective
@@ -64,6 +68,7 @@ class ObjectiveSpec:
     digests: dict[Split, str] = field(default_factory=dict)
     validation: Any = None
     proxy: ProxySpec | None = None
+    fingerprint: dict[str, str] = field(default_factory=dict)
 
     def source(self, split: Split) -> Any:
         """Return where the items of a split come from; `part_of` says which of them are its own."""

@@ -112,7 +112,10 @@ def test_what_was_scored_is_answered_to_the_last_bit(spec, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    ["recipe", "split", "batch", "limit", "proxy", "fitness", "args", "items", "version", "device"],
+    [
+        *("recipe", "split", "batch", "limit", "proxy", "fitness", "args", "items", "fingerprint"),
+        *("version", "device"),
+    ],
 )
 def test_whatever_may_change_a_score_makes_it_another(spec, tmp_path, change):
     path = tmp_path / "cache.sqlite"
@@ -142,6 +145,11 @@ def test_whatever_may_change_a_score_makes_it_another(spec, tmp_path, change):
         digests = {"search": "another"}
         other = replace(
             spec, objectives=tuple(replace(o, digests=digests) for o in spec.objectives)
+        )
+    elif change == "fingerprint":
+        own = {"words.txt": "1"}
+        other = replace(
+            spec, objectives=tuple(replace(o, fingerprint=own) for o in spec.objectives)
         )
     elif change == "version":
         versions = {"torch": "3"}

@@ -197,6 +197,24 @@ class LmEval:
             for family in families
         ]
 
+    def fingerprint(self) -> dict[str, str]:
+        """Identify the tasks by their configuration, see `evomerge.fitness.lm_eval.fingerprint`."""
+        from evomerge.fitness.lm_eval.fingerprint import fingerprint  # noqa: PLC0415
+        from evomerge.fitness.lm_eval.tasks import as_seeded, hushed  # noqa: PLC0415
+
+        # Suites differ by the scored documents alone.
+        suite = next(iter(self._suites.values()), None) or self._suite(None)
+        with hushed(), as_seeded():
+            return fingerprint(suite)
+
+    def check_tokenizer(self, tokenizer: Any) -> None:
+        """Find out whether prompts can be written for a tokenizer.
+
+        Raises:
+            FitnessError: it lacks the chat template that is asked for.
+        """
+        _template(tokenizer, self._chat)
+
     def __call__(self, model: MergedModel) -> FitnessResult:
         """Score the model's items."""
         from evomerge.fitness.lm_eval.requests import answer  # noqa: PLC0415
@@ -242,17 +260,19 @@ class LmEval:
         return self._suites[split]
 
     def _describe(self, suite: Suite) -> None:
-        """Learn the direction and the bounds of the metric, where the tasks declare it."""
+        """Learn the metric where it is the only one, its direction and bounds where declared."""
         declared = dict.fromkeys(
             metric for task in suite.tasks.values() for metric in task.higher_is_better()
         )
         filters = dict.fromkeys(one.name for task in suite.tasks.values() for one in task._filters)
-        if self.metric is None and len(declared) * len(filters) > 1:
+        if self.metric is None:
             listed = [f"{metric},{name}" for metric in declared for name in filters]
-            raise FitnessError(
-                f"{suite.main} has several metrics: {'; '.join(listed)}; name one with 'metric'"
-            )
-        metric = next(iter(declared), "") if self.metric is None else self.metric.split(",")[0]
+            if len(listed) > 1:
+                raise FitnessError(
+                    f"{suite.main} has several metrics: {'; '.join(listed)}; name one with 'metric'"
+                )
+            self.metric = next(iter(listed), None)
+        metric = (self.metric or "").split(",")[0]
         upward = {
             task.higher_is_better()[metric]
             for task in suite.tasks.values()
@@ -372,7 +392,7 @@ def _template(tokenizer: Any, wanted: bool | str) -> str | None:
     if not wanted:
         return None
     if not templates:
-        raise FitnessError(f"{where} has no chat template; remove apply_chat_template")
+        raise FitnessError(f"{where} has no chat template; set apply_chat_template: false")
     if wanted is True:
         return None
     if not isinstance(templates, dict):

@@ -183,7 +183,7 @@ def test_half_precision(tasks, tmp_path, dtype):
 
 def test_chat_templates(tasks, tmp_path):
     merge = make_merge(tmp_path / "merge", sort_up=0.6, flip=0.3)
-    with pytest.raises(FitnessError, match="has no chat template; remove apply_chat_template"):
+    with pytest.raises(FitnessError, match="has no chat template; set apply_chat_template: false"):
         compare(merge, tasks, "sorted", "exact_match,whole", apply_chat_template=True)
     merge.tokenizer.chat_template = TEMPLATE
     merge.tokenizer.save_pretrained(merge.folder)
