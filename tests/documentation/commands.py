@@ -114,7 +114,9 @@ def _python(arguments: list[str], page: Path) -> None:
         missing = str(error.name)
     else:
         return
-    assert missing in page.read_text(), f"{first} needs {missing}; the page must say so"
+    package = missing.replace("_", "-")
+    said = page.read_text()
+    assert missing in said or package in said, f"{first} needs {missing}; the page must say so"
     source = script.read_text()
     assert all(f'"{word}"' in source for word in rest if word.startswith("--")), rest
 

@@ -49,7 +49,8 @@ def test_no_level_changes_and_no_logger_forgets_its_own():
 
 
 def test_without_any_handler_the_last_resort_is_hushed_too(monkeypatch, capsys):
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    for name in ("", "lm_eval", "lm_eval.api", "lm_eval.api.task"):
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
     with hushed():
         logging.getLogger("lm_eval.api.task").warning("a warning")
     assert "a warning" not in capsys.readouterr().err

@@ -141,9 +141,9 @@ def test_nested_merges_of_another_configuration_make_room(donors):
 
 def test_only_inputs_of_merges_stay_on_the_device(donors):
     class Watching(Memory):
-        def load(self, checkpoint, name, *, keep=True):
+        def load(self, checkpoint, name, *, keep=True, device=None):
             kept.add((checkpoint.label, keep))
-            return super().load(checkpoint, name, keep=keep)
+            return super().load(checkpoint, name, keep=keep, device=device)
 
     kept = set()
     engine = MergeEngine()
