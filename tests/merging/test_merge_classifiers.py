@@ -104,7 +104,7 @@ def test_experts_stored_one_by_one_are_merged_into_stacked_ones(tmp_path):
 
 def test_code_shipped_with_a_model_is_never_run():
     code = {"auto_map": {"AutoModel": "homemade.Homemade"}}
-    with pytest.raises(CheckpointError, match="homemade' is unknown .* own code"):
+    with pytest.raises(CheckpointError, match=r"homemade' is unknown .* own code"):
         build_module({"model_type": "homemade", **code}, "cpu")
-    with pytest.raises(CheckpointError, match="HomemadeLlama' is unknown .* another version"):
+    with pytest.raises(CheckpointError, match=r"HomemadeLlama' is unknown .* another version"):
         build_module({"model_type": "llama", "architectures": ["HomemadeLlama"]}, "cpu")
