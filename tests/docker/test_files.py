@@ -89,7 +89,7 @@ def parsed(words, study):
 
 @pytest.mark.parametrize("command", list(container_commands()), ids=shlex.join)
 def test_what_a_container_is_started_with_can_be_parsed(command):
-    parsed(command, DOCKER / "study.yaml")
+    assert parsed(command, DOCKER / "study.yaml")
 
 
 @pytest.mark.parametrize(("file", "command"), sorted(set(script_commands())))
@@ -98,7 +98,7 @@ def test_commands_in_scripts_and_guides_can_be_parsed(file, command):
     command = re.sub(r"\$\([^)]*\)", "host", command)
     command = re.sub(r"\$\{?(\w+)\}?", lambda found: values.get(found[1], ""), command)
     words = [*shlex.split(command.replace('"$@"', "run study.yaml"))]
-    parsed(words, DOCKER / "study.yaml")
+    assert parsed(words, DOCKER / "study.yaml")
 
 
 def test_there_are_commands_to_parse():
@@ -109,7 +109,7 @@ def test_there_are_commands_to_parse():
 def test_a_command_that_does_not_exist_is_noticed():
     for words in (["on-ray", "rum", "study.yaml"], ["ray", "begin"]):
         with pytest.raises(AssertionError):
-            parsed(words, DOCKER / "study.yaml")
+            assert parsed(words, DOCKER / "study.yaml")
     with pytest.raises(EvomergeError):
         parsed(["evomerge", "run", "study.yaml", "--or-resumes"], DOCKER / "study.yaml")
 

@@ -35,7 +35,8 @@ from tests.study.test_crash import begun, in_child
 
 MAX_SESSIONS = 12
 SAID = "said"
-PATIENCE = {"budget": {"trials": 28, "hours": 5}, "workers": {"retries": 9, "grace_s": 1.0}}
+N_TRIALS = 28
+PATIENCE = {"budget": {"trials": N_TRIALS, "hours": 5}, "workers": {"retries": 9, "grace_s": 1.0}}
 SYNCHRONOUS = {
     "nsga2": {},
     "cma_es": {"search": {"optimizer": "cma_es", "scalarize": "mean"}},

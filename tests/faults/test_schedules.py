@@ -7,7 +7,7 @@ whatever happens is in `invariants`.
 import pytest
 
 from evomerge.study import run as run_module
-from tests.faults.schedules import STUDIES, Schedule, play
+from tests.faults.schedules import N_TRIALS, STUDIES, Schedule, play
 from tests.study.fakes import without_models
 
 FEW, MANY, ON_RAY = range(6), range(8, 200), range(200, 208)
@@ -16,6 +16,10 @@ FEW, MANY, ON_RAY = range(6), range(8, 200), range(200, 208)
 @pytest.fixture(autouse=True)
 def _no_models(monkeypatch):
     without_models(monkeypatch, run_module)
+
+
+def n_finished(events):
+    return sum(one.kind == "finished" for one in events)
 
 
 def test_schedules_are_drawn_from_their_seed_and_differ():
@@ -27,23 +31,24 @@ def test_schedules_are_drawn_from_their_seed_and_differ():
 
 @pytest.mark.parametrize("seed", FEW)
 def test_a_few_schedules(tmp_path, seed):
-    play(Schedule.drawn(seed), tmp_path)
+    assert n_finished(play(Schedule.drawn(seed), tmp_path)) == N_TRIALS
 
 
 @pytest.mark.slow
 def test_a_ray_that_loses_an_actor_and_then_its_head(tmp_path):
     pytest.importorskip("ray")
-    play(Schedule(0, "nsga2", "ray", 1, (("lost head", 14),), {5: "kill_parent"}), tmp_path)
+    schedule = Schedule(0, "nsga2", "ray", 1, (("lost head", 14),), {5: "kill_parent"})
+    assert n_finished(play(schedule, tmp_path)) == N_TRIALS
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", MANY)
 def test_many_schedules(tmp_path, seed):
-    play(Schedule.drawn(seed), tmp_path)
+    assert n_finished(play(Schedule.drawn(seed), tmp_path)) == N_TRIALS
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", ON_RAY)
 def test_schedules_on_ray(tmp_path, seed):
     pytest.importorskip("ray")
-    play(Schedule.drawn(seed, on_ray=True), tmp_path)
+    assert n_finished(play(Schedule.drawn(seed, on_ray=True), tmp_path)) == N_TRIALS

@@ -205,6 +205,20 @@ def config(**changes) -> StudyConfig:
     return StudyConfig.model_validate(values | changes)
 
 
+VALIDATED = {
+    "space": "tests.study.fakes:plain_space",
+    "objectives": {
+        "one": {"fitness": "fake", "search": "s", "validation": 20, "holdout": "h"},
+        "two": {
+            "fitness": "fake",
+            "goal": "minimize",
+            "search": "s",
+            "validation": 20,
+            "holdout": "h",
+        },
+    },
+}
+"""A space, and objectives with validation items."""
 STAGES = [
     {
         "name": "parameters",

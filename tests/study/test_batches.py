@@ -24,6 +24,7 @@ from evomerge.workers import JobResult
 from evomerge.workers.spec import part_of
 from tests.study.fakes import (
     STAGES,
+    VALIDATED,
     FakeExecutor,
     Interrupting,
     config,
@@ -37,17 +38,7 @@ from tests.study.fakes import (
 from tests.study.test_crash import in_child, kill_in_write_path
 
 BATCHED = {
-    "space": "tests.study.fakes:plain_space",
-    "objectives": {
-        "one": {"fitness": "fake", "search": "s", "validation": 20, "holdout": "h"},
-        "two": {
-            "fitness": "fake",
-            "goal": "minimize",
-            "search": "s",
-            "validation": 20,
-            "holdout": "h",
-        },
-    },
+    **VALIDATED,
     "search": {"optimizer": "cma_es", "population": 5, "scalarize": "mean"},
     "batches": {"items": 20, "trials": 5, "keep": 1},
     "budget": {"trials": 27},

@@ -23,21 +23,18 @@ from evomerge.study.picks import best_of
 from evomerge.study.seen import SeenRun
 from evomerge.types import Completed, Trial
 from evomerge.workers import JobResult
-from tests.study.fakes import FakeExecutor, Interrupting, config, score, without_models
+from tests.study.fakes import (
+    VALIDATED,
+    FakeExecutor,
+    Interrupting,
+    config,
+    score,
+    without_models,
+)
 from tests.study.rungs.runs import ByItem
 
 CHANGES = {
-    "space": "tests.study.fakes:plain_space",
-    "objectives": {
-        "one": {"fitness": "fake", "search": "s", "validation": 20, "holdout": "h"},
-        "two": {
-            "fitness": "fake",
-            "goal": "minimize",
-            "search": "s",
-            "validation": 20,
-            "holdout": "h",
-        },
-    },
+    **VALIDATED,
     "search": {"optimizer": "nsga2", "population": 8},
     "budget": {"trials": 32},
     "front": {"baselines": ["base", "donors"], "size": 7},
