@@ -99,7 +99,7 @@ class MmMo(Generational):
         importance: of genes by name or prefix, the more the larger; chooses 'importance'.
         samples: of the posterior; 64 by default, fewer for three and four objectives.
         raw_samples: points scored before the best are climbed.
-        restarts: how many are climbed.
+        restarts: how many are climbed, of up to 100 points; half as many of 200.
         max_points: evaluated points in the model; of more, the front and the latest.
 
     Raises:
@@ -129,7 +129,7 @@ class MmMo(Generational):
         samples: int | None = None,
         raw_samples: int = 64,
         restarts: int = 2,
-        max_points: int = 300,
+        max_points: int = 200,
     ) -> None:
         super().__init__(integer("n_objectives", n_objectives, 1))
         self._published = bool(of_preset(PRESETS, preset, "published", None))

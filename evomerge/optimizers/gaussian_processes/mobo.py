@@ -64,6 +64,9 @@ NEAR = 1e-3
 POOL = 3
 """Candidates that the last choice is made from, of each kind."""
 
+LEARN_EVERY = 25
+"""Hyperparameters are learnt again when there is one more evaluation for every so many."""
+
 _FEWEST = 3  # evaluated points that a model is worth fitting to
 _ELITES = 6
 _FACTOR = (0.5, 0.8)  # of differential evolution, in the pool
@@ -92,7 +95,7 @@ class Mobo:
         importance: of genes by name or prefix, the more the larger; chooses 'importance'.
         samples: of the posterior; 64 by default, fewer for three and four objectives.
         raw_samples: points scored before the best are climbed.
-        restarts: how many are climbed.
+        restarts: how many are climbed, of up to 100 points; half as many of 200.
         max_points: evaluated points in the model; of more, the front and the latest.
 
     Attributes:
@@ -124,7 +127,7 @@ class Mobo:
         samples: int | None = None,
         raw_samples: int = 128,
         restarts: int = 4,
-        max_points: int = 300,
+        max_points: int = 200,
     ) -> None:
         self._domain = checked_domain(domain)
         if len(domain) > qmc.Sobol.MAXDIM:
@@ -164,6 +167,8 @@ class Mobo:
         self._start_box = np.array(start_box(domain))
         self._asked = 0
         self._fit: Fit | None = None
+        self._up_to_date = False
+        self._learn_at = 0  # how many evaluations hyperparameters are next learnt from
 
     def ask(self, trial_number: int) -> Proposal | None:
         """Propose the next point; never waits."""
@@ -180,7 +185,7 @@ class Mobo:
         return proposal
 
     def tell(self, trial: Trial) -> None:
-        """Learn one outcome; the model is fitted again when the next point is asked for.
+        """Learn one outcome; the model takes it in when the next point is asked for.
 
         Raises:
             ValueError: the trial was never asked for, or was told already.
@@ -188,7 +193,7 @@ class Mobo:
         self._pending.close(trial)
         self._evaluations.close(trial)
         if trial.costs is not None:
-            self._fit = None
+            self._up_to_date = False
 
     def stop_reason(self) -> str | None:
         """Return None: there is always a point that is worth most."""
@@ -207,15 +212,12 @@ class Mobo:
     def _next(self) -> Floats:
         """Return the point that is worth most."""
         known, avoided = self._evaluations, self._evaluations.avoided
-        if self._fit is None:
-            rows = known.modelled(self._max_points)
-            targets = targets_of(known.costs[rows], self._links, known.errors[rows])
-            self._fit = self._proposer.fit(known.points[rows], targets)
-        prospect = self._proposer.prospect(self._fit, avoided, self._asked)
+        fit = self._fitted()
+        prospect = self._proposer.prospect(fit, avoided, self._asked)
         best, raw = prospect.climb()
         candidates = best.first(POOL)
         if self._weak_to_strong:
-            varied = prospect.score(self._varied(self._fit, candidates.points))
+            varied = prospect.score(self._varied(fit, candidates.points))
             candidates = joined([candidates, varied])
         occupied = self._encoding.features(np.vstack([known.points, avoided]))
         for pool in (candidates, raw):
@@ -225,8 +227,21 @@ class Mobo:
                 break
         else:
             new = best  # a finite domain, and every point of it is known
-        chosen: Floats = new.points[self._choice(self._fit, new, avoided)]
+        chosen: Floats = new.points[self._choice(fit, new, avoided)]
         return chosen
+
+    def _fitted(self) -> Fit:
+        """Return the model of all evaluations; its hyperparameters may be those of fewer."""
+        if self._fit is None or not self._up_to_date:
+            known = self._evaluations
+            rows = known.modelled(self._max_points)
+            targets = targets_of(known.costs[rows], self._links, known.errors[rows])
+            kept = self._fit if len(known) < self._learn_at else None
+            if kept is None:
+                self._learn_at = len(known) + max(1, len(known) // LEARN_EVERY)
+            self._fit = self._proposer.fit(known.points[rows], targets, kept)
+            self._up_to_date = True
+        return self._fit
 
     def _varied(self, fit: Fit, points: Floats) -> Floats:
         """Return points crossed with mutants of the elites."""

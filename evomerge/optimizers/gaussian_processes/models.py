@@ -90,6 +90,22 @@ def fitted(
     return model
 
 
+def conditioned(
+    like: SingleTaskGP,
+    features: Floats,
+    targets: Floats,
+    noise: Floats,
+    length_scales: LengthScales,
+) -> SingleTaskGP:
+    """Return the model of `fitted` with the hyperparameters of another one of as many features."""
+    model = unfitted(features, targets, noise, length_scales=length_scales)
+    with torch.no_grad():
+        for own, other in zip(model.parameters(), like.parameters(), strict=True):
+            own.copy_(other)
+    model.eval()
+    return model
+
+
 def unfitted(
     features: Floats,
     targets: Floats,

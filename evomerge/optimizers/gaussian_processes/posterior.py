@@ -17,12 +17,13 @@ joint covariance of B for every x; here it costs O(n + |B|) kernel values a poin
 
 from __future__ import annotations
 
-from typing import Any
+from functools import reduce
 
 import numpy as np
 import torch
 from botorch.models import SingleTaskGP
 from botorch.sampling.qmc import NormalQMCEngine
+from gpytorch.kernels import AdditiveKernel, ScaleKernel
 from linear_operator.utils.cholesky import psd_safe_cholesky
 from numpy.typing import NDArray
 from torch import Tensor
@@ -30,10 +31,14 @@ from torch import Tensor
 Floats = NDArray[np.float64]
 
 _LEAST_VARIANCE = 1e-10  # keeps the square root differentiable at points of B
+_LEAST_SQUARE = 1e-30
 
 
 class Surrogate:
     """The posterior of a fitted model.
+
+    Kernels are computed here and triangular factors inverted once: a climb evaluates a handful of
+    points at a time, where GPyTorch's layers cost more than the arithmetic.
 
     Args:
         model: from `models.fitted`.
@@ -49,13 +54,15 @@ class Surrogate:
         points = model.train_inputs[0].detach()
         self._points: Tensor = points[0] if points.dim() == 3 else points
         with torch.no_grad():
+            self._terms = self._matern_terms()
+            self._prior: Tensor = reduce(torch.add, [scale.squeeze(-1) for scale, _ in self._terms])
             targets = model.train_targets.reshape(self.n_objectives, -1)
             noise = model.likelihood.noise.reshape(self.n_objectives, -1)
-            covariance = self._kernel(self._points, self._points) + torch.diag_embed(noise)
+            covariance = self.kernel(self._points, self._points) + torch.diag_embed(noise)
             self._constant: Tensor = model.mean_module.constant.detach().reshape(-1, 1)
-            self._root: Tensor = psd_safe_cholesky(covariance)
+            self._inverse_root = inverse_root(psd_safe_cholesky(covariance))
             residual = (targets - self._constant).unsqueeze(-1)
-            self._alpha: Tensor = torch.cholesky_solve(residual, self._root)
+            self._alpha: Tensor = self._inverse_root.mT @ (self._inverse_root @ residual)
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         """Return mean and variance of the noise-free targets, both (n_points, n_objectives)."""
@@ -73,30 +80,54 @@ class Surrogate:
             (n_objectives, n_points), (n_objectives, n_training, n_points) and
             (n_objectives, n_points).
         """
-        cross = self._kernel(x, self._points)
-        mean = self._constant + (cross @ self._alpha).squeeze(-1)
-        v = torch.linalg.solve_triangular(self._root, cross.transpose(-1, -2), upper=False)
-        prior = self._batched(self.model.covar_module(x, diag=True), 1)
-        return mean, v, (prior - v.square().sum(dim=-2)).clamp_min(_LEAST_VARIANCE)
+        cross = self.kernel(self._points, x)
+        mean = self._constant + (self._alpha.mT @ cross).squeeze(-2)
+        v = self._inverse_root @ cross
+        return mean, v, (self._prior - v.square().sum(dim=-2)).clamp_min(_LEAST_VARIANCE)
 
-    def covariance(self, x: Tensor, v: Tensor, other: Tensor, v_other: Tensor) -> Tensor:
-        """Return the posterior covariance, (n_objectives, n_points, n_others).
+    def kernel(self, x: Tensor, other: Tensor) -> Tensor:
+        """Return the prior covariance, (n_objectives, n_points, n_others).
 
         Args:
             x: (n_points, n_features).
-            v: V at `x`.
             other: (n_others, n_features).
-            v_other: V at `other`.
         """
-        return self._kernel(x, other) - v.transpose(-1, -2) @ v_other
+        terms = [scale * _matern(x / widths, other / widths) for scale, widths in self._terms]
+        return reduce(torch.add, terms)
 
-    def _kernel(self, x: Tensor, other: Tensor) -> Tensor:
-        return self._batched(self.model.covar_module(x, other).to_dense(), 2)
+    def _matern_terms(self) -> list[tuple[Tensor, Tensor]]:
+        """Return variance and length scales of the Matern-5/2 kernels that the model's adds up.
 
-    def _batched(self, value: Any, n_dims: int) -> Tensor:
-        """Give what an unbatched kernel of one output returns its leading dimension."""
-        tensor: Tensor = value
-        return tensor.unsqueeze(0) if tensor.dim() == n_dims else tensor
+        They are (n_objectives, 1, 1) and (n_objectives, 1, n_features).
+        """
+        terms = []
+        kernel = self.model.covar_module
+        for part in kernel.kernels if isinstance(kernel, AdditiveKernel) else [kernel]:
+            scaled = isinstance(part, ScaleKernel)
+            variance = part.outputscale if scaled else torch.ones(self.n_objectives)
+            widths = (part.base_kernel if scaled else part).lengthscale
+            terms.append(
+                (
+                    variance.detach().double().reshape(-1, 1, 1),
+                    widths.detach().reshape(self.n_objectives, 1, -1),
+                )
+            )
+        return terms
+
+
+def inverse_root(root: Tensor) -> Tensor:
+    """Return the inverses of lower triangular matrices."""
+    unit = torch.eye(root.shape[-1], dtype=root.dtype).expand_as(root)
+    inverse: Tensor = torch.linalg.solve_triangular(root, unit, upper=False)
+    return inverse
+
+
+def _matern(x: Tensor, other: Tensor) -> Tensor:
+    """Return Matern-5/2 covariances of points in units of their length scales."""
+    squares = x.square().sum(-1, keepdim=True) + other.square().sum(-1).unsqueeze(-2)
+    # Above 0, so that the root has a derivative.
+    distance = (5 * (squares - 2 * (x @ other.mT))).clamp_min(_LEAST_SQUARE).sqrt()
+    return (1 + distance + distance.square() / 3) * torch.exp(-distance)
 
 
 class JointSamples:
@@ -132,12 +163,12 @@ class JointSamples:
         by_output = normals.permute(2, 1, 0)  # n_objectives, n_fixed + 1, n_samples
         self._at_fixed, self._at_x = by_output[:, :-1], by_output[:, -1]
         with torch.no_grad():
-            mean, self._v, _ = surrogate.at(fixed)
-            covariance = surrogate.covariance(fixed, self._v, fixed, self._v)
-            self._root: Tensor = (
-                psd_safe_cholesky(covariance, max_tries=6) if n_fixed else covariance
-            )
-            values = mean.unsqueeze(-1) + self._root @ self._at_fixed
+            mean, v, _ = surrogate.at(fixed)
+            covariance = surrogate.kernel(fixed, fixed) - v.mT @ v
+            root = psd_safe_cholesky(covariance, max_tries=6) if n_fixed else covariance
+            self._inverse_root = inverse_root(root)
+            self._projected = self._inverse_root @ v.mT
+            values = mean.unsqueeze(-1) + root @ self._at_fixed
             self.values: Tensor = values.permute(2, 1, 0).contiguous()
 
     def at(self, x: Tensor) -> Tensor:
@@ -147,12 +178,12 @@ class JointSamples:
             x: (n_points, n_features).
         """
         mean, v, variance = self._surrogate.at(x)
-        cross = self._surrogate.covariance(self._fixed, self._v, x, v)
-        weights = torch.linalg.solve_triangular(self._root, cross, upper=False)
+        cross = self._surrogate.kernel(self._fixed, x)
+        weights = self._inverse_root @ cross - self._projected @ v
         rest = (variance - weights.square().sum(dim=-2)).clamp_min(_LEAST_VARIANCE)
         values = (
             mean.unsqueeze(-1)
-            + weights.transpose(-1, -2) @ self._at_fixed
+            + weights.mT @ self._at_fixed
             + rest.sqrt().unsqueeze(-1) * self._at_x.unsqueeze(-2)
         )
         result: Tensor = values.permute(2, 1, 0)

@@ -31,13 +31,17 @@ from evomerge.optimizers.gaussian_processes.maximise import (
     score,
     starting_points,
 )
-from evomerge.optimizers.gaussian_processes.models import fitted
+from evomerge.optimizers.gaussian_processes.models import conditioned, fitted
 from evomerge.optimizers.gaussian_processes.pool import Pool
 from evomerge.optimizers.gaussian_processes.posterior import JointSamples, Surrogate
 from evomerge.optimizers.gaussian_processes.settings import Settings
 from evomerge.optimizers.gaussian_processes.transforms import Targets
 
 Floats = NDArray[np.float64]
+
+FULL_EFFORT = 100
+"""With more points in the model than this a climb is slower, and one evaluation matters less: fewer
+starts are climbed, in proportion."""
 
 _PROPOSE = 1  # stream of random numbers; optimizers have streams of their own
 _ANY_SEED = 0  # where nothing, or always the same, is drawn
@@ -88,23 +92,23 @@ class Proposer:
         self._settings = settings
         self._published = published
 
-    def fit(self, points: Floats, targets: Targets) -> Fit:
+    def fit(self, points: Floats, targets: Targets, like: Fit | None = None) -> Fit:
         """Fit a model; a pure function.
 
         Args:
             points: canonical, (n_points, n_genes), at least one.
             targets: theirs.
+            like: take the hyperparameters of this fit instead of learning them.
         """
         features = self._encoding.features(points)
-        scales = self._settings.scales
+        data = (features, targets.values, targets.noise)
+        kind, scales = self._settings.length_scales, self._settings.scales
         with isolated(_ANY_SEED):
-            model = fitted(
-                features,
-                targets.values,
-                targets.noise,
-                length_scales=self._settings.length_scales,
-                scales=None if scales is None else scales[self._encoding.owners],
-            )
+            if like is not None:
+                model = conditioned(like.surrogate.model, *data, kind)
+            else:
+                scales = None if scales is None else scales[self._encoding.owners]
+                model = fitted(*data, length_scales=kind, scales=scales)
             surrogate = Surrogate(model)
             drawn = JointSamples(surrogate, torch.as_tensor(features), _DRAWN, _ANY_SEED).values
             on_fronts = likely_best(drawn, targets.reference, self._settings.baseline)
@@ -156,7 +160,8 @@ class Prospect:
             self._acquisition = self._function(encoding.features(pending), settings, published)
         # qEHVI sums over the subsets of the pending points
         chunk = max(1, CHUNK >> len(pending)) if published else CHUNK
-        self._effort = Effort(settings.raw_samples, settings.restarts, settings.iterations, chunk)
+        restarts = max(1, settings.restarts * FULL_EFFORT // max(FULL_EFFORT, len(fit.points)))
+        self._effort = Effort(settings.raw_samples, restarts, settings.iterations, chunk)
 
     def _function(self, pending: Floats, settings: Settings, published: bool) -> Acquisition:
         fit, targets, seeds = self._fit, self._fit.targets, self._seeds

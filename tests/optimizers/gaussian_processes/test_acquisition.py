@@ -10,6 +10,7 @@ from botorch.acquisition.multi_objective import logei
 from botorch.sampling.normal import SobolQMCNormalSampler
 
 from evomerge.optimizers.gaussian_processes.acquisition import (
+    TAU_RELU,
     LogNoisyHypervolumeImprovement,
     LogNoisyImprovement,
     PublishedHypervolumeImprovement,
@@ -17,6 +18,7 @@ from evomerge.optimizers.gaussian_processes.acquisition import (
     likely_best,
     log_noisy_acquisition,
     objective_for,
+    positive_part,
     scalarisation,
 )
 from evomerge.optimizers.gaussian_processes.isolation import isolated
@@ -63,6 +65,25 @@ def test_hypervolume_improvement_is_botorchs(m, monkeypatch):
     ours = LogNoisyHypervolumeImprovement(samples, targets.reference - 1.0)
     assert expected.max() > -5
     np.testing.assert_allclose(ours(new).detach().exp(), expected.exp(), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("m", [2, 3, 4])
+def test_gradients_are_derivatives(m):
+    x, targets, surrogate, at = problem(m)
+    samples = JointSamples(surrogate, torch.as_tensor(x[:6]), 8, 2)
+    worth = LogNoisyHypervolumeImprovement(samples, targets.reference - 1.0)
+    point = torch.as_tensor(at[:2]).requires_grad_()
+    assert torch.autograd.gradcheck(worth, (point,), rtol=1e-2)
+
+
+def test_far_below_the_front_there_still_is_a_slope():
+    far = torch.linspace(-50, -1, 50, dtype=torch.double)
+    value, slope = positive_part(far)
+    assert (value > 0).all()
+    assert (torch.diff(value) > 0).all()
+    torch.testing.assert_close(value, TAU_RELU**2 / -far, rtol=1e-6, atol=0)
+    torch.testing.assert_close(slope, TAU_RELU**2 / far**2, rtol=1e-6, atol=0)
+    torch.testing.assert_close(positive_part(-far)[0], -far)
 
 
 def test_noisy_improvement_is_botorchs():

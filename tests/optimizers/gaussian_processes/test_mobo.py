@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -104,6 +105,18 @@ def test_without_points_in_flight_the_same_point_is_worth_most():
     taken = optimizer._proposer.prospect(optimizer._fit, np.array(best[:1]), 0).climb()[0].points[0]
     nearest = max(np.linalg.norm(point - best[0]) for point in best[1:])
     assert nearest < 0.3 * np.linalg.norm(taken - best[0])
+
+
+def test_hyperparameters_are_learnt_from_every_new_share_of_evaluations():
+    optimizer = after_start(n=60)
+    learnt = []
+    for number in range(100, 106):
+        proposal = optimizer.ask(number)
+        learnt.append(optimizer._fit.surrogate.model.covar_module.lengthscale.tolist())
+        assert len(optimizer._fit.points) == 60 + number - 100
+        optimizer.tell(trial(number, proposal.genotype, two_spheres(proposal.genotype)))
+    news = [one != other for one, other in pairwise(learnt)]
+    assert news == [False, True, False, True, False]  # from 60, 62 and 64 evaluations
 
 
 def test_nothing_is_proposed_twice_or_nearly():
