@@ -1,6 +1,6 @@
-"""Dominance, hypervolume and what else is known of a set of costs; numpy only."""
+"""Dominance, hypervolume and what else is known of a set of costs; numpy and moocore only."""
 
-from evomerge.pareto.anchors import REFERENCE, Anchors, anchored_hypervolume
+from evomerge.pareto.anchors import REFERENCE, Anchors, anchored_gain, anchored_hypervolume
 from evomerge.pareto.attainment import (
     attainment,
     attainment_surface,
@@ -23,7 +23,12 @@ from evomerge.pareto.bootstrap import (
 )
 from evomerge.pareto.dominance import dominates, non_dominated, ranks
 from evomerge.pareto.epsilon import epsilon_subset
-from evomerge.pareto.hypervolume import contributions, hypervolume, running_hypervolume
+from evomerge.pareto.hypervolume import (
+    contributions,
+    hypervolume,
+    hypervolume_gain,
+    running_hypervolume,
+)
 from evomerge.pareto.indicators import additive_epsilon, coverage, gd, igd, igd_plus, win_rate
 from evomerge.pareto.optimism import optimism_of_best
 from evomerge.pareto.paired_tests import McNemar, SignFlips, exact_mcnemar, holm, sign_flips
@@ -46,6 +51,7 @@ __all__ = [
     "ThinningRule",
     "additive_epsilon",
     "agreed_interval",
+    "anchored_gain",
     "anchored_hypervolume",
     "attainment",
     "attainment_surface",
@@ -62,6 +68,7 @@ __all__ = [
     "gd",
     "holm",
     "hypervolume",
+    "hypervolume_gain",
     "hypervolume_interval",
     "igd",
     "igd_plus",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evomerge.errors import UserError
-from evomerge.pareto.hypervolume import hypervolume
+from evomerge.pareto.hypervolume import hypervolume, hypervolume_gain
 from evomerge.types import Objective
 
 AnchorKind: TypeAlias = Literal["gain", "retention", "raw", "span"]
@@ -126,8 +126,12 @@ class Anchors:
         """Return the scaled scores of several models, (n_rows, n_objectives)."""
         names = [objective.name for objective in self.objectives]
         raw = np.array([[row[name] for name in names] for row in rows], dtype=np.float64)
+        return self.scaled(raw.reshape(len(rows), len(names)))
+
+    def scaled(self, metrics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return scaled scores of metrics in the order of the objectives, (..., n_objectives)."""
         zero, one = np.array(self.zero), np.array(self.one)
-        return np.asarray((raw.reshape(len(rows), len(names)) - zero) / (one - zero))
+        return np.asarray((metrics - zero) / (one - zero))
 
     @property
     def degenerate(self) -> tuple[str, ...]:
@@ -142,6 +146,11 @@ class Anchors:
 def anchored_hypervolume(scaled: NDArray[np.float64]) -> float:
     """Return the hypervolume of scaled scores (n_rows, n_objectives) above `REFERENCE`."""
     return hypervolume(-scaled, np.full(scaled.shape[1], -REFERENCE))
+
+
+def anchored_gain(scaled: NDArray[np.float64], new: NDArray[np.float64]) -> float:
+    """Return what one more row of scaled scores (n_objectives,) adds to that hypervolume."""
+    return hypervolume_gain(-scaled, np.full(scaled.shape[1], -REFERENCE), -new)
 
 
 def _kind(objective: Objective, base: float, best: float, worst: float) -> AnchorKind:

@@ -1,7 +1,8 @@
-"""Pareto dominance over minimised costs."""
+"""Pareto dominance over minimised costs, by moocore."""
 
 from __future__ import annotations
 
+import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -46,19 +47,9 @@ def non_dominated(costs: ArrayLike, *, dedupe: bool = False) -> NDArray[np.intp]
         ValueError: the shape is wrong or a cost is not finite.
     """
     matrix = cost_matrix(costs)
-    # Unique rows come sorted lexicographically, and a point is never dominated by a later one.
-    rows, first, inverse = np.unique(matrix, axis=0, return_index=True, return_inverse=True)
-    kept = np.zeros(len(rows), dtype=bool)
-    front = np.empty_like(rows)
-    size = 0
-    for position, row in enumerate(rows):
-        if not (front[:size] <= row).all(axis=1).any():
-            kept[position] = True
-            front[size] = row
-            size += 1
-    if dedupe:
-        return np.sort(first[kept])
-    return np.flatnonzero(kept[inverse.reshape(-1)])
+    if not len(matrix):
+        return np.zeros(0, dtype=np.intp)
+    return np.flatnonzero(moocore.is_nondominated(matrix, keep_weakly=not dedupe))
 
 
 def ranks(costs: ArrayLike) -> NDArray[np.intp]:
@@ -76,12 +67,6 @@ def ranks(costs: ArrayLike) -> NDArray[np.intp]:
         ValueError: the shape is wrong or a cost is not finite.
     """
     matrix = cost_matrix(costs)
-    result = np.empty(len(matrix), dtype=np.intp)
-    left = np.arange(len(matrix))
-    rank = 0
-    while len(left):
-        front = non_dominated(matrix[left])
-        result[left[front]] = rank
-        left = np.delete(left, front)
-        rank += 1
-    return result
+    if not len(matrix):
+        return np.zeros(0, dtype=np.intp)
+    return np.asarray(moocore.pareto_rank(matrix), dtype=np.intp)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from evomerge.study.budgets.stop import Stop
 from evomerge.study.history import NOTHING_LEFT, History
 from evomerge.study.interrupt import Interrupt
+from evomerge.study.pace import Pace
 from evomerge.workers import Executor, Job, JobResult
 
 POLL_S = 0.2
@@ -29,6 +30,7 @@ class Search:
         self._history = history
         self._in_flight = 0
         self._jobs: list[Job] = []
+        self._pace = Pace()
 
     def run(self, workers: Executor, interrupt: Interrupt) -> Stop | None:
         """Search until a reason to stop; None when interrupted with trials left to do."""
@@ -45,7 +47,10 @@ class Search:
                 self._validate(workers, ended=True)
                 self._hand_over(workers)
             if self._in_flight:
-                self._take(workers, workers.wait(POLL_S), retry=not interrupt.requested)
+                self._pace.rest()
+                results = workers.wait(POLL_S)
+                self._pace.take(results)
+                self._take(workers, results, retry=not interrupt.requested)
                 continue
             due = history.validation.due(ended=True)
             is_last = history.course.is_last
@@ -106,7 +111,7 @@ class Search:
             self._submit([job])
 
     def _has_room(self, workers: Executor) -> bool:
-        return self._in_flight < workers.capacity
+        return self._in_flight < workers.capacity + self._pace.ahead(workers.capacity)
 
     @contextmanager
     def _together(self, workers: Executor) -> Iterator[None]:

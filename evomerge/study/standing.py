@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import compress
 
 import numpy as np
+from numpy.typing import NDArray
 
-from evomerge.pareto import Anchors, anchored_hypervolume
+from evomerge.pareto import Anchors, anchored_gain, anchored_hypervolume
 from evomerge.types import Completed, Objective, Trial
 
 SEED = "seed:"
@@ -36,6 +38,7 @@ class Standing:
         self.front: list[Trial] = []
         self.anchors: Anchors | None = None
         self._costs = np.empty((0, len(objectives)))
+        self._metrics = self._costs.copy()  # of the front, in its order, as the costs are
         self._worst: dict[str, float] = {}
         self._awaited = {f"{SEED}{name}" for name in ("base", *donors)}
         self._anchoring: dict[str, Mapping[str, float]] = {}
@@ -51,7 +54,7 @@ class Standing:
             name, value = objective.name, metrics[objective.name]
             self.best[name] = min(value, self.best.get(name, value), key=objective.cost)
             self._worst[name] = max(value, self._worst.get(name, value), key=objective.cost)
-        self._extend_front(trial)
+        self._extend_front(trial, np.array([metrics[one.name] for one in self.objectives]))
         if origin in self._awaited:
             self._anchoring[origin] = metrics
         if self.anchors is None and len(self._anchoring) == len(self._awaited):
@@ -70,9 +73,7 @@ class Standing:
         if anchors is None or len(self.objectives) < 2:
             return None
         if anchors not in self._volumes:
-            outcomes = [trial.outcome for trial in self.front]
-            rows = [one.metrics for one in outcomes if isinstance(one, Completed)]
-            self._volumes[anchors] = float(anchored_hypervolume(anchors.scale_all(rows)))
+            self._volumes[anchors] = anchored_hypervolume(anchors.scaled(self._metrics))
         return self._volumes[anchors]
 
     def spanned(self) -> Anchors | None:
@@ -81,11 +82,17 @@ class Standing:
             return None
         return Anchors.spanning(self.objectives, self._worst, self.best)
 
-    def _extend_front(self, trial: Trial) -> None:
+    def _extend_front(self, trial: Trial, metrics: NDArray[np.float64]) -> None:
         costs = np.array(trial.costs)
         if (self._costs <= costs).all(axis=1).any():
             return
-        kept = np.flatnonzero((costs > self._costs).any(axis=1))
-        self._costs = np.vstack([self._costs[kept], costs])
-        self.front = [*(self.front[index] for index in kept), trial]
-        self._volumes = {}
+        for anchors in self._volumes:
+            front, new = anchors.scaled(self._metrics), anchors.scaled(metrics)
+            self._volumes[anchors] += anchored_gain(front, new)
+        kept = np.asarray((costs > self._costs).any(axis=1))
+        if not kept.all():
+            self.front = list(compress(self.front, kept.tolist()))
+            self._costs, self._metrics = self._costs[kept], self._metrics[kept]
+        self.front.append(trial)
+        self._costs = np.vstack([self._costs, costs])
+        self._metrics = np.vstack([self._metrics, metrics])

@@ -118,15 +118,14 @@ class Executor(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many jobs may be submitted and not yet returned, at least one.
+        """How many jobs are done at a time, at least one.
 
-        It may change while jobs run, as workers come and go; more may be under way than it says
-        when it has become less.
+        It may change while jobs run, as workers come and go.
         """
         ...
 
     def submit(self, job: Job) -> None:
-        """Hand over a job; the caller keeps within `capacity`."""
+        """Hand over a job; what is more than `capacity` waits, first in first out."""
         ...
 
     def wait(self, timeout_s: float | None = None) -> Sequence[JobResult]:

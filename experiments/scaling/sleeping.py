@@ -60,7 +60,7 @@ class SleepingActor:
 
     Attributes:
         busy_s: seconds it slept for jobs.
-        idle_s: seconds from a job's end, or from when it was ready, to when it got the next job.
+        idle_s: seconds from a job's end to when it got the next job.
     """
 
     def __init__(self, node: Node, durations: Durations, n_items: int) -> None:
@@ -69,6 +69,7 @@ class SleepingActor:
         self._n_items = n_items
         self._free_since = time.perf_counter()
         self._job: Job | None = None
+        self._slept = 0.0
         self.busy_s = 0.0
         self.idle_s = 0.0
 
@@ -85,14 +86,14 @@ class SleepingActor:
         job, beat_s = arguments
         if job is not None:
             slept = self._durations.draw()
-            self.idle_s += now - self._free_since
+            if self.busy_s:  # filling all workers at the start is not waiting for the next job
+                self.idle_s += now - self._free_since
             self.busy_s += slept
-            self._job, self._free_since = job, now + slept
+            self._job, self._slept, self._free_since = job, slept, now + slept
         if self._job is None or self._free_since > now + beat_s:
             return SleepingCall(Pending(), now + beat_s)
-        return SleepingCall(
-            JobResult(self._job, scored(self._job, self._n_items)), self._free_since
-        )
+        outcome = scored(self._job, self._n_items)
+        return SleepingCall(JobResult(self._job, outcome, score_s=self._slept), self._free_since)
 
     def end(self) -> None:
         """Nothing is left behind."""

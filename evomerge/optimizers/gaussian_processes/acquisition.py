@@ -34,6 +34,7 @@ from torch import Tensor
 
 from evomerge.optimizers.gaussian_processes.boxes import stacked
 from evomerge.optimizers.gaussian_processes.posterior import JointSamples, Surrogate
+from evomerge.pareto import non_dominated
 
 Floats = NDArray[np.float64]
 Objective: TypeAlias = Callable[[Tensor], Tensor]
@@ -232,34 +233,17 @@ def likely_best(
         objective: count the samples in which a point is the best by this one instead.
     """
     if objective is None:
-        best = _on_fronts(drawn, torch.as_tensor(reference))
+        best = (drawn > torch.as_tensor(reference)).all(dim=-1)
+        for found, sample in zip(best, -drawn.numpy(), strict=True):
+            dominated = np.ones(len(sample), dtype=bool)
+            dominated[non_dominated(sample)] = False
+            found[torch.as_tensor(dominated)] = False
     else:
         worth = objective(drawn)
         best = worth == worth.max(dim=-1, keepdim=True).values
     share: Floats = best.double().mean(dim=0).numpy()
     order = np.argsort(-share, kind="stable")[:most]
     return np.sort(order[share[order] > 0])
-
-
-def _on_fronts(drawn: Tensor, reference: Tensor) -> Tensor:
-    """Return where a point exceeds the reference and is not dominated, (n_samples, n_points)."""
-    best = (drawn > reference).all(dim=-1)
-    # Most points never are: another one's least values exceed all that they ever reach.
-    most, least = drawn.amax(dim=0), drawn.amin(dim=0)
-    best &= ~(least > most.unsqueeze(1)).all(dim=-1).any(dim=-1)
-    rows = torch.nonzero(best.any(dim=0)).squeeze(-1)
-    for sample, found in zip(drawn[:, rows], best, strict=True):
-        found[rows] &= ~_dominated(sample)
-    return best
-
-
-def _dominated(values: Tensor) -> Tensor:
-    """Return which rows, maximised, another one dominates; a few of hundreds at a time."""
-    totals = values.sum(dim=-1)
-    by = totals > totals.unsqueeze(-1)
-    for column in values.unbind(dim=-1):
-        by &= column >= column.unsqueeze(-1)
-    return by.any(dim=-1)
 
 
 def log_noisy_acquisition(
