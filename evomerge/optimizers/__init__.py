@@ -2,6 +2,14 @@
 
 from evomerge.optimizers.build import OPTIMIZERS, build_optimizer
 from evomerge.optimizers.protocol import Needs, Optimizer, Proposal
-from evomerge.optimizers.scalarise import Scalarised
+from evomerge.optimizers.scalarise import Combination, Scalarised
 
-__all__ = ["OPTIMIZERS", "Needs", "Optimizer", "Proposal", "Scalarised", "build_optimizer"]
+__all__ = [
+    "OPTIMIZERS",
+    "Combination",
+    "Needs",
+    "Optimizer",
+    "Proposal",
+    "Scalarised",
+    "build_optimizer",
+]

@@ -13,6 +13,7 @@ from evomerge.optimizers.map.amortised import BATCH
 from evomerge.optimizers.map.quadratic import n_coefficients
 from evomerge.optimizers.map.search import SPARE
 from evomerge.optimizers.protocol import Needs, Optimizer, Proposal
+from evomerge.optimizers.scalarise import Combination
 from evomerge.spaces.domain import Domain
 from evomerge.types import Objective, Trial
 
@@ -47,11 +48,13 @@ class Auto:
         seeds: propose the domain's seeds and initial point first.
         objectives: told by the study and passed on.
         budget: told by the study and passed on.
+        combination: told by the study and passed on; with one there is one objective.
         expected: told by the study: about how many trials its items pay for. Where neither is
             known the search is taken for a long one.
 
     Attributes:
         choice: what was chosen and why; also the first of the notes.
+        combination: as it was told.
     """
 
     needs = Needs(objectives="any")
@@ -66,14 +69,24 @@ class Auto:
         objectives: Sequence[Objective] = (),
         budget: int | None = None,
         expected: int | None = None,
+        combination: Combination | None = None,
     ) -> None:
         count = integer("n_objectives", n_objectives, 1)
+        self.combination = combination
+        aims = count if combination is None else 1
         self.choice = choose(
-            checked_domain(domain), count, budget, has_botorch=has_botorch(), expected=expected
+            checked_domain(domain), aims, budget, has_botorch=has_botorch(), expected=expected
         )
         name, options = self.choice.name, {"seeds": seeds, **self.choice.options}
         self._optimizer: Optimizer = build_optimizer(
-            name, domain, count, seed, options, objectives=objectives, budget=budget
+            name,
+            domain,
+            count,
+            seed,
+            options,
+            objectives=objectives,
+            budget=budget,
+            combination=combination,
         )
         self.needs = self._optimizer.needs
         self._note = f"auto: {name}: {self.choice.why}"

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from evomerge.errors import ConfigError, PluginError, nearest
 from evomerge.optimizers.protocol import Needs, Optimizer
+from evomerge.optimizers.scalarise import Combination, Scalarised
 from evomerge.registry import Registry
 from evomerge.spaces.domain import Domain, Founders
 from evomerge.types import Objective
@@ -45,7 +46,7 @@ OPTIMIZERS = Registry(
 """Every name `search.optimizer` may take; plug-ins join by the entry point 'evomerge.optimizer'."""
 
 _LEADING = ("domain", "n_objectives", "seed")
-_GIVEN = ("objectives", "budget", "expected")
+_GIVEN = ("objectives", "budget", "expected", "combination")
 
 
 def build_optimizer(
@@ -59,11 +60,12 @@ def build_optimizer(
     objectives: Sequence[Objective] = (),
     budget: int | None = None,
     expected: int | None = None,
+    combination: Combination | None = None,
 ) -> Optimizer:
     """Build the optimizer a study names.
 
-    An optimizer whose constructor has the keywords `objectives`, `budget` or `expected` is told
-    these; they are no options of a study file.
+    An optimizer whose constructor has the keywords `objectives`, `budget`, `expected` or
+    `combination` is told these; they are no options of a study file.
 
     Args:
         name: a registered name, 'module:attr' or './file.py:attr'.
@@ -72,10 +74,11 @@ def build_optimizer(
         seed: source of all the optimizer's randomness.
         options: the optimizer's own options by name.
         folder: where relative plug-in files start.
-        objectives: what is optimised, in the order of the costs; nothing where the costs are
-            combined into one, which is no metric with bounds of its own.
+        objectives: what is optimised, in the order of the costs.
         budget: how many trials the search has; None when only time or items limit it.
         expected: about how many trials its items pay for; None when these do not limit it.
+        combination: what the costs are combined into, where that is minimised and not the front
+            looked for. An optimizer that is not told of it sees one cost.
 
     Raises:
         PluginError: the name is unknown or does not stand for an optimizer.
@@ -99,16 +102,25 @@ def build_optimizer(
     ]
     if problems:
         raise ConfigError(problems)
+    asked_for = given_names(factory)
+    scalarised = combination is not None and "combination" not in asked_for
+    if scalarised:
+        n_objectives, objectives = 1, ()
     needs = getattr(factory, "needs", None)
     if isinstance(needs, Needs):
         check_objectives(name, needs, n_objectives)
         check_domain(name, needs, domain)
-    given = {"objectives": tuple(objectives), "budget": budget, "expected": expected}
-    wanted = {key: given[key] for key in given_names(factory)}
+    given = {
+        "objectives": tuple(objectives),
+        "budget": budget,
+        "expected": expected,
+        "combination": combination,
+    }
+    wanted = {key: given[key] for key in asked_for}
     optimizer = cast(Optimizer, factory(domain, n_objectives, seed, **options, **wanted))
     check_objectives(name, optimizer.needs, n_objectives)
     check_domain(name, optimizer.needs, domain)
-    return optimizer
+    return Scalarised(optimizer, combination) if scalarised and combination else optimizer
 
 
 def option_names(name: str, factory: Callable[..., Any]) -> dict[str, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from evomerge.errors import ConfigError
@@ -16,11 +16,13 @@ from evomerge.types import Trial
 
 Method = Literal["mean", "weighted", "tchebycheff"]
 
-_AUGMENTATION = 0.05  # rho of the augmented Tchebycheff function
+AUGMENTATION = 0.05
+"""rho of the augmented Tchebycheff function."""
 
 
-class Scalarised:
-    """Lets an optimizer of one cost search on several objectives.
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """How several costs become one.
 
     With normalised costs z_i and weights w_i the single cost is
 
@@ -30,37 +32,96 @@ class Scalarised:
       parts of a front (augmented weighted Tchebycheff; Steuer and Choo, 1983; rho as in Knowles,
       2006, ParEGO).
 
-    Args:
-        optimizer: takes one cost, e.g. CMA-ES; it must not read per-example scores.
-        n_objectives: 2 or more.
-        method: how costs are combined.
-        weights: one number >= 0 per objective; 'mean' takes equal ones only, and 'tchebycheff'
-            takes others only with anchors, since a maximum depends on where costs start from.
-        anchors: (ideal, reference) per objective, in the metric's own sign: z_i is 0 at the ideal
-            and 1 at the reference. By default costs are taken as they are.
-
-    Raises:
-        ConfigError: an argument does not fit.
+    Attributes:
+        method: which of these.
+        weights: of the objectives; they sum to 1.
+        anchors: (ideal cost, span) of each objective: z_i is (cost - ideal) / span.
     """
 
-    def __init__(
-        self,
-        optimizer: Optimizer,
+    method: Method
+    weights: tuple[float, ...]
+    anchors: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(
+        cls,
         n_objectives: int,
         method: Method = "mean",
         weights: Sequence[float] | None = None,
         anchors: Sequence[Sequence[float]] | None = None,
-    ) -> None:
+    ) -> Combination:
+        """Check what a user says and fill in the rest.
+
+        Args:
+            n_objectives: 2 or more.
+            method: see the class.
+            weights: one number >= 0 per objective; 'mean' takes equal ones only, and 'tchebycheff'
+                takes others only with anchors, since a maximum depends on where costs start from.
+            anchors: (ideal, reference) per objective, in the metric's own sign: z_i is 0 at the
+                ideal and 1 at the reference. By default costs are taken as they are.
+
+        Raises:
+            ConfigError: an argument does not fit.
+        """
+        integer("n_objectives", n_objectives, 2)
+        choice("method", method, ("mean", "weighted", "tchebycheff"))
+        scales = _anchors(anchors, n_objectives)
+        return cls(method, _weights(method, weights, n_objectives, anchors is not None), scales)
+
+    def cost(self, costs: Sequence[float]) -> float:
+        """Combine the minimised costs of a trial into one, finite for finite costs."""
+        terms = self._terms(costs)
+        total = math.fsum(terms)
+        return max(terms) + AUGMENTATION * total if self.method == "tchebycheff" else total
+
+    def error(self, costs: Sequence[float], errors: Sequence[float]) -> float:
+        """Return the standard error of the combined cost, those of the costs being independent.
+
+        Objectives have items of their own. The error of a maximum is that of its greatest term.
+        """
+        slopes = [
+            weight / span for weight, (_, span) in zip(self.weights, self.anchors, strict=True)
+        ]
+        if self.method == "tchebycheff":
+            terms = self._terms(costs)
+            greatest = terms.index(max(terms))
+            slopes = [
+                slope * (AUGMENTATION + (index == greatest)) for index, slope in enumerate(slopes)
+            ]
+        return math.hypot(
+            *(slope * bounded(error) for slope, error in zip(slopes, errors, strict=True))
+        )
+
+    def _terms(self, costs: Sequence[float]) -> list[float]:
+        return [
+            weight * bounded((bounded(cost) - ideal) / span)
+            for weight, cost, (ideal, span) in zip(self.weights, costs, self.anchors, strict=True)
+        ]
+
+
+class Scalarised:
+    """Lets an optimizer of one cost search on several objectives, by what they are combined into.
+
+    Args:
+        optimizer: takes one cost, e.g. CMA-ES; it must not read per-example scores.
+        combination: of the costs.
+
+    Attributes:
+        combination: the same.
+
+    Raises:
+        ConfigError: the optimizer takes several objectives as they are.
+    """
+
+    def __init__(self, optimizer: Optimizer, combination: Combination) -> None:
         if optimizer.needs.objectives in ("many", "two"):
             raise ConfigError(["optimizer: this optimizer takes several objectives as they are"])
         if optimizer.needs.examples:
             raise ConfigError(["optimizer: this optimizer reads per-example scores, not one cost"])
         self.needs = replace(optimizer.needs, objectives="many")
+        self.combination = combination
         self._optimizer = optimizer
-        self._pending = PendingTrials(integer("n_objectives", n_objectives, 2))
-        self._method = choice("method", method, ("mean", "weighted", "tchebycheff"))
-        self._weights = _weights(self._method, weights, n_objectives, anchors is not None)
-        self._anchors = _anchors(anchors, n_objectives)
+        self._pending = PendingTrials(len(combination.weights))
 
     def ask(self, trial_number: int) -> Proposal | None:
         """Propose what the wrapped optimizer proposes for `trial_number`."""
@@ -80,9 +141,9 @@ class Scalarised:
         if trial.costs is None:
             self._optimizer.tell(trial)
         else:
-            errors = (self.error(trial.costs, trial.errors),) if trial.errors else ()
-            one = replace(trial, costs=(self.cost(trial.costs),), errors=errors)
-            self._optimizer.tell(one)
+            one = self.combination
+            errors = (one.error(trial.costs, trial.errors),) if trial.errors else ()
+            self._optimizer.tell(replace(trial, costs=(one.cost(trial.costs),), errors=errors))
 
     def stop_reason(self) -> str | None:
         """Return the wrapped optimizer's reason."""
@@ -92,36 +153,6 @@ class Scalarised:
     def notes(self) -> Sequence[str]:
         """What the wrapped optimizer says of its search."""
         return getattr(self._optimizer, "notes", ())
-
-    def cost(self, costs: Sequence[float]) -> float:
-        """Combine the minimised costs of a trial into one, finite for finite costs."""
-        terms = self._terms(costs)
-        total = math.fsum(terms)
-        return max(terms) + _AUGMENTATION * total if self._method == "tchebycheff" else total
-
-    def error(self, costs: Sequence[float], errors: Sequence[float]) -> float:
-        """Return the standard error of the combined cost, those of the costs being independent.
-
-        Objectives have items of their own. The error of a maximum is that of its greatest term.
-        """
-        slopes = [
-            weight / span for weight, (_, span) in zip(self._weights, self._anchors, strict=True)
-        ]
-        if self._method == "tchebycheff":
-            terms = self._terms(costs)
-            greatest = terms.index(max(terms))
-            slopes = [
-                slope * (_AUGMENTATION + (index == greatest)) for index, slope in enumerate(slopes)
-            ]
-        return math.hypot(
-            *(slope * bounded(error) for slope, error in zip(slopes, errors, strict=True))
-        )
-
-    def _terms(self, costs: Sequence[float]) -> list[float]:
-        return [
-            weight * bounded((bounded(cost) - ideal) / span)
-            for weight, cost, (ideal, span) in zip(self._weights, costs, self._anchors, strict=True)
-        ]
 
 
 def _weights(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from evomerge.journal import Event, Journal, outcome_from_json, outcome_to_json
 from evomerge.journal.events import canonical
-from evomerge.optimizers import Proposal, Scalarised
+from evomerge.optimizers import Optimizer, Proposal
 from evomerge.optimizers.known_points import is_known_point
 from evomerge.recipe import Recipe
 from evomerge.study.budgets.config import BudgetConfig
@@ -100,6 +100,8 @@ class History:
             observe,
             self._climbing.notes if self._climbing else (),
         )
+        rungs = study.config.rungs
+        self._measures_known = rungs is None or rungs.measure_known
         self._proposals: list[Proposal] = []
         self._attempts: dict[int, int] = {}  # of the trials that are not finished
         self._ready: list[int] = []
@@ -280,14 +282,24 @@ class History:
         optimizer = self._study.optimizer(part, len(self._telling.optimizers))
         self._telling.enter(optimizer)
         self._stopping.enter()
-        if isinstance(optimizer, Scalarised):
-            self._combine[part.index] = optimizer.cost
+        combination = getattr(optimizer, "combination", None)
+        if combination is not None:
+            self._combine[part.index] = combination.cost
         generations = optimizer.needs.generations
         self.validation.enter(part, whole_generations=generations)
         if self._climbing is not None:
             self._climbing.enter(
-                whole_generations=generations, combine=self._combine.get(part.index)
+                whole_generations=generations,
+                combine=self._combine.get(part.index),
+                foresee=partial(self._foreseen, optimizer),
             )
+
+    def _foreseen(
+        self, optimizer: Optimizer, number: int
+    ) -> tuple[Sequence[float], Sequence[float]] | None:
+        """Ask a model of the optimizer's what a trial will cost."""
+        predict = getattr(optimizer, "predict", None)
+        return None if predict is None else predict(self._proposals[number].genotype)
 
     def _place(self, number: int, proposal: Proposal) -> dict[str, Any]:
         """Make a proposal a trial; returns what its event says."""
@@ -318,8 +330,8 @@ class History:
         """Return the recipe of a trial that is to be scored.
 
         One that decodes to no recipe, or to one that was completed, is finished at once; one
-        whose recipe is being evaluated waits for that. Known points are always measured: with
-        rungs an estimate of their recipe is no outcome for them.
+        whose recipe is being evaluated waits for that. Known points are measured, unless rungs say
+        otherwise: an estimate of their recipe is no outcome for them.
         """
         try:
             recipe = self._recipe(number)
@@ -327,7 +339,7 @@ class History:
             self._finish(number, Failed("invalid", str(error)), {})
             return None
         items = self.validation.items_of(number)
-        measured = is_known_point(self._proposals[number].origin)
+        measured = is_known_point(self._proposals[number].origin) and self._measures_known
         known = self._twins.find(recipe, items, measured=measured)
         if known is not None:
             self._repeat(number, known)

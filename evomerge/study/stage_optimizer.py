@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evomerge.errors import ConfigError
-from evomerge.optimizers import OPTIMIZERS, Needs, Optimizer, Scalarised, build_optimizer
+from evomerge.optimizers import OPTIMIZERS, Combination, Needs, Optimizer, build_optimizer
 from evomerge.spaces import Space
-from evomerge.study.config import StageConfig
+from evomerge.study.config import ScalarizeConfig, StageConfig
 from evomerge.types import Objective
 
 
@@ -36,35 +36,36 @@ def stage_optimizer(
         ConfigError: `scalarize` fits neither it nor the objectives.
     """
     search, count = stage.search, len(objectives)
-    scalarize = search.scalarize
     needs = getattr(OPTIMIZERS.load(search.optimizer, folder), "needs", None)
-    if scalarize is not None and isinstance(needs, Needs) and needs.objectives in ("many", "two"):
-        raise ConfigError(
-            [f"scalarize: '{search.optimizer}' takes the objectives one by one; remove the key"]
-        )
-    optimizer = build_optimizer(
+    combination = None
+    if search.scalarize is not None:
+        if isinstance(needs, Needs) and needs.objectives in ("many", "two"):
+            why = f"'{search.optimizer}' takes the objectives one by one"
+            raise ConfigError([f"scalarize: {why}; remove the key"])
+        if count == 1:
+            raise ConfigError(["scalarize: there is only one objective; remove the key"])
+        combination = _combination(search.scalarize, objectives)
+    return build_optimizer(
         search.optimizer,
         space.domain,
-        1 if scalarize else count,
+        count,
         seed,
         search.arguments,
         folder,
-        objectives=() if scalarize else objectives,
+        objectives=objectives,
         budget=stage.trials,
         expected=expected,
+        combination=combination,
     )
-    if scalarize is None:
-        return optimizer
-    if count == 1:
-        raise ConfigError(["scalarize: there is only one objective; remove the key"])
-    names = [objective.name for objective in objectives]
+
+
+def _combination(scalarize: ScalarizeConfig, objectives: Sequence[Objective]) -> Combination:
     weights, anchors = scalarize.weights, scalarize.anchors
-    return Scalarised(
-        optimizer,
-        count,
-        method=scalarize.method,
-        weights=[weights[name] for name in names] if weights else None,
-        anchors=[_in_order(one, anchors[one.name]) for one in objectives] if anchors else None,
+    return Combination.of(
+        len(objectives),
+        scalarize.method,
+        [weights[one.name] for one in objectives] if weights else None,
+        [_in_order(one, anchors[one.name]) for one in objectives] if anchors else None,
     )
 
 

@@ -22,8 +22,8 @@ DRAWN_FROM = 77
 """Seed of the search items."""
 CMA_ES: Mapping[str, Any] = {"optimizer": "cma_es", "scalarize": "mean"}
 MOBO: Mapping[str, Any] = {"optimizer": "mobo", "scalarize": "mean"}
-LADDER: Mapping[str, Any] = {"items": [50], "promote": 0.2}
-GMP_IRT: Mapping[str, Any] = {"estimator": "gmp_irt"}
+LADDER: Mapping[str, Any] = {"items": [50], "promote": 0.2, "measure_known": False}
+GMP_IRT: Mapping[str, Any] = {"estimator": "gmp_irt", "measure_known": True}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from evomerge.optimizers import Scalarised, build_optimizer
+from evomerge.optimizers import Combination, build_optimizer
 from evomerge.optimizers.build import OPTIMIZERS, given_names
 from evomerge.optimizers.protocol import Optimizer
 from evomerge.testing.problems import MergeProblem
@@ -22,9 +22,8 @@ class Arm:
         options: as in a study file.
         scalarize: how several objectives become the one that it takes.
         most: the largest budget it is run with; what it costs forbids more.
-        decided: all that depends on the budget in an optimizer that is told of it, before it is
-            scalarised: where it is equal for two budgets, one search is the beginning of the
-            other. None: anything.
+        decided: all that depends on the budget in an optimizer that is told of it: where it is
+            equal for two budgets, one search is the beginning of the other. None: anything.
     """
 
     optimizer: str
@@ -43,25 +42,17 @@ class Arm:
         Raises:
             UserError: it cannot search this problem, or is not installed.
         """
-        optimizer = self.build_inner(problem, seed, budget)
-        if self.scalarize is None:
-            return optimizer
-        return Scalarised(optimizer, problem.n_objectives, self.scalarize)  # type: ignore[arg-type]
-
-    def build_inner(self, problem: MergeProblem, seed: int, budget: int) -> Optimizer:
-        """Build what searches, which sees one cost where the arm scalarises.
-
-        Raises:
-            UserError: it cannot search this problem, or is not installed.
-        """
         return build_optimizer(
             self.optimizer,
             problem.domain,
-            1 if self.scalarize else problem.n_objectives,
+            problem.n_objectives,
             seed,
             self.options,
-            objectives=() if self.scalarize else problem.objectives,  # as a study does
+            objectives=problem.objectives,  # as a study does
             budget=budget,
+            combination=Combination.of(problem.n_objectives, self.scalarize)
+            if self.scalarize
+            else None,
         )
 
 

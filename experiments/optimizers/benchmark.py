@@ -103,7 +103,7 @@ def missing(
     alike: dict[int, list[int]] = {}
     for budget in told:
         try:
-            optimizer = arm.build_inner(merge_problem(problem), 0, budget)
+            optimizer = arm.build(merge_problem(problem), 0, budget)
         except UserError as error:
             refusals[budget] = error
             continue

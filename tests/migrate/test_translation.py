@@ -13,10 +13,7 @@ from hypothesis import strategies as st
 from evomerge.errors import ConfigError
 from evomerge.migrate.options import read_command
 from evomerge.migrate.translation import translate
-from evomerge.optimizers import Scalarised
-from evomerge.optimizers.random import RandomSearch
-from evomerge.spaces import Domain
-from evomerge.spaces.domain import Gene
+from evomerge.optimizers import Combination
 from evomerge.study import read_study
 from evomerge.types import Objective
 
@@ -181,9 +178,8 @@ def test_what_is_minimised_is_their_sum(tasks, data):
         factor, cost = abs(sum(sums.values())), costs[0]
     else:
         weights = study.search.scalarize.weights
-        optimizer = RandomSearch(Domain((Gene("x"),)), 1, 0)
-        scalar = Scalarised(optimizer, len(costs), "weighted", list(weights.values()))
-        factor, cost = sum(map(abs, sums.values())), scalar.cost(costs)
+        combination = Combination.of(len(costs), "weighted", list(weights.values()))
+        factor, cost = sum(map(abs, sums.values())), combination.cost(costs)
     assert factor * cost == pytest.approx(-score, rel=1e-9, abs=1e-9)
 
 

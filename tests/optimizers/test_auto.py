@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from evomerge.optimizers import build_optimizer
+from evomerge.optimizers import Combination, build_optimizer
 from evomerge.optimizers.auto import choose
 from evomerge.testing.optimizer_contract import CHECKS, Subject
 from evomerge.testing.problems import (
@@ -14,7 +14,7 @@ from evomerge.testing.problems import (
     sequence_domain,
     sphere,
 )
-from evomerge.testing.simulation import drive, proposals
+from evomerge.testing.simulation import drive, proposals, trials
 
 NUMBERS = continuous_domain(3)
 
@@ -110,3 +110,16 @@ def build(domain, n_objectives, seed):
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_contract(check):
     check(Subject("auto", build, n_objectives=(2, 3), dimensions=(1, 2, 10)))
+
+
+@pytest.mark.parametrize(("budget", "name"), [(60, "mobo"), (500, "cma_es")])
+def test_costs_that_are_combined_are_one_objective(budget, name):
+    pytest.importorskip("botorch")
+    problem = sphere(NUMBERS, 2)  # optima at 0.3 and 0.7 of every range
+    combination = Combination.of(2)
+    auto = build_optimizer("auto", NUMBERS, 2, 3, {}, budget=budget, combination=combination)
+    assert auto.combination is combination
+    assert auto.notes[0].startswith(f"auto: {name}: one objective")
+    found = trials(drive(auto, problem, 60))
+    best = min(found, key=lambda one: combination.cost(one.costs))
+    assert NUMBERS.to_unit(best.genotype) == pytest.approx([0.5] * 3, abs=0.15)

@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from evomerge.optimizers import Scalarised, build_optimizer
+from evomerge.optimizers import Combination, Scalarised, build_optimizer
 from evomerge.testing.optimizer_contract import CHECKS, Subject
 from evomerge.testing.problems import conditional_domain, sequence_domain
 
@@ -22,7 +22,8 @@ def subject(name, label=None, **fields):
 
 def scalarised(domain, n_objectives, seed):
     inner = build_optimizer("cma_es", domain, 1, seed, {})
-    return Scalarised(inner, n_objectives, "tchebycheff", anchors=[(0.0, 1.0)] * n_objectives)
+    anchors = [(0.0, 1.0)] * n_objectives
+    return Scalarised(inner, Combination.of(n_objectives, "tchebycheff", anchors=anchors))
 
 
 ORDERED = frozenset({"continuous", "integer"})

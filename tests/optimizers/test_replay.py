@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evomerge.optimizers import Scalarised, build_optimizer
+from evomerge.optimizers import Combination, Scalarised, build_optimizer
 from evomerge.testing.problems import (
     Problem,
     conditional_domain,
@@ -47,7 +47,8 @@ def build(case, domain, n_objectives, seed=4):
     if name == "optuna":
         pytest.importorskip("optuna")
     if name in ("cma_es", "cat_cma", "cma_wm") and n_objectives > 1:
-        return Scalarised(build_optimizer(name, domain, 1, seed, CASES[case]), n_objectives)
+        inner = build_optimizer(name, domain, 1, seed, CASES[case])
+        return Scalarised(inner, Combination.of(n_objectives))
     return build_optimizer(name, domain, n_objectives, seed, CASES[case])
 
 

@@ -15,6 +15,8 @@ its reranking after AP-BMM, arXiv 2512.09972. What is ours around them:
 - Failures are excluded from the model and kept away from as if they were in flight.
 - A method gene, and every other categorical one, is part of one model for all methods; see
   `encoding`. Genes without effect do not count.
+- Where the study combines several objectives into one cost, each is modelled all the same and what
+  they are combined into is maximised; see `combined`.
 - With five objectives or more each proposal maximises a random Tchebycheff scalarisation.
 - How small the change to the base is can be one more objective: the fitnesses `l1_distance` (what
   MM-MO calls sparsity; it rewards small weights), `l2_distance` and `delta_sparsity` (the share of
@@ -49,9 +51,10 @@ from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.links import links_of
 from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Needs, Proposal
+from evomerge.optimizers.scalarise import Combination
 from evomerge.optimizers.starting import start_box
 from evomerge.spaces.domain import Domain
-from evomerge.types import Objective, Trial
+from evomerge.types import Genotype, Objective, Trial
 
 if TYPE_CHECKING:
     from evomerge.optimizers.gaussian_processes.proposer import Fit
@@ -82,6 +85,8 @@ class Mobo:
         seed: source of all randomness.
         objectives: what is optimised; the study tells. Without, costs are modelled as they are.
         budget: trials of the search; the study tells. The start takes half of it at most.
+        combination: what the costs are combined into; the study tells. Its least is looked for
+            instead of the front.
         seeds: propose the domain's seeds and initial point first.
         initial: points of the Sobol start, after the known ones; 2d + 2 by default. They lie
             between base and donors, and nearer to the base for many donors (`starting.start_box`);
@@ -99,6 +104,7 @@ class Mobo:
         max_points: evaluated points in the model; of more, the front and the latest.
 
     Attributes:
+        combination: the same.
         n_start: trials before the first that the model proposes; nothing else depends on `budget`.
 
     Raises:
@@ -117,6 +123,7 @@ class Mobo:
         *,
         objectives: Sequence[Objective] = (),
         budget: int | None = None,
+        combination: Combination | None = None,
         seeds: bool = True,
         initial: int | None = None,
         weak_to_strong: bool = True,
@@ -165,6 +172,7 @@ class Mobo:
         self._random = np.random.default_rng([self._seed, _START])
         self._sobol = qmc.Sobol(len(domain), scramble=True, seed=self._random)
         self._start_box = np.array(start_box(domain))
+        self.combination = combination
         self._asked = 0
         self._fit: Fit | None = None
         self._up_to_date = False
@@ -195,6 +203,21 @@ class Mobo:
         if trial.costs is not None:
             self._up_to_date = False
 
+    def predict(self, genotype: Genotype) -> tuple[list[float], list[float]] | None:
+        """Return the costs that the latest model expects and their standard errors.
+
+        None before there is a model. Nothing is changed by it.
+        """
+        if self._fit is None:
+            return None
+        point = self._encoding.point(genotype)
+        means, variances = self._proposer.predict(self._fit, point[None])
+        targets = self._fit.targets
+        costs = targets.inverse(means)[0]
+        slopes = [link.slope(cost) for link, cost in zip(targets.links, costs, strict=True)]
+        errors = np.sqrt(variances[0]) * targets.scale * np.array(slopes)
+        return costs.tolist(), errors.tolist()
+
     def stop_reason(self) -> str | None:
         """Return None: there is always a point that is worth most."""
         return None
@@ -213,7 +236,7 @@ class Mobo:
         """Return the point that is worth most."""
         known, avoided = self._evaluations, self._evaluations.avoided
         fit = self._fitted()
-        prospect = self._proposer.prospect(fit, avoided, self._asked)
+        prospect = self._proposer.prospect(fit, avoided, self._asked, self.combination)
         best, raw = prospect.climb()
         candidates = best.first(POOL)
         if self._weak_to_strong:
@@ -246,7 +269,12 @@ class Mobo:
     def _varied(self, fit: Fit, points: Floats) -> Floats:
         """Return points crossed with mutants of the elites."""
         targets = fit.targets
-        elites = elites_by_contribution(targets.values, targets.reference, _ELITES)
+        if self.combination is None:
+            elites = elites_by_contribution(targets.values, targets.reference, _ELITES)
+        else:
+            costs = targets.inverse(targets.values)
+            combined = [self.combination.cost(row) for row in costs.tolist()]
+            elites = np.argsort(combined, kind="stable")[:_ELITES]
         random = np.random.default_rng([self._seed, _VARIATION, self._asked])
         return weak_to_strong(points, fit.points[elites], self._encoding, random, factor=_FACTOR)
 

@@ -17,11 +17,13 @@ from torch import Tensor
 
 from evomerge.optimizers.gaussian_processes.acquisition import (
     Acquisition,
+    Objective,
     PublishedHypervolumeImprovement,
     likely_best,
     log_noisy_acquisition,
     objective_for,
 )
+from evomerge.optimizers.gaussian_processes.combined import combined_objective
 from evomerge.optimizers.gaussian_processes.encoding import Encoding
 from evomerge.optimizers.gaussian_processes.isolation import isolated
 from evomerge.optimizers.gaussian_processes.maximise import (
@@ -36,6 +38,7 @@ from evomerge.optimizers.gaussian_processes.pool import Pool
 from evomerge.optimizers.gaussian_processes.posterior import JointSamples, Surrogate
 from evomerge.optimizers.gaussian_processes.settings import Settings
 from evomerge.optimizers.gaussian_processes.transforms import Targets
+from evomerge.optimizers.scalarise import Combination
 
 Floats = NDArray[np.float64]
 
@@ -114,17 +117,23 @@ class Proposer:
             on_fronts = likely_best(drawn, targets.reference, self._settings.baseline)
         return Fit(points, features, targets, surrogate, drawn, on_fronts)
 
-    def prospect(self, fit: Fit, pending: Floats, counter: int) -> Prospect:
+    def prospect(
+        self, fit: Fit, pending: Floats, counter: int, combination: Combination | None = None
+    ) -> Prospect:
         """Return where to look for the next point; a pure function.
 
         Args:
             fit: of the evaluated points.
             pending: points in flight or chosen, (n_pending, n_genes).
             counter: of the random numbers; another one looks elsewhere.
+            combination: of the costs, where one cost is minimised and not the front.
         """
         state = np.random.SeedSequence([self._seed, _PROPOSE, counter]).generate_state(3)
         seeds = [int(word) >> 1 for word in state]
-        return Prospect(self._encoding, self._settings, fit, pending, seeds, self._published)
+        objective = None if combination is None else combined_objective(fit.targets, combination)
+        return Prospect(
+            self._encoding, self._settings, fit, pending, seeds, self._published, objective
+        )
 
     def predict(self, fit: Fit, points: Floats) -> tuple[Floats, Floats]:
         """Return mean and variance of targets, both (n_points, n_objectives)."""
@@ -142,6 +151,7 @@ class Prospect:
         pending: points in flight or chosen, (n_pending, n_genes).
         seeds: of samples, of weights, and of where to look.
         published: use qEHVI as MM-MO's released code does.
+        objective: what is maximised, where it is not the front.
     """
 
     def __init__(
@@ -152,10 +162,13 @@ class Prospect:
         pending: Floats,
         seeds: Sequence[int],
         published: bool,
+        objective: Objective | None = None,
     ) -> None:
         self._encoding = encoding
         self._fit = fit
         self._seeds = seeds
+        self._objective = objective
+        self._near = fit.front
         with isolated(seeds[0]):
             self._acquisition = self._function(encoding.features(pending), settings, published)
         # qEHVI sums over the subsets of the pending points
@@ -169,10 +182,12 @@ class Prospect:
             return PublishedHypervolumeImprovement(
                 fit.surrogate, fit.features, pending, targets.reference, settings.samples, seeds[0]
             )
-        objective = objective_for(targets.values, seeds[1])
+        objective = self._objective or objective_for(targets.values, seeds[1])
         kept = fit.on_fronts
         if objective is not None:
             kept = likely_best(fit.drawn, targets.reference, settings.baseline, objective)
+        if self._objective is not None:
+            self._near = kept
         fixed = torch.as_tensor(np.vstack([fit.features[kept], pending]))
         samples = JointSamples(fit.surrogate, fixed, settings.samples, seeds[0])
         return log_noisy_acquisition(samples, targets.reference, objective)
@@ -180,7 +195,7 @@ class Prospect:
     def climb(self) -> tuple[Pool, Pool]:
         """Return the climbed candidates, best first, and the raw ones they were chosen from."""
         random = np.random.default_rng(self._seeds[2])
-        near = self._fit.points[self._fit.front]
+        near = self._fit.points[self._near]
         with isolated(self._seeds[0]):
             raw = starting_points(self._encoding, self._effort.raw_samples, near, random)
             worths = score(self._acquisition, self._encoding, raw, self._effort.chunk)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -16,11 +16,14 @@ from evomerge.study.rungs.config import RungsConfig
 from evomerge.study.rungs.judging import Judging
 from evomerge.study.rungs.ladder import PROXY, Ladder, Positions, own_seed
 from evomerge.study.rungs.placing import Placing
-from evomerge.study.rungs.promotion import Peers, best_of_cohort
+from evomerge.study.rungs.promotion import Floats, Peers, best_of_cohort
 from evomerge.study.rungs.proxies import Proxies
 from evomerge.study.rungs.rivals import is_beaten
 from evomerge.types import Bounds, Completed, Failed, Objective, Outcome
 from evomerge.workers.spec import ProxySpec
+
+Foresee: TypeAlias = Callable[[int], tuple[Sequence[float], Sequence[float]] | None]
+"""A trial's number to its expected costs and their standard errors; None where nothing is known."""
 
 Cohort: TypeAlias = tuple[int, int, int]
 """Part, cohort and rung of trials that are compared with one another."""
@@ -50,8 +53,8 @@ class Decision:
 class Climbing:
     """Which rung each trial of a run is at, and what becomes of it there.
 
-    Known points (the base, donors, ...) are scored on all items at once. State and decisions
-    follow from the calls alone.
+    Known points (the base, donors, ...) are scored on all items at once, unless the study has them
+    climb. State and decisions follow from the calls alone.
 
     Args:
         rungs: of the study.
@@ -90,16 +93,25 @@ class Climbing:
         self._peers: dict[tuple[int, int], Peers] = {}
         self._stopping: list[int] = []
         self._part = -1
+        self._foresee: Foresee = lambda _: None
         self._combine: Combine | None = None
         self._placing: Placing | None = None
 
-    def enter(self, *, whole_generations: bool, combine: Combine | None) -> None:
+    def enter(
+        self,
+        *,
+        whole_generations: bool,
+        combine: Combine | None,
+        foresee: Foresee = lambda _: None,
+    ) -> None:
         """Begin the next part of the run, whose trials have no peers yet.
 
         Args:
             whole_generations: trials of one generation are of one cohort.
             combine: the one cost that its trials are compared by; None compares all their costs.
+            foresee: what the optimizer's model says of a trial that it was not told of.
         """
+        self._foresee = foresee
         self._part += 1
         self._combine = combine
         self._placing = Placing(self._rungs, self._ladder, whole_generations=whole_generations)
@@ -113,7 +125,7 @@ class Climbing:
 
     def place(self, number: int, origin: str) -> dict[str, int]:
         """Note a trial that is asked for; returns what its event says of it."""
-        if is_known_point(origin):
+        if self._rungs.measure_known and is_known_point(origin):
             top = self._ladder.top
             self._climbers[number] = Climber(self._part, None, top, origin, top)
             return {}
@@ -200,7 +212,7 @@ class Climbing:
             at = (climber.bracket, climber.rung)
             seed = self._seed_of_lots(self._part, *at)
             peers = self._peers.setdefault(at, Peers(self._rungs.promote, seed))
-            climber.promising = peers.goes_on(self._compared(self._foretold(climber)))
+            climber.promising = peers.goes_on(self._compared(self._foretold(number)))
         if climber.rung == 0 and self._proxies is not None:
             n_noted = len(self._proxies.notes)
             self._proxies.add_real(number, outcome)
@@ -283,10 +295,21 @@ class Climbing:
             return replace(climber.outcome, metrics=metrics, errors=errors)
         return self._judging.told(climber, self._measured(None))
 
-    def _foretold(self, climber: Climber) -> list[float]:
-        """Return the costs foretold for all items; a few of them suit some more than others."""
-        outcome = self._judging.told(climber, self._measured(None))
-        return [one.cost(outcome.metrics[one.name]) for one in self._objectives]
+    def _foretold(self, number: int) -> Floats:
+        """Return the costs expected on all items; a few of them suit some more than others.
+
+        What the optimizer's model expects of a trial by those near it counts as one more estimate,
+        each by the inverse of its squared error.
+        """
+        outcome = self._judging.told(self._climbers[number], self._measured(None))
+        costs = np.array([one.cost(outcome.metrics[one.name]) for one in self._objectives])
+        foreseen = self._foresee(number)
+        if foreseen is None:
+            return costs
+        expected, own_errors = map(np.array, foreseen)
+        errors = np.array([(outcome.errors or {}).get(one.name, 0.0) for one in self._objectives])
+        weights = errors**2 / np.maximum(errors**2 + own_errors**2, np.finfo(np.float64).tiny)
+        return np.asarray(costs + weights * (expected - costs))
 
     def _measured(self, part: int | None) -> list[Climber]:
         """Return who was scored on all items; in one part of the run, or in all of them."""
@@ -318,9 +341,9 @@ class Climbing:
         )
         return not any((one.part, one.cohort) == (part, name) for one in on_the_way)
 
-    def _compared(self, costs: Sequence[float]) -> Sequence[float]:
+    def _compared(self, costs: Sequence[float] | Floats) -> Sequence[float] | Floats:
         """Return what a trial is compared by: its costs, or the one they are combined into."""
-        return costs if self._combine is None else [self._combine(costs)]
+        return costs if self._combine is None else [self._combine([float(cost) for cost in costs])]
 
     def _best_of(self, members: Sequence[int]) -> set[int]:
         share = self._rungs.promote

@@ -57,6 +57,9 @@ class RungsConfig(Section):
             each rung by entropy), 'clusters' (anchors of clusters of like items). Where a part is
             not a random one, its means are biased.
         estimator: how candidates that were scored on a part of the items are judged.
+        measure_known: score known points (the base, donors, ...) on all items at once, so that
+            volumes are anchored while the search goes on and estimators know the endpoints; false
+            lets them climb like others, which saves most of a small budget.
         race: drop who is proven to be worse than a member of the front in every objective; the
             chance, at most, that this is wrong for a candidate. Scores need bounds. The chance is
             exact against known points; members that climbed were promoted by the same first items
@@ -75,6 +78,7 @@ class RungsConfig(Section):
     brackets: Annotated[int, Field(ge=1)] | Literal["all"] = 1
     order: Literal["random", "stratified", "entropy", "half_entropy", "clusters"] = "random"
     estimator: EstimatorConfig = EstimatorConfig()
+    measure_known: bool = True
     race: float | None = Field(default=None, gt=0, lt=1)
     keep: float = Field(default=0.5, gt=0, lt=1)
     least_correlation: float = Field(default=0.3, ge=-1, le=1)
@@ -102,6 +106,9 @@ class RungsConfig(Section):
             raise ValueError("give promote or race; without both every candidate climbs to the top")
         if self.race is not None and self.order != "random":
             raise ValueError("race holds its promise for items in random order only; remove order")
+        if self.needs_endpoints and not self.measure_known:
+            what = "order" if self.order != "random" else f"estimator: {self.estimator.name}"
+            raise ValueError(f"{what} needs base and donors on all items; remove measure_known")
         if self.cohort is not None and self.rule != "halving":
             raise ValueError("cohort goes with rule: halving; remove it")
         if self.n_brackets > len(self.items) + 1:

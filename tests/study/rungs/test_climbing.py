@@ -81,3 +81,43 @@ def test_where_costs_are_combined_the_one_decides_who_goes_on(rule):
         climbed += decision.climb
         books.apply(decision)
     assert climbed == ([0, 4] if rule == "asynchronous" else [0])
+
+
+def test_what_a_model_expects_counts_by_its_error():
+    # Scores of 3 of 12 items err by 0.25 here; the model by nothing at all, or by very much.
+    def going_on(error):
+        rungs = RungsConfig(items=(3,), promote=0.25)
+        books = Climbing(rungs, (Objective("acc", bounds=(0, 1)),), ITEMS, 0, {}, Path())
+        expected = {0: 0.5, 1: 0.5, 2: 0.5, 3: 0.9, 4: 0.1}
+        books.enter(
+            whole_generations=False,
+            combine=None,
+            foresee=lambda number: ([-expected[number]], [error]),
+        )
+        climbed = []
+        for number, right in enumerate([2, 1, 1, 1, 3]):
+            books.place(number, "random")
+            positions = books.positions(number)["acc"]
+            answers = [1.0] * right + [0.0] * (3 - right)
+            examples = {ITEMS["acc"][at]: one for at, one in zip(positions, answers, strict=True)}
+            books.add(number, Completed({"acc": right / 3}, {"acc": examples}))
+            decision = books.decide([], ended=False)
+            climbed += decision.climb
+            books.apply(decision)
+        return climbed
+
+    assert going_on(1e6) == [0, 4]
+    assert going_on(0.0) == [0]  # the last one has answered best and is expected to be worst
+
+
+def test_known_points_may_climb_like_others():
+    books = Climbing(
+        RungsConfig(items=(3, 6), measure_known=False), OBJECTIVES, ITEMS, 0, {}, Path()
+    )
+    books.enter(whole_generations=False, combine=None)
+    books.place(0, "seed:base")
+    assert len(books.positions(0)["acc"]) == 3
+    with pytest.raises(ValueError, match="estimator: gmp_irt needs base and donors on all items"):
+        RungsConfig(items=(3,), measure_known=False, estimator={"name": "gmp_irt"})
+    with pytest.raises(ValueError, match="order needs base and donors on all items"):
+        RungsConfig(items=(3,), measure_known=False, order="entropy")
