@@ -1,6 +1,6 @@
 """The front of the surrogates, and which of its points are worth a real evaluation.
 
-Predictions cost microseconds, so the search is pymoo's NSGA-II, or NSGA-III for more than three
+Predictions cost microseconds, so the search is NSGA-II, or pymoo's NSGA-III for more than three
 objectives (MAP, arXiv 2406.07529, Sec. 3: any multi-objective algorithm will do here).
 """
 
@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.moo.nsga3 import NSGA3
 from pymoo.core.problem import Problem
 from pymoo.core.termination import NoTermination
 from pymoo.util.ref_dirs import get_reference_directions
 
+from evomerge.optimizers.map.evolution import evolved
 from evomerge.optimizers.map.quadratic import Quadratic
 from evomerge.pareto import non_dominated
 
@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 
 POPULATION = 100
 GENERATIONS = 60
+MOST_CROWDED = 3
+"""Objectives for which crowding spreads a population over the front."""
 DISTINCT = 1e-3
 """Points this near to an evaluated one, in every gene on the unit cube, are not proposed."""
 
@@ -58,19 +60,25 @@ class _Surrogates(Problem):  # type: ignore[misc]  # pymoo has no types
     def __init__(
         self, surrogates: Sequence[Quadratic], low: Floats, high: Floats, *, limit: bool
     ) -> None:
-        n_limits = len(surrogates) if limit else 0
         super().__init__(
-            n_var=len(low), n_obj=len(surrogates), n_ieq_constr=n_limits, xl=low, xu=high
+            n_var=len(low), n_obj=len(surrogates), n_ieq_constr=int(limit), xl=low, xu=high
         )
         self._surrogates = surrogates
         self._limited = limit
 
+    def evaluated(self, x: Floats) -> tuple[Floats, Floats]:
+        """Return costs on the scale of the links, and by how much leverages exceed their limit."""
+        # A monotone link changes no dominance.
+        costs = np.column_stack([one.link_scale(x) for one in self._surrogates])
+        if not self._limited:
+            return costs, np.zeros(len(x))
+        over = [np.maximum(one.leverage(x) - one.limit, 0.0) for one in self._surrogates]
+        return costs, np.sum(over, axis=0)
+
     def _evaluate(self, x: Floats, out: dict[str, Any], *_: Any, **__: Any) -> None:
-        # A monotone link changes no dominance, so costs stay on the scale of the link here.
-        out["F"] = np.column_stack([one.link_scale(x) for one in self._surrogates])
+        out["F"], violations = self.evaluated(x)
         if self._limited:
-            over = [one.leverage(x) - one.limit for one in self._surrogates]
-            out["G"] = np.column_stack(over)
+            out["G"] = violations[:, None]
 
 
 def predicted_front(
@@ -91,23 +99,24 @@ def predicted_front(
         low: lower corner of the box that is searched, (n_genes,).
         high: upper corner.
         seed: of the search.
-        start: points of the first generation, (n_start, n_genes).
+        start: points of the first generation, an even number, (n_start, n_genes).
         limit_leverage: reject points of a larger leverage than any fitted point has.
         generations: of the search.
         algorithm: builds another algorithm of pymoo from the number of objectives and the first
             generation.
     """
     problem = _Surrogates(surrogates, low, high, limit=limit_leverage)
-    build = algorithm or _algorithm
-    search = build(len(surrogates), np.clip(start, low, high))
-    search.setup(problem, termination=NoTermination(), seed=seed, verbose=False)
-    for _ in range(generations):
-        search.next()
-    found = search.pop
-    if limit_leverage:
-        feasible = found.get("CV")[:, 0] <= 0
-        found = found[feasible] if feasible.any() else found[:0]
-    points = np.clip(found.get("X").reshape(-1, len(low)).astype(np.float64), low, high)
+    start = np.clip(start, low, high)
+    if algorithm is None and len(surrogates) <= MOST_CROWDED:
+        random = np.random.default_rng(seed)
+        points = evolved(problem.evaluated, low, high, start, generations, random)
+    else:
+        search = (algorithm or _nsga3)(len(surrogates), start)
+        search.setup(problem, termination=NoTermination(), seed=seed, verbose=False)
+        for _ in range(generations):
+            search.next()
+        points = np.clip(search.pop.get("X").astype(np.float64), low, high)
+    points = points[problem.evaluated(points)[1] <= 0]
     costs = np.column_stack([one.costs(points) for one in surrogates])
     kept = non_dominated(costs) if len(points) else np.empty(0, dtype=np.intp)
     order = np.concatenate([kept, np.setdiff1d(np.arange(len(points)), kept)])
@@ -164,9 +173,7 @@ def chosen(predicted: Predicted, count: int, evaluated: Floats) -> Floats:
     return predicted.points[picked]
 
 
-def _algorithm(n_objectives: int, start: Floats) -> Any:
-    if n_objectives <= 3:
-        return NSGA2(pop_size=POPULATION, sampling=start, output=None)
+def _nsga3(n_objectives: int, start: Floats) -> Any:
     divisions = _DIVISIONS.get(n_objectives, 1)
     directions = get_reference_directions("das-dennis", n_objectives, n_partitions=divisions)
     return NSGA3(directions, pop_size=max(POPULATION, len(directions)), sampling=start, output=None)
