@@ -94,7 +94,14 @@ def carry_out(name: str, seed: int, items: Path, out: Path) -> None:
             if not isinstance(outcome, Completed):
                 raise SystemExit(f"{run}: trial {best.trial} cannot be scored: {outcome.message}")
             scored[key] = float(np.mean([*outcome.metrics.values()]))
-        rows.append({"items": best.items, "search": best.search, "holdout": scored[key]})
+        rows.append(
+            {
+                "items": best.items,
+                "search": best.search,
+                "holdout": scored[key],
+                "genotype": genotypes[best.trial],
+            }
+        )
     spent = sum(count for count, _ in paid(events, config_items(config, items)))
     result.write_text(json.dumps({"bests": rows, "items": spent}), encoding="utf-8")
     print(f"{time.strftime('%H:%M:%S')} {run.name}: {spent} items", flush=True)

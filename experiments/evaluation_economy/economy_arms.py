@@ -22,8 +22,9 @@ DRAWN_FROM = 77
 """Seed of the search items."""
 CMA_ES: Mapping[str, Any] = {"optimizer": "cma_es", "scalarize": "mean"}
 MOBO: Mapping[str, Any] = {"optimizer": "mobo", "scalarize": "mean"}
-LADDER: Mapping[str, Any] = {"items": [50], "promote": 0.2, "measure_known": False}
-GMP_IRT: Mapping[str, Any] = {"estimator": "gmp_irt", "measure_known": True}
+LADDER: Mapping[str, Any] = {"items": [50], "promote": 0.2}
+KNOWN_CLIMB: Mapping[str, Any] = {"measure_known": False}
+GMP_IRT: Mapping[str, Any] = {"estimator": "gmp_irt"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Arm:
 
 ARMS: Mapping[str, Arm] = {
     "whole": Arm("CMA-ES, everything scored", CMA_ES, share=1.0),
-    "mobo-rungs": Arm("Gaussian process, rungs", MOBO, LADDER),
+    "mobo-rungs": Arm("Gaussian process, rungs", MOBO, {**LADDER, **KNOWN_CLIMB}),
     "mobo-gmp-irt": Arm("Gaussian process, rungs, gmp-IRT", MOBO, {**LADDER, **GMP_IRT}),
     "mobo": Arm("Gaussian process, everything scored", MOBO),
     "cma-rungs": Arm("CMA-ES, rungs", CMA_ES, LADDER),
