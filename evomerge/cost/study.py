@@ -33,7 +33,7 @@ from evomerge.spaces.paths.spec import JointSpec
 from evomerge.study import Prepared, StandIns
 from evomerge.study.budgets.config import Kind
 from evomerge.study.config import StageConfig
-from evomerge.study.expected_trials import items_of_candidate, n_known
+from evomerge.study.expected_trials import items_of_candidate, n_whole
 from evomerge.study.rungs.visits import Visit, visits
 from evomerge.study.scoring import LAMBDA, baseline_recipes, has_holdout
 from evomerge.study.stages import stage_context, stage_donors, through_path
@@ -278,9 +278,9 @@ def _allowances(
             whole = sum(min(config.batches.items, len(ids)) for ids in prepared.items.values())
         climbed = stages[0].visits
         each = items_of_candidate(climbed, config.objectives) if climbed else whole
-        known = n_known(config.search, prepared.space)
+        known = n_whole(config.search, prepared.space, config.rungs)
         how = f"{config.budget.items:,} items at {each:,.4g} for a candidate on average"
-        if climbed:
+        if climbed and known:
             how += f", {known} known points on {whole:,} each"
         by_items = (count, how)
     return allowances(config.budget, config.workers, stages[0].pace, by_items=by_items, now=now)
@@ -387,7 +387,9 @@ def _stage(
     if device is not None:
         whole = candidate_seconds(first, most, workloads, device, engine_cache=ENGINE_CACHE)
         each = expected_seconds(rounds, first, most, device, engine_cache=ENGINE_CACHE)
-        pace = Pace(n_known(stage.search, candidates.space), whole, each if climbed else whole)
+        pace = Pace(
+            n_whole(stage.search, candidates.space, config.rungs), whole, each if climbed else whole
+        )
         counted = [prepared.expected_trials(candidates.space), stage.trials]
         limits = [count for count in counted if count is not None]
         spent = pace.taken(min(limits)) if limits else None

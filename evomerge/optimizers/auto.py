@@ -15,7 +15,7 @@ from evomerge.optimizers.map.search import SPARE
 from evomerge.optimizers.protocol import Needs, Optimizer, Proposal
 from evomerge.optimizers.scalarise import Combination
 from evomerge.spaces.domain import Domain
-from evomerge.types import Objective, Trial
+from evomerge.types import Genotype, Objective, Trial
 
 FEW_TRIALS = 200
 """Up to here a Gaussian process is taken: what it had after 100 trials was not below what the
@@ -107,6 +107,12 @@ class Auto:
             ValueError: the trial was never asked for, or was told already.
         """
         self._optimizer.tell(trial)
+
+    def predict(self, genotype: Genotype) -> tuple[list[float], list[float]] | None:
+        """Return what the chosen optimizer's model expects; None where it has none."""
+        found = getattr(self._optimizer, "predict", None)
+        expected: tuple[list[float], list[float]] | None = found(genotype) if found else None
+        return expected
 
     def stop_reason(self) -> str | None:
         """Return the chosen optimizer's reason."""

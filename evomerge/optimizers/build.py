@@ -103,8 +103,8 @@ def build_optimizer(
     if problems:
         raise ConfigError(problems)
     asked_for = given_names(factory)
-    scalarised = combination is not None and "combination" not in asked_for
-    if scalarised:
+    one_cost = None if "combination" in asked_for else combination
+    if one_cost is not None:
         n_objectives, objectives = 1, ()
     needs = getattr(factory, "needs", None)
     if isinstance(needs, Needs):
@@ -120,7 +120,7 @@ def build_optimizer(
     optimizer = cast(Optimizer, factory(domain, n_objectives, seed, **options, **wanted))
     check_objectives(name, optimizer.needs, n_objectives)
     check_domain(name, optimizer.needs, domain)
-    return Scalarised(optimizer, combination) if scalarised and combination else optimizer
+    return optimizer if one_cost is None else Scalarised(optimizer, one_cost)
 
 
 def option_names(name: str, factory: Callable[..., Any]) -> dict[str, bool]:

@@ -56,7 +56,10 @@ class Optimizer(Protocol):
 
     One that has something to say of its search (how well a surrogate fits, what it chose and why)
     has an attribute `notes`, a list of sentences that only grows with asks and tells: the study
-    records and shows them.
+    records and shows them. One that takes the keyword `combination` (`scalarise.Combination`, or
+    None) sees all costs and minimises what that makes of them, and keeps it in an attribute of that
+    name. One with a model has `predict(genotype)`, the expected costs and their standard errors or
+    None, which changes nothing: rungs weigh it when they decide who goes on.
     """
 
     needs: Needs

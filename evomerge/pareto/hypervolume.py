@@ -61,13 +61,12 @@ def contributions(costs: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]
         ValueError: shapes differ or a value is not finite.
     """
     matrix, corner = _checked(costs, reference)
-    if matrix.shape[1] == 1:  # moocore takes two objectives or more
-        matrix, corner = np.pad(matrix, ((0, 0), (0, 1))), np.append(corner, 1.0)
-    # Dominated points stay in: they cover part of what a point leaves behind.
-    found: NDArray[np.float64] = moocore.hv_contributions(
-        matrix, ref=corner, ignore_dominated=False
-    )
-    return np.maximum(found, 0.0)  # nearly equal volumes are subtracted
+    # moocore's own contributions take what is below 1.5e-8 for 0, whatever the scale.
+    gains = [
+        hypervolume_gain(np.delete(matrix, row, axis=0), corner, matrix[row])
+        for row in range(len(matrix))
+    ]
+    return np.array(gains, dtype=np.float64)
 
 
 def running_hypervolume(costs: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:

@@ -11,7 +11,6 @@ from typing import Any
 from evomerge.journal import Event, Journal, outcome_from_json, outcome_to_json
 from evomerge.journal.events import canonical
 from evomerge.optimizers import Optimizer, Proposal
-from evomerge.optimizers.known_points import is_known_point
 from evomerge.recipe import Recipe
 from evomerge.study.budgets.config import BudgetConfig
 from evomerge.study.budgets.meter import Meter
@@ -100,8 +99,6 @@ class History:
             observe,
             self._climbing.notes if self._climbing else (),
         )
-        rungs = study.config.rungs
-        self._measures_known = rungs is None or rungs.measure_known
         self._proposals: list[Proposal] = []
         self._attempts: dict[int, int] = {}  # of the trials that are not finished
         self._ready: list[int] = []
@@ -135,6 +132,11 @@ class History:
     def has_pending(self) -> bool:
         """Whether a trial was asked for and is not finished."""
         return bool(self._attempts)
+
+    @property
+    def climbs(self) -> bool:
+        """Whether candidates go from rung to rung."""
+        return self._climbing is not None
 
     def together(self) -> AbstractContextManager[None]:
         """Commit what happens inside in one go; see `Journal.together`."""
@@ -330,8 +332,8 @@ class History:
         """Return the recipe of a trial that is to be scored.
 
         One that decodes to no recipe, or to one that was completed, is finished at once; one
-        whose recipe is being evaluated waits for that. Known points are measured, unless rungs say
-        otherwise: an estimate of their recipe is no outcome for them.
+        whose recipe is being evaluated waits for that. Known points are measured with rungs,
+        unless these have them climb: an estimate of their recipe is no outcome for them.
         """
         try:
             recipe = self._recipe(number)
@@ -339,7 +341,7 @@ class History:
             self._finish(number, Failed("invalid", str(error)), {})
             return None
         items = self.validation.items_of(number)
-        measured = is_known_point(self._proposals[number].origin) and self._measures_known
+        measured = self._climbing is not None and self._climbing.is_whole(number)
         known = self._twins.find(recipe, items, measured=measured)
         if known is not None:
             self._repeat(number, known)

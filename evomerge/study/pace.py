@@ -5,7 +5,8 @@ an evaluation of minutes that is nothing; of one of a second, or with an optimiz
 one, it is time in which workers idle. Where it is more than a hundredth of an evaluation, as many
 proposals as the workers use up meanwhile are asked for in advance, twice over since results come
 unevenly. Each is asked for without a few results that it would else have known. With one worker
-there are none, since one seed decides that search.
+there are none, since one seed decides that search, and with rungs neither: a candidate that goes on
+finds its merge in the memory of the worker that has just scored it.
 """
 
 from __future__ import annotations

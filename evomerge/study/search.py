@@ -111,7 +111,8 @@ class Search:
             self._submit([job])
 
     def _has_room(self, workers: Executor) -> bool:
-        return self._in_flight < workers.capacity + self._pace.ahead(workers.capacity)
+        ahead = 0 if self._history.climbs else self._pace.ahead(workers.capacity)
+        return self._in_flight < workers.capacity + ahead
 
     @contextmanager
     def _together(self, workers: Executor) -> Iterator[None]:

@@ -101,6 +101,16 @@ def test_contribution_is_what_a_point_alone_adds(n_objectives):
     assert contributions(costs, reference) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("n_objectives", [1, 2, 3, 4])
+def test_contributions_keep_their_scale(n_objectives):
+    rng = np.random.default_rng(n_objectives)
+    costs, reference = rng.random((8, n_objectives)), np.ones(n_objectives)
+    large = contributions(costs, reference)
+    small = contributions(1e-4 * costs, 1e-4 * reference)
+    assert (large > 0).any()
+    assert small == pytest.approx(1e-4**n_objectives * large, rel=1e-9, abs=0)
+
+
 def test_running_volume_is_the_volume_of_each_prefix():
     rng = np.random.default_rng(8)
     costs = rng.random((30, 3)) * 1.3

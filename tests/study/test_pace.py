@@ -12,6 +12,7 @@ from evomerge.study import pace, start_run
 from evomerge.study import run as run_module
 from evomerge.study.pace import Pace
 from tests.study.fakes import FakeClock, FakeExecutor, config, without_models
+from tests.study.rungs.runs import ByItem, start
 
 
 class Timed(FakeExecutor):
@@ -96,3 +97,21 @@ def test_generations_are_the_same(tmp_path, monkeypatch):
         found.append({one.trial: one.content for one in events if one.kind == "finished"})
         assert (executor.most > 4) == (name == "ahead")
     assert found[0] == found[1]
+
+
+def test_who_climbs_finds_its_merge_in_memory(tmp_path, monkeypatch):
+    without_models(monkeypatch, run_module)
+
+    class Quick(ByItem):
+        most = 0
+
+        def submit(self, job):
+            super().submit(job)
+            self.most = max(self.most, len(self._jobs))
+
+        def wait(self, timeout_s=None):
+            return [replace(one, score_s=1e-6) for one in super().wait(timeout_s)]
+
+    executor = Quick(4, handful=2)
+    start(tmp_path / "run", executor)
+    assert executor.most == 4

@@ -19,7 +19,7 @@ _MOST = 60.0  # exponents beyond it are as good as infinite
 
 
 def combined_objective(targets: Targets, combination: Combination) -> Objective:
-    """Return minus the combined cost of targets, differentiable.
+    """Return minus the combined cost of targets, in units of its spread over them; differentiable.
 
     Args:
         targets: say how a target becomes a cost.
@@ -29,7 +29,7 @@ def combined_objective(targets: Targets, combination: Combination) -> Objective:
     ideals, spans = torch.as_tensor(combination.anchors, dtype=torch.double).unbind(dim=1)
     mean, scale = torch.as_tensor(targets.mean), torch.as_tensor(targets.scale)
 
-    def objective(values: Tensor) -> Tensor:
+    def combined(values: Tensor) -> Tensor:
         z = mean - values * scale
         costs = torch.stack(
             [_cost(link, z[..., k]) for k, link in enumerate(targets.links)], dim=-1
@@ -40,7 +40,11 @@ def combined_objective(targets: Targets, combination: Combination) -> Objective:
             return -(terms.amax(dim=-1) + AUGMENTATION * total)
         return -total
 
-    return objective
+    # What makes an improvement smooth has the size of standardised targets.
+    known = combined(torch.as_tensor(targets.values))
+    spread = float(known.std(correction=0))
+    unit = spread if spread > 0 else 1.0
+    return lambda values: combined(values) / unit
 
 
 def _cost(link: Link, z: Tensor) -> Tensor:

@@ -76,6 +76,11 @@ _FACTOR = (0.5, 0.8)  # of differential evolution, in the pool
 _START, _VARIATION = 2, 3  # streams of random numbers
 
 
+RESCALED = 1.5
+"""Hyperparameters are learnt at once where targets are standardised so differently: one metric has
+exploded, and they describe the others no more."""
+
+
 class Mobo:
     """Multi-objective Bayesian optimisation with points in flight; never waits.
 
@@ -149,7 +154,7 @@ class Mobo:
         self._screen = choice("screen", screen, ("none", *SCREENS))
         settings = settings_of(
             domain,
-            n_objectives,
+            n_objectives if combination is None else 1,
             length_scales=length_scales,
             importance=importance,
             max_points=max_points,
@@ -260,7 +265,8 @@ class Mobo:
             rows = known.modelled(self._max_points)
             targets = targets_of(known.costs[rows], self._links, known.errors[rows])
             kept = self._fit if len(known) < self._learn_at else None
-            if kept is None:
+            if kept is None or _rescaled(kept.targets.scale, targets.scale):
+                kept = None
                 self._learn_at = len(known) + max(1, len(known) // LEARN_EVERY)
             self._fit = self._proposer.fit(known.points[rows], targets, kept)
             self._up_to_date = True
@@ -295,3 +301,9 @@ class Mobo:
             self._encoding.features(avoided),
         )
         return int(np.argmax(preference))
+
+
+def _rescaled(before: Floats, now: Floats) -> bool:
+    """Say whether some objective's targets have another scale than before."""
+    ratio = now / before
+    return bool((np.maximum(ratio, 1 / ratio) > RESCALED).any())

@@ -61,7 +61,7 @@ class Fit:
         targets: theirs, with the reference point.
         surrogate: the model.
         drawn: targets sampled at the points, (n_samples, n_points, n_objectives).
-        on_fronts: the rows that are on the front of some sample, but not too many.
+        baseline: how many points a baseline has at most.
     """
 
     points: Floats
@@ -69,12 +69,17 @@ class Fit:
     targets: Targets
     surrogate: Surrogate
     drawn: Tensor
-    on_fronts: NDArray[np.intp]
+    baseline: int
 
     @cached_property
     def front(self) -> NDArray[np.intp]:
         """The rows that no other dominates."""
         return self.targets.front
+
+    @cached_property
+    def on_fronts(self) -> NDArray[np.intp]:
+        """The rows that are on the front of some sample, but not too many."""
+        return likely_best(self.drawn, self.targets.reference, self.baseline)
 
 
 class Proposer:
@@ -114,8 +119,7 @@ class Proposer:
                 model = fitted(*data, length_scales=kind, scales=scales)
             surrogate = Surrogate(model)
             drawn = JointSamples(surrogate, torch.as_tensor(features), _DRAWN, _ANY_SEED).values
-            on_fronts = likely_best(drawn, targets.reference, self._settings.baseline)
-        return Fit(points, features, targets, surrogate, drawn, on_fronts)
+        return Fit(points, features, targets, surrogate, drawn, self._settings.baseline)
 
     def prospect(
         self, fit: Fit, pending: Floats, counter: int, combination: Combination | None = None
@@ -183,8 +187,9 @@ class Prospect:
                 fit.surrogate, fit.features, pending, targets.reference, settings.samples, seeds[0]
             )
         objective = self._objective or objective_for(targets.values, seeds[1])
-        kept = fit.on_fronts
-        if objective is not None:
+        if objective is None:
+            kept = fit.on_fronts
+        else:
             kept = likely_best(fit.drawn, targets.reference, settings.baseline, objective)
         if self._objective is not None:
             self._near = kept

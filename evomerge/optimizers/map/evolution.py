@@ -56,25 +56,40 @@ def evolved(
         points = np.vstack([points[best], children])
         costs = np.vstack([costs[best], new_costs])
         violations = np.concatenate([violations[best], new_violations])
+        violations[_repeated(points)] = np.inf
         best = _best(costs, violations, count)
     return np.asarray(points[best])
 
 
 def _best(costs: Floats, violations: Floats, count: int) -> npt.NDArray[np.intp]:
-    """Return the best rows, best first: by violation, rank, and how alone they are in it."""
-    layer = ranks(costs)
+    """Return the best rows, best first: by violation, rank, and how alone they are in it.
+
+    Points that violate have no rank: else one of them could be what dominates a feasible point.
+    """
+    layer = np.zeros(len(costs), dtype=np.intp)
     crowding = np.zeros(len(costs))
-    feasible = violations <= 0
-    for rank in range(int(layer.max()) + 1):
-        if np.count_nonzero(feasible & (layer < rank)) >= count:
+    feasible = np.flatnonzero(violations <= 0)
+    layer[feasible] = ranks(costs[feasible])
+    taken = 0
+    for rank in range(len(feasible)):
+        rows = feasible[layer[feasible] == rank]
+        if taken >= count or not len(rows):
             break  # the others are not needed
-        rows = np.flatnonzero(layer == rank)
         crowding[rows] = calc_crowding_distance(costs[rows])
+        taken += len(rows)
     return np.lexsort((-crowding, layer, violations))[:count]
 
 
+def _repeated(points: Floats) -> npt.NDArray[np.bool_]:
+    """Return which points are the same as one before them."""
+    _, first = np.unique(points, axis=0, return_index=True)
+    repeated = np.ones(len(points), dtype=bool)
+    repeated[first] = False
+    return repeated
+
+
 def _children(parents: Floats, low: Floats, high: Floats, random: np.random.Generator) -> Floats:
-    """Cross neighbouring parents and mutate what comes of it."""
+    """Cross each parent of the first half with one of the second, and mutate what comes of it."""
     n_pairs, n_genes = len(parents) // 2, parents.shape[1]
     pairs = parents.reshape(2, n_pairs, n_genes)
     crossed = cross_sbx(

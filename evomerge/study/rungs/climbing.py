@@ -131,7 +131,7 @@ class Climbing:
             return {}
         if self._placing is None:
             raise RuntimeError("no part of the run was entered")
-        cohort, bracket = self._placing.place(origin)
+        cohort, bracket = self._placing.place("known" if is_known_point(origin) else origin)
         rung = bracket
         if rung == 0 and self._proxies is not None and self._proxies.of_use:
             self._proxies.place(number)
@@ -149,6 +149,10 @@ class Climbing:
         if self._has_learnt or self._climbers[number].origin:
             return False
         return any(self._climbers[other].origin for other in pending)
+
+    def is_whole(self, number: int) -> bool:
+        """Say whether a trial is scored on all items at once."""
+        return bool(self._climbers[number].origin)
 
     def rung_of(self, number: int) -> int:
         """Return the rung a trial is scored at next, or waits at; `PROXY` before the first."""

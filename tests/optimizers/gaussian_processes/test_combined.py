@@ -43,11 +43,26 @@ def test_targets_have_the_cost_of_their_costs(combination):
     targets = targets_of(costs, LINKS)
     values = torch.as_tensor(targets.values).requires_grad_()
     found = combined_objective(targets, combination)(values)
-    expected = [-combination.cost(row) for row in costs.tolist()]
+    expected = np.array([-combination.cost(row) for row in costs.tolist()])
+    expected /= expected.std()
     np.testing.assert_allclose(found.detach(), expected, rtol=1e-9)
     (slopes,) = torch.autograd.grad(found.sum(), values)
     assert (slopes >= 0).all()  # a larger target is never worse
     assert (slopes > 0).any(dim=1).all()
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_units_do_not_matter(factor):
+    plain, changed = (
+        search(
+            mobo(unit_domain(2), combination=Combination.of(2), initial=8),
+            lambda x, unit=unit: tuple(unit * y for y in two_spheres(x)),
+            11,
+        )
+        for unit in (1.0, factor)
+    )
+    for one, other in zip(plain, changed, strict=True):
+        np.testing.assert_allclose(one.genotype, other.genotype, atol=2e-3)
 
 
 def test_finds_the_least_combined_cost():

@@ -9,7 +9,7 @@ from pymoo.core.problem import Problem
 from pymoo.optimize import minimize
 
 from evomerge.optimizers.map.evolution import evolved
-from evomerge.pareto import hypervolume
+from evomerge.pareto import hypervolume, non_dominated
 
 N_GENES = 6
 LOW, HIGH = np.zeros(N_GENES), np.linspace(0.5, 1.0, N_GENES)
@@ -61,6 +61,23 @@ def test_it_stays_in_the_box_and_follows_from_the_seed():
     assert ((found >= LOW) & (found <= HIGH)).all()
     np.testing.assert_array_equal(found, run(2, 3, 10))
     assert not np.array_equal(found, run(2, 4, 10))
+
+
+def test_no_point_is_kept_twice():
+    found = run(1, 6, 30)
+    assert len(np.unique(found, axis=0)) == len(found)
+
+
+def test_points_that_violate_dominate_nobody():
+    # The front lies beyond the limit, so that most of what is found there violates it.
+    def violation(points):
+        return np.maximum(0.35 - points.mean(axis=1), 0.0)
+
+    for seed in range(3):
+        found = run(2, seed, 40, violation)
+        costs = spheres(found, 2)
+        assert (violation(found) <= 0).all()
+        assert len(non_dominated(costs)) == len(found)
 
 
 def test_points_that_violate_come_last():

@@ -121,3 +121,15 @@ def test_known_points_may_climb_like_others():
         RungsConfig(items=(3,), measure_known=False, estimator={"name": "gmp_irt"})
     with pytest.raises(ValueError, match="order needs base and donors on all items"):
         RungsConfig(items=(3,), measure_known=False, order="entropy")
+
+
+def test_known_points_that_climb_are_of_one_cohort():
+    rungs = RungsConfig(items=(3,), promote=0.34, rule="halving", cohort=3, measure_known=False)
+    books = Climbing(rungs, OBJECTIVES[:1], ITEMS, 0, {}, Path())
+    books.enter(whole_generations=True, combine=None)
+    for number, origin in enumerate(["seed:base", "seed:a", "seed:b", "x:gen0"]):
+        books.place(number, origin)
+    for number, score in enumerate([0.0, 1.0, 0.5]):
+        assert books.decide(range(number, 4), ended=False) == Decision([], [])
+        scored(books, number, size=1.0, score=score)
+    assert books.decide([3], ended=False) == Decision([1, 2], [0])

@@ -145,3 +145,32 @@ def test_a_known_point_is_measured_though_a_stage_before_stopped_its_recipe(tmp_
 
 def decode_of(genotype):
     return tuple(round(4 * value) for value in genotype)
+
+
+MODEL = {
+    "search": {"optimizer": "mobo", "initial": 3, "samples": 8, "raw_samples": 16, "restarts": 1},
+    "budget": {"trials": 22},
+}
+CLIMB = {**RUNGS["rungs"], "measure_known": False}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {**MODEL, "rungs": CLIMB},
+        {**MODEL, "search": {**MODEL["search"], "scalarize": "mean"}},
+        {**MODEL, "search": {"optimizer": "auto", "scalarize": "mean"}},
+        {"rungs": {**CLIMB, "rule": "halving", "cohort": 5}},
+        {"search": GENERATIONS["search"], "rungs": {**CLIMB, "rule": "halving", "cohort": 5}},
+    ],
+    ids=["model", "combined", "auto", "cohorts", "generations"],
+)
+def test_what_a_model_expects_and_known_points_that_climb_are_replayed(tmp_path, changes):
+    whole = tmp_path / "whole"
+    start(whole, ByItem(), **changes)
+    expected, count = contents(whole), len(read_events(whole))
+    for length in range(9, count, max(3, count // 4)):
+        out = tmp_path / f"cut-{length}"
+        cut(whole, out, length)
+        resume_run(out, executor=lambda _: ByItem())
+        assert contents(out) == expected
