@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -141,7 +142,12 @@ def check(
 ) -> None:
     """Check a study without running it: models, data, space, fitness; all errors at once."""
     from evomerge.cli.costs import EstimateOptions  # noqa: PLC0415
-    from evomerge.study import StandIns, described_workers, prepare  # noqa: PLC0415
+    from evomerge.study import (  # noqa: PLC0415
+        StandIns,
+        check_budget,
+        described_workers,
+        prepare,
+    )
     from evomerge.study.budgets.gauges import limits  # noqa: PLC0415
 
     options = EstimateOptions(estimate, device, device_tflops, bandwidth, answer_tokens)
@@ -151,7 +157,10 @@ def check(
     prepared = prepare(named.config, named.path.parent, stand_ins)
     study = shlex.join(words)
     config, spaces = prepared.config, (prepared.space, *prepared.later)
-    workers = None if stand_ins.used else described_workers(config, prepared.folder)
+    workers = None
+    if not stand_ins.used:
+        check_budget(config, time.time())
+        workers = described_workers(config, prepared.folder)
     if as_json:
         summary = _summary(prepared, stand_ins, workers)
         if estimate:

@@ -71,7 +71,7 @@ def this_machine(estimate: StudyEstimate, workers: WorkersConfig) -> Machine:
     """Return what is here; of a cluster's nodes nothing is known but the device that was named."""
     named = estimate.device.memory if estimate.device is not None else None
     device = None if named is None else int(named * GB)
-    if workers.backend == "ray":
+    if workers.backend == "ray" and workers.address != "local":
         return Machine(device)
     if device is None and workers.device != "cpu" and available_gpus():
         import torch  # noqa: PLC0415 only where there is a GPU to ask

@@ -47,6 +47,10 @@ CREATE TABLE IF NOT EXISTS usage (
 """
 
 
+DONE = "done"
+"""State of a session that left nothing to do."""
+
+
 class Journal:
     """The writing end of a run's journal; at most one exists per run directory.
 
@@ -101,6 +105,7 @@ class Journal:
                     f"{folder} holds a run already; continue it with 'evomerge resume {folder}' "
                     "or name another folder with --out"
                 )
+            self._n_found, self._was_done = len(self.events), self._has_ended()
             self._session = self._start_session()
             failing.pop_all()
 
@@ -189,6 +194,8 @@ class Journal:
     ) -> None:
         """End this process's session and let others write."""
         because = self.state if error is None else _why(error)
+        if error is not None and self._was_done and len(self.events) == self._n_found:
+            because = DONE  # what was refused changes nothing of a finished run
         try:
             with reported(self.folder):
                 self._connection.execute(
@@ -209,6 +216,14 @@ class Journal:
                 f"{SCHEMA_VERSION}; resume it with the version that wrote it"
             )
         return bool(version)
+
+    def _has_ended(self) -> bool:
+        """Say whether the session before this one left nothing to do."""
+        with reported(self.folder):
+            latest = self._connection.execute(
+                "SELECT ended_because FROM session ORDER BY id DESC LIMIT 1"
+            ).fetchone()
+        return latest is not None and latest[0] == DONE
 
     def _start_session(self) -> int:
         process = {"pid": os.getpid(), "host": platform.node(), "python": platform.python_version()}

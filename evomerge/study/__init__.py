@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from evomerge.study.outline import Outline, open_study
     from evomerge.study.preparation import Prepared, prepare
     from evomerge.study.progress import Observer, Progress
-    from evomerge.study.run import Ended, resume_run, start_run
+    from evomerge.study.run import Ended, check_budget, resume_run, start_run
     from evomerge.study.unseen import StandIns
 
 _HOMES = {
@@ -34,6 +34,7 @@ _HOMES = {
     "Observer": "evomerge.study.progress",
     "Progress": "evomerge.study.progress",
     "Ended": "evomerge.study.run",
+    "check_budget": "evomerge.study.run",
     "resume_run": "evomerge.study.run",
     "start_run": "evomerge.study.run",
     "StandIns": "evomerge.study.unseen",
@@ -47,6 +48,7 @@ __all__ = [
     "Progress",
     "StandIns",
     "StudyConfig",
+    "check_budget",
     "described_workers",
     "holds_run",
     "load_study",

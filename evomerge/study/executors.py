@@ -13,11 +13,13 @@ from evomerge.workers import (
     CachedExecutor,
     Executor,
     GuardedExecutor,
+    Held,
     LocalExecutor,
     OutcomeStore,
 )
 from evomerge.workers.cluster import ClusterExecutor
 from evomerge.workers.cluster.models import ModelFolder, Source, folders_of
+from evomerge.workers.local import devices_of_workers
 
 SCORES_DEPEND_ON = (
     "evomerge",
@@ -43,6 +45,19 @@ MADE_OF = frozenset(
     }
 )
 """Of the small files of a model, those that it is made of; others may change as they like."""
+
+
+def would_hold(workers: WorkersConfig) -> Held:
+    """Return what workers hold once all of them run.
+
+    Raises:
+        UserError: this machine has too few GPUs.
+    """
+    if workers.backend == "ray":
+        gpus = workers.gpus_per_worker or 0.0
+        return Held(workers.count, workers.count * gpus)
+    devices = devices_of_workers(workers.device, workers.count, workers.gpus_each)
+    return Held.throughout(devices, 0.0)
 
 
 def make_executor(study: Prepared, note: Callable[[str], None] = lambda _: None) -> Executor:

@@ -23,7 +23,7 @@ from evomerge.study.budgets.moments import fixed_deadline
 from evomerge.study.config import StudyConfig
 from evomerge.study.continued import holds_run
 from evomerge.study.example_ids import ExampleIds
-from evomerge.study.executors import make_executor
+from evomerge.study.executors import make_executor, would_hold
 from evomerge.study.following.announcing import Announcing
 from evomerge.study.history import History
 from evomerge.study.interrupt import Interrupt
@@ -117,6 +117,21 @@ def start_run(
     return ended
 
 
+def check_budget(config: StudyConfig, now: float) -> None:
+    """Refuse before a run what it would refuse once its workers are there.
+
+    Args:
+        config: the study.
+        now: seconds since the epoch.
+
+    Raises:
+        ConfigError: a deadline is over, or a budget counts GPUs that no worker holds.
+        UserError: this machine has too few GPUs for the workers.
+    """
+    _with_fixed_deadline(config, now)
+    check_measurable(config.budget, would_hold(config.workers))
+
+
 def resume_run(
     out: Path,
     *,
@@ -146,16 +161,20 @@ def resume_run(
     with Announcing(out, warn) as announcing, Journal(out) as journal:
         opening = first_event(journal.events, out).payload
         config = recorded_config(opening)
+        budget = in_force(config.limits, journal.events)
+        if add:
+            budget = extended(budget, add, clock.time())
+        announcing.about(config)
         # a callback that is gone is no reason to leave a run where it is
         study = prepare(config.model_copy(update={"callbacks": ()}), Path(opening["folder"]))
         _check_unchanged(study, opening, out)
-        budget = in_force(study.config.limits, journal.events)
         if add:
-            budget = extended(budget, add, clock.time())
             journal.append("extended", {"budget": budget.model_dump(mode="json")})
         history = History(study, journal, budget, meter, observe)
         scoring = Scoring(study, history, journal, observe)
         if history.stopped is not None and not scoring.pending():
+            if add:
+                warn(f"{out} is over all the same ({history.stopped.reason}); add to what ended it")
             journal.state = "done"
             return Ended("done", history.stopped.reason, history.stopped.budget)
         announcing.begin(config)

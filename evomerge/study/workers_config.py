@@ -32,7 +32,8 @@ class PlacementConfig(Section):
     """Which nodes of a cluster workers are placed on.
 
     Attributes:
-        strategy: 'pack' fills one node after the other, 'spread' goes round them.
+        strategy: 'pack' is Ray's default, which fills nodes up to a half before it goes round
+            them; 'spread' goes round them at once.
         labels: what a node must be labelled with, such as 'ray.io/accelerator-type: H100'; values
             may be conditions of Ray's label selectors, 'in(a,b)' or '!a'.
         on_demand: the cluster starts nodes when they are asked for, so that there need be none
@@ -54,7 +55,8 @@ class WorkersConfig(Section):
         device: 'auto', 'cpu', 'cuda', 'cuda:0', ...
         threads: CPU threads of each worker; the cores divided by the workers by default, on a
             cluster the cores of a worker.
-        timeout_s: seconds one evaluation may take.
+        timeout_s: seconds one evaluation may take; by default an hour, or a hundred times the
+            longest so far if that is more, once a worker has completed one.
         retries: further attempts after an error, a lost worker or a time-out.
         grace_s: how long what is in flight may go on after SIGTERM, before the run stops.
         prefix_cache_mb: device memory of each worker for what layer paths with a common beginning

@@ -16,12 +16,15 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, TypeAlias
 
 from evomerge.errors import UserError
-from evomerge.types import Failed
+from evomerge.types import Completed, Failed
 from evomerge.workers.machine import available_gpus
 from evomerge.workers.protocol import Held, Job, JobResult
 from evomerge.workers.spec import EvaluatorSpec
 
 MAX_FAILED_STARTS = 3
+HUNG_S, HUNG_TIMES = 3600.0, 100.0
+"""Without a time-out a worker has hung after an hour, or after so many times what the longest
+evaluation before took, if that is more: a hang must not last the night."""
 DRIVER_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _DEAD = object()
 
@@ -67,7 +70,8 @@ class LocalExecutor:
     Args:
         spec: what each worker builds.
         count: number of worker processes.
-        timeout_s: seconds a job may take; None for no limit.
+        timeout_s: seconds a job may take; None for `HUNG_S` and `HUNG_TIMES`, and for no limit
+            before the first is completed.
         start_timeout_s: seconds a worker may take to become ready.
         build: makes a worker's evaluator in the worker process; importable by name.
 
@@ -87,6 +91,7 @@ class LocalExecutor:
         self._spec = spec
         self._build = build
         self._timeout_s = timeout_s
+        self._longest_s: float | None = None
         self._start_timeout_s = start_timeout_s
         self._context = mp.get_context("spawn")
         self._queue: list[Job] = []
@@ -184,7 +189,7 @@ class LocalExecutor:
                 results += self._receive(slot, message)
         now = time.monotonic()
         for slot, worker in enumerate(self._workers):
-            limit = self._timeout_s if worker.ready else self._start_timeout_s
+            limit = self._job_limit_s if worker.ready else self._start_timeout_s
             begun = worker.since if worker.ready else worker.started_at
             if (worker.job or not worker.ready) and limit is not None and now - begun > limit:
                 what = "the evaluation" if worker.ready else "the start of a worker"
@@ -197,14 +202,24 @@ class LocalExecutor:
         for worker in self._workers:
             if not worker.ready:
                 moments.append(worker.started_at + self._start_timeout_s)
-            elif worker.job and self._timeout_s is not None:
-                moments.append(worker.since + self._timeout_s)
+            elif worker.job and self._job_limit_s is not None:
+                moments.append(worker.since + self._job_limit_s)
         return max(0.0, min(moments) - time.monotonic()) + 0.001 if moments else None
+
+    @property
+    def _job_limit_s(self) -> float | None:
+        """How long a job may take; None without a limit."""
+        if self._timeout_s is not None or self._longest_s is None:
+            return self._timeout_s
+        return max(HUNG_S, HUNG_TIMES * self._longest_s)
 
     def _receive(self, slot: int, message: JobResult | str | None) -> list[JobResult]:
         worker = self._workers[slot]
         if isinstance(message, JobResult):
             worker.job = None
+            if isinstance(message.outcome, Completed):
+                took_s = time.monotonic() - worker.since
+                self._longest_s = max(took_s, self._longest_s or 0.0)
             if message.is_lost:
                 self._replace(slot, "lost", "")
             return [message]

@@ -188,6 +188,17 @@ def test_status_knows_running_from_ended_and_budgets_that_grew(world):
     assert status["budget"]["trials"] == 15
 
 
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [({"gpu_hours": 1}, "no worker holds a GPU"), ({"deadline": "2020-01-01T00:00Z"}, "is over")],
+)
+def test_check_refuses_a_budget_that_run_would_refuse(world, budget, words):
+    world.study["budget"] |= budget
+    code, _, err = world("check", world.write())
+    assert code == 2
+    assert words in err
+
+
 def test_every_kind_of_budget_is_checked_used_and_added_to(world):
     world.study["budget"] |= {
         "hours": 5,

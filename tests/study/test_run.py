@@ -92,6 +92,27 @@ def test_added_budget_outlives_the_session_it_was_added_in(tmp_path):
     assert searched(run) == searched(whole)
 
 
+def test_a_run_that_is_over_stays_so_whatever_is_refused(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    executors = {"executor": lambda _: FakeExecutor()}
+    start_run(config(budget={"trials": 6, "hours": 9}), tmp_path, out, **executors)
+    with pytest.raises(UserError, match="positive"):
+        resume_run(out, add={"hours": "x"}, **executors)
+    assert read_sessions(out)[-1].ended_because == "done"
+    told = []
+    ended = resume_run(out, add={"hours": 4}, warn=told.append, **executors)
+    assert ended.state == "done"
+    assert told == [f"{out} is over all the same (budget: 6 trials); add to what ended it"]
+    monkeypatch.setattr(run_module, "prepare", fails)
+    with pytest.raises(UserError, match="a donor is gone"):
+        resume_run(out, **executors)
+    assert [one.ended_because for one in read_sessions(out)] == ["done"] * 4
+
+
+def fails(*_args, **_options):
+    raise UserError("a donor is gone")
+
+
 def test_hours_stop_the_search_and_more_hours_continue_it(tmp_path):
     run = tmp_path / "run"
     changes = {"search": {"optimizer": "random"}, "budget": {"hours": 0.2 / 3600}}

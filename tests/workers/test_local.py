@@ -12,7 +12,7 @@ import torch
 from evomerge.errors import UserError
 from evomerge.recipe.model import ModelRef, Recipe
 from evomerge.types import Completed, Failed
-from evomerge.workers import EvaluatorSpec, Job, LocalExecutor
+from evomerge.workers import EvaluatorSpec, Job, LocalExecutor, local
 from evomerge.workers.local import devices_of_workers
 from evomerge.workers.protocol import Held
 from tests.workers import fakes
@@ -51,6 +51,19 @@ def test_every_job_comes_back_once_and_workers_share_the_load(start):
     outcomes = drain(executor, 6)
     assert len(outcomes) == 6
     assert len({outcome.metrics["x"] for outcome in outcomes.values()}) == 2
+
+
+def test_without_a_time_out_a_hang_ends_by_what_was_completed(start, monkeypatch):
+    monkeypatch.setattr(local, "HUNG_S", 1.0)
+    monkeypatch.setattr(local, "HUNG_TIMES", 5.0)
+    executor = start(count=1)
+    executor.submit(Job("sleep-1.5", RECIPE))  # nothing is known yet
+    assert isinstance(drain(executor, 1)["sleep-1.5"], Completed)
+    for name in ("sleep-3", "sleep-60"):  # five times 1.5 s is what may be
+        executor.submit(Job(name, RECIPE))
+    outcomes = drain(executor, 2)
+    assert isinstance(outcomes["sleep-3"], Completed)
+    assert outcomes["sleep-60"].kind == "timeout"
 
 
 def test_a_dead_worker_is_a_lost_outcome_and_is_replaced(start):

@@ -35,13 +35,17 @@ class Announcing:
         self._followers: Followers | None = None
         self._ended: tuple[EndState, str] = ("interrupted", "")
 
+    def about(self, config: StudyConfig) -> None:
+        """Say whose run it is: from here on a failure is told of."""
+        self._config = config
+
     def begin(self, config: StudyConfig) -> None:
         """Start what follows the run, whose journal is opened.
 
         An address that is not there is told of now: whoever is asleep when the run ends cannot
         mend it.
         """
-        self._config = config
+        self.about(config)
         if config.notify is not None:
             try:
                 address_of(config.notify)
@@ -62,12 +66,13 @@ class Announcing:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._config is None or self._followers is None:
+        if self._config is None:
             return
         if isinstance(error, Exception):
             name = "" if isinstance(error, EvomergeError) else f"{type(error).__name__}: "
             self._ended = ("failed", name + (str(error).splitlines() or [""])[0])
-        self._followers.end(*self._ended)
+        if self._followers is not None:
+            self._followers.end(*self._ended)
         occasions: dict[EndState, Occasion] = {"done": "finish", "failed": "failure"}
         occasion = occasions.get(self._ended[0])
         if self._config.notify is not None and occasion in self._config.notify.on:

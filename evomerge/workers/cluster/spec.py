@@ -24,7 +24,8 @@ class ClusterSpec:
         gpus: of each worker; a part of one shares a GPU between workers.
         memory: bytes that Ray sets apart for each worker; 0 sets none apart.
         device: 'cpu', 'cuda', or 'auto' for the one that `gpus` stands for.
-        strategy: 'pack' fills one node after the other, 'spread' goes round them.
+        strategy: 'pack' is Ray's default, which fills nodes up to a half before it goes round
+            them; 'spread' goes round them at once.
         labels: what a node must be labelled with, as Ray's label selectors have it.
         on_demand: the cluster starts nodes when they are asked for, so that there need be none
             yet that can hold a worker.

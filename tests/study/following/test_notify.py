@@ -138,6 +138,22 @@ def test_only_what_was_asked_for(tmp_path, serve, on, broken, told):
     assert (len(server.got), lines) == (told, [])
 
 
+def test_a_run_that_cannot_go_on_says_why(tmp_path, serve, monkeypatch):
+    server = serve()
+    session(tmp_path / "run", server, Interrupting(5), lines=[])
+    monkeypatch.setenv(URL_VARIABLE, server.address)
+
+    def changed(*_args):
+        raise UserError("flip changed since the run was started")
+
+    monkeypatch.setattr(run_module, "_check_unchanged", changed)
+    with pytest.raises(UserError, match="flip changed"):
+        resume_run(tmp_path / "run", executor=lambda _: FakeExecutor())
+    ((_, _, message),) = server.got
+    assert message["event"] == "failure"
+    assert message["reason"] == "flip changed since the run was started"
+
+
 def test_an_interrupted_run_is_neither_finished_nor_failed(tmp_path, serve):
     server = serve()
     assert session(tmp_path / "run", server, Interrupting(5), lines=[]).state == "interrupted"

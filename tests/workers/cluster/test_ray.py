@@ -4,6 +4,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,7 @@ from evomerge.types import Completed
 from evomerge.workers import Job, LocalExecutor
 from evomerge.workers.cluster import ClusterExecutor, ClusterSpec
 from evomerge.workers.cluster.models import ModelFolder
-from evomerge.workers.cluster.ray_cluster import RayCluster
+from evomerge.workers.cluster.ray_cluster import RayCall, RayCluster
 from evomerge.workers.cluster.slot import Order
 from tests.study.fakes import config, without_models
 from tests.workers import fakes
@@ -104,6 +105,26 @@ def test_dead_frozen_and_hung_workers_are_outcomes_and_are_replaced(start):
     assert "no sign of life" in outcomes["freeze"].message
     assert "longer than 2 s" in outcomes["sleep-60"].message
     until(executor, 2)
+
+
+def test_workers_share_a_gpu(start, machines):
+    node = machines.add_node(num_cpus=2, num_gpus=1)
+    try:
+        executor = start(wanted=ClusterSpec("auto", 3, cpus=0.5, gpus=0.5))
+        until(executor, 2)  # there is no half a GPU for the third
+        for number in range(4):
+            executor.submit(Job(f"sleep-0.{number}", RECIPE))
+        assert len(drain(executor, 4)) == 4
+        assert executor.held().gpus == 1.0
+    finally:
+        executor.close()
+        machines.remove_node(node)
+
+
+def test_a_spot_node_that_is_taken_back_costs_no_attempt():
+    lost = RayCall(None)._death(SimpleNamespace(preempted=True))
+    assert lost.with_node
+    assert str(lost) == "its node was preempted"
 
 
 def test_workers_come_and_go_with_their_nodes(start, machines):
