@@ -159,7 +159,8 @@ def check(
     config, spaces = prepared.config, (prepared.space, *prepared.later)
     workers = None
     if not stand_ins.used:
-        check_budget(config, time.time())
+        if not estimate:  # which may be for another machine
+            check_budget(config, time.time())
         workers = described_workers(config, prepared.folder)
     if as_json:
         summary = _summary(prepared, stand_ins, workers)

@@ -1,6 +1,6 @@
 """How many trials a second the driver keeps up with, and how long workers wait for it.
 
-    python experiments/scaling/simulated.py run --out runs/scaling       # about 25 minutes, idle
+    python experiments/scaling/simulated.py run --out runs/scaling       # about 40 minutes, idle
     python experiments/scaling/simulated.py tables --out runs/scaling    # writes tables and picture
 
 The search is the real one, on the shipped models' study: its optimizer, its space, its journal,
@@ -9,8 +9,9 @@ sleep (`sleeping.py`). Time is real, so that whatever the driver does while a wo
 
 Throughput: 256 workers answer at once, so that the driver alone decides how many trials there are
 a second. Idle share: evaluations take `--mean-s` on average (lognormal); of all workers together,
-the share of their time from the end of one evaluation to the beginning of the next. The end of a
-search, when there is nothing left to ask for, does not count.
+the share of their time from the end of one evaluation to the beginning of the next. The beginning
+of a search, when all workers get their first job, and its end, when there is nothing left to ask
+for, do not count.
 
 Results are appended to a file; a search that is there already is not run again.
 """

@@ -41,6 +41,21 @@ def test_a_ray_that_loses_an_actor_and_then_its_head(tmp_path):
     assert n_finished(play(schedule, tmp_path)) == N_TRIALS
 
 
+@pytest.mark.slow
+def test_a_ray_that_meets_with_everything_else(tmp_path):
+    pytest.importorskip("ray")
+    faults = (
+        ("full disk", 8),
+        ("vanished donor", 14),
+        ("corrupted row", 0),
+        ("terminate", 22),
+        ("slow storage", 26),
+    )
+    ills = {3: "run_out_of_memory", 6: "break_device", 9: "hang", 12: "freeze"}
+    schedule = Schedule(1, "nsga2", "ray", 2, faults, ills)
+    assert n_finished(play(schedule, tmp_path)) == N_TRIALS
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", MANY)
 def test_many_schedules(tmp_path, seed):
