@@ -45,7 +45,7 @@ def test_a_worker_is_idle_from_the_end_of_a_job_to_the_next(sleeping, clock):
     actor.call("work", Job("b", RECIPE), 10.0)
     clock.now += 100.0  # the search is over
     assert (actor.busy_s, actor.idle_s) == (8.0, 1.5)
-    assert cluster.idle_share == 0.2
+    assert cluster.idle_share == pytest.approx(1.5 / 9.5)
 
 
 def test_a_long_job_beats_and_answers_are_in_their_order(sleeping, clock):
