@@ -157,11 +157,9 @@ def check(
     prepared = prepare(named.config, named.path.parent, stand_ins)
     study = shlex.join(words)
     config, spaces = prepared.config, (prepared.space, *prepared.later)
-    workers = None
-    if not stand_ins.used:
-        if not estimate:  # which may be for another machine
-            check_budget(config, time.time())
-        workers = described_workers(config, prepared.folder)
+    if not (stand_ins.used or estimate):  # an estimate may be for another machine
+        check_budget(config, time.time())
+    workers = None if stand_ins.used else described_workers(config, prepared.folder)
     if as_json:
         summary = _summary(prepared, stand_ins, workers)
         if estimate:
