@@ -233,11 +233,10 @@ def likely_best(
         objective: count the samples in which a point is the best by this one instead.
     """
     if objective is None:
-        best = (drawn > torch.as_tensor(reference)).all(dim=-1)
-        for found, sample in zip(best, -drawn.numpy(), strict=True):
-            dominated = np.ones(len(sample), dtype=bool)
-            dominated[non_dominated(sample)] = False
-            found[torch.as_tensor(dominated)] = False
+        best = torch.zeros(drawn.shape[:-1], dtype=torch.bool)
+        for row, sample in zip(best, -drawn.numpy(), strict=True):
+            row[torch.as_tensor(non_dominated(sample))] = True
+        best &= (drawn > torch.as_tensor(reference)).all(dim=-1)
     else:
         worth = objective(drawn)
         best = worth == worth.max(dim=-1, keepdim=True).values

@@ -16,7 +16,7 @@ from evomerge.study.rungs.config import RungsConfig
 from evomerge.study.rungs.judging import Judging
 from evomerge.study.rungs.ladder import PROXY, Ladder, Positions, own_seed
 from evomerge.study.rungs.placing import Placing
-from evomerge.study.rungs.promotion import Floats, Peers, best_of_cohort
+from evomerge.study.rungs.promotion import Peers, best_of_cohort
 from evomerge.study.rungs.proxies import Proxies
 from evomerge.study.rungs.rivals import is_beaten
 from evomerge.types import Bounds, Completed, Failed, Objective, Outcome
@@ -299,21 +299,21 @@ class Climbing:
             return replace(climber.outcome, metrics=metrics, errors=errors)
         return self._judging.told(climber, self._measured(None))
 
-    def _foretold(self, number: int) -> Floats:
+    def _foretold(self, number: int) -> list[float]:
         """Return the costs expected on all items; a few of them suit some more than others.
 
         What the optimizer's model expects of a trial by those near it counts as one more estimate,
         each by the inverse of its squared error.
         """
         outcome = self._judging.told(self._climbers[number], self._measured(None))
-        costs = np.array([one.cost(outcome.metrics[one.name]) for one in self._objectives])
+        costs = [float(one.cost(outcome.metrics[one.name])) for one in self._objectives]
         foreseen = self._foresee(number)
         if foreseen is None:
             return costs
         expected, own_errors = map(np.array, foreseen)
         errors = np.array([(outcome.errors or {}).get(one.name, 0.0) for one in self._objectives])
         weights = errors**2 / np.maximum(errors**2 + own_errors**2, np.finfo(np.float64).tiny)
-        return np.asarray(costs + weights * (expected - costs))
+        return [float(cost) for cost in costs + weights * (expected - costs)]
 
     def _measured(self, part: int | None) -> list[Climber]:
         """Return who was scored on all items; in one part of the run, or in all of them."""
@@ -345,9 +345,9 @@ class Climbing:
         )
         return not any((one.part, one.cohort) == (part, name) for one in on_the_way)
 
-    def _compared(self, costs: Sequence[float] | Floats) -> Sequence[float] | Floats:
+    def _compared(self, costs: Sequence[float]) -> Sequence[float]:
         """Return what a trial is compared by: its costs, or the one they are combined into."""
-        return costs if self._combine is None else [self._combine([float(cost) for cost in costs])]
+        return costs if self._combine is None else [self._combine(costs)]
 
     def _best_of(self, members: Sequence[int]) -> set[int]:
         share = self._rungs.promote
