@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from cards import write_cards
 from measure import accuracy, load_donor, load_full
 from peft import LoraConfig, get_peft_model
 from tasks import TASKS, Item, draw, write_items
@@ -226,8 +227,6 @@ def train_adapter(base: Path, pools: dict[str, Pool], task: str, seed: int, fold
     # A relative path: the adapter is shipped next to its base, wherever that ends up.
     model.peft_config["default"].base_model_name_or_path = "../base"
     model.half().save_pretrained(str(folder), save_embedding_layers=False)
-    # peft's empty model card says nothing the zoo's README does not.
-    (folder / "README.md").unlink(missing_ok=True)
     make_readable(folder)
 
 
@@ -304,6 +303,7 @@ def train_zoo(out: Path, seed: int, workers: int) -> None:
         for job in jobs:
             folder = job.result()
             report(folder.name, folder, search, start)
+    write_cards(models)  # the adapter has an empty one from peft
     print(f"total {time.perf_counter() - start:.0f}s", flush=True)
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import runpy
+import tomllib
+from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
 
+from evomerge import zoo
 from evomerge.recipe.model import ModelRef
 from evomerge.release.licences import inherited
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -134,3 +140,17 @@ def test_metadata_are_read_back_by_the_hubs_own_reader(model):
     card = ModelCard(f"---\n{lines}\n---\n")
     assert card.data.license_name == "mit-and-unknown"
     assert card.data.license_link == "LICENSE"
+
+
+def test_the_shipped_models_have_the_projects_licence(tmp_path):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    folders = sorted((zoo.path() / "models").iterdir())
+    found = inherited({folder.name: ModelRef(path=str(folder)) for folder in folders})
+    assert found.metadata == {"license": project["license"].lower()}
+    assert (found.unknown, found.file()) == ((), None)
+    for folder in folders:
+        (tmp_path / folder.name).mkdir()
+    runpy.run_path(str(ROOT / "experiments" / "zoo" / "cards.py"))["write_cards"](tmp_path)
+    for folder in folders:  # training writes the same
+        written = (tmp_path / folder.name / "README.md").read_text(encoding="utf-8")
+        assert written == (folder / "README.md").read_text(encoding="utf-8")
