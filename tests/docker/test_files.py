@@ -182,6 +182,18 @@ def test_targets_and_names_agree():
     assert pod["restartPolicy"] == "Never"  # else Kubernetes refuses a policy
 
 
+def test_a_search_that_fails_is_not_started_again():
+    search = compose("compose.yaml")["services"]["search"]
+    assert "restart" not in search  # an engine's policy would start any code but 0 again
+    assert int(search["environment"]["RESTARTS"]) > 0  # on-ray's own knows which ones
+    assert "restart" not in compose("compose.cuda.yaml")["services"]["search"]
+    job = manifests()[2]["spec"]
+    (codes,) = (
+        rule["onExitCodes"] for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule
+    )
+    assert (codes["operator"], codes["values"]) == ("In", [1, 2])
+
+
 def test_pins_are_complete_and_meet_what_the_project_asks_for():
     both = ("requirements.txt", "requirements-cuda.txt")
     listed = {canonicalize_name(one.name): one for name in both for one in pins(name)}

@@ -141,6 +141,11 @@ def test_a_search_joins_the_cluster_first(machine):
         "address none",
     ]
     machine.write_text("")
+    replace(machine, "ray", RECORD + "exit 1\n")
+    done = subprocess.run([script, "run"], env=environment, check=False)
+    assert done.returncode == 75  # not 1: nothing has failed yet
+    assert machine.read_text().count("\n") == 1
+    machine.write_text("")
     environment.pop("RAY_HEAD")
     done = subprocess.run(
         [script, "run"], env=environment, capture_output=True, text=True, check=False
@@ -148,3 +153,54 @@ def test_a_search_joins_the_cluster_first(machine):
     assert done.returncode != 0
     assert "set it to host:port" in done.stderr
     assert machine.read_text() == ""
+
+
+def on_ray(*words, **environment):
+    return subprocess.Popen(
+        [ROOT / "docker" / "on-ray.sh", *words],
+        env={**os.environ, "RAY_HEAD": "head:6379", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "restarts", "calls"),
+    [(0, "3", 1), (1, "3", 1), (2, "3", 1), (130, "3", 4), (137, "3", 4), (137, "0", 1)],
+)
+def test_a_search_that_was_killed_is_started_again_and_one_that_failed_is_not(
+    machine, code, restarts, calls
+):
+    replace(machine, "evomerge", RECORD + f"exit {code}\n")
+    job = on_ray("run", "study.yaml", "--or-resume", RESTARTS=restarts)
+    said, _ = job.communicate(timeout=30)
+    assert job.returncode == code
+    joined, *searches = machine.read_text().splitlines()
+    assert joined.startswith("ray start")
+    assert searches == ["evomerge run study.yaml --or-resume"] * calls
+    assert said.count(f"ended with {code}; started again") == calls - 1
+
+
+def test_a_search_that_ends_well_the_second_time_is_done(machine):
+    again = 'if [ "$(grep -c ^evomerge "$CALLS")" -eq 1 ]; then kill -KILL $$; fi\n'
+    replace(machine, "evomerge", RECORD + again)
+    job = on_ray("run", "study.yaml", RESTARTS="5")
+    said, _ = job.communicate(timeout=30)
+    assert job.returncode == 0
+    assert machine.read_text().count("evomerge run") == 2
+    assert "on-ray: evomerge ended with 137; started again, 1 of 5" in said
+
+
+def test_a_search_that_is_asked_to_stop_drains_and_stays_stopped(machine):
+    drains = "trap 'echo drained >> \"$CALLS\"; exit 130' TERM\nwhile :; do sleep 0.05; done\n"
+    replace(machine, "evomerge", RECORD + drains)
+    job = on_ray("run", "study.yaml", RESTARTS="5")
+    deadline = time.monotonic() + 30
+    while "evomerge" not in machine.read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.2)  # the stand-in sets its trap
+    job.send_signal(signal.SIGTERM)
+    job.communicate(timeout=30)
+    assert job.returncode == 130
+    assert machine.read_text().splitlines()[1:] == ["evomerge run study.yaml", "drained"]
