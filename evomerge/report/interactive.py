@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
 from html import escape
 from itertools import combinations
 from pathlib import Path
@@ -25,7 +26,7 @@ _BESIDE: dict[RoleName, str] = {
     "dominated": "top left",
     "donor": "bottom right",
     "base": "bottom left",
-    "baseline": "top right",
+    "baseline": "bottom left",
 }
 """Where names stand: rows of different roles often share a place."""
 
@@ -100,13 +101,15 @@ def _plane(analysis: Analysis, x: Objective, y: Objective | None) -> Any:
         look = ROLES[role]
         on_x = [_of(row, analysis)[x.name] for row in rows]
         on_y = [_of(row, analysis)[y.name] for row in rows] if y else []
+        xs = [estimate.score for estimate in on_x]
+        ys = [estimate.score for estimate in on_y] if y else [label_of(row) for row in rows]
         trace = go.Scatter(
-            x=[estimate.score for estimate in on_x],
-            y=[estimate.score for estimate in on_y] if y else [label_of(row) for row in rows],
+            x=xs,
+            y=ys,
             error_x=_bars(on_x, look.colour),
             error_y=_bars(on_y, look.colour) if y else None,
             mode="markers+text" if y else "markers",
-            text=[escape(label_of(row)) if row.row.name in named else "" for row in rows],
+            text=_texts(rows, list(zip(xs, ys, strict=True)), named),
             textposition=_BESIDE[role],
             textfont={"color": look.ink, "size": 11},
             marker={"color": look.colour, "symbol": look.symbol, "size": 10},
@@ -124,6 +127,15 @@ def _plane(analysis: Analysis, x: Objective, y: Objective | None) -> Any:
     else:
         figure.update_yaxes(autorange="reversed")
     return figure
+
+
+def _texts(rows: Sequence[RowAnalysis], places: Sequence[Any], named: Set[str]) -> list[str]:
+    """Return what stands beside each point; the first of those in one place has all their names."""
+    names: dict[Any, list[str]] = {}
+    for row, place in zip(rows, places, strict=True):
+        if row.row.name in named:
+            names.setdefault(place, []).append(escape(label_of(row)))
+    return [", ".join(names.pop(place, ())) for place in places]
 
 
 def _seen(analysis: Analysis, x: Objective, y: Objective | None) -> Any:

@@ -60,10 +60,13 @@ def weights_drawing(shown: Mapping[str, LayerWeights]) -> Drawing:
 def path_drawing(shown: Mapping[str, tuple[LayerPath, tuple[str, ...]]]) -> Drawing:
     """Draw the way of tokens through the layers of the models, one lane a model.
 
+    Lanes and their colours are the same for all rows, whichever models the path of one takes.
+
     Args:
         shown: name of a row of the front to its path, and the names of the path's models; one at
             least.
     """
+    lanes = list(dict.fromkeys(name for _, models in shown.values() for name in models))
     figure = make_subplots(
         rows=2, cols=1, row_heights=[0.68, 0.32], vertical_spacing=0.1, shared_xaxes=True
     )
@@ -73,16 +76,13 @@ def path_drawing(shown: Mapping[str, tuple[LayerPath, tuple[str, ...]]]) -> Draw
             f"hop {step}: layer {hop.layer} of {escape(models[hop.model])}<br>scale {hop.scale:.4g}"
             for step, hop in zip(steps, path.hops, strict=True)
         ]
-        lanes = go.Scatter(
+        colours = [series(lanes.index(models[hop.model])) for hop in path.hops]
+        way = go.Scatter(
             x=steps,
             y=[escape(models[hop.model]) for hop in path.hops],
             mode="lines+markers+text",
             line={"color": GREY, "width": 1.5},
-            marker={
-                "color": [series(hop.model) for hop in path.hops],
-                "size": 14,
-                "symbol": "square",
-            },
+            marker={"color": colours, "size": 14, "symbol": "square"},
             text=[str(hop.layer) for hop in path.hops],
             textposition="top center",
             customdata=told,
@@ -94,22 +94,28 @@ def path_drawing(shown: Mapping[str, tuple[LayerPath, tuple[str, ...]]]) -> Draw
             x=steps,
             y=[hop.scale - 1 for hop in path.hops],
             base=1,
-            marker={"color": [series(hop.model) for hop in path.hops]},
+            marker={"color": colours},
             customdata=told,
             hovertemplate="%{customdata}<extra></extra>",
             showlegend=False,
             visible=index == 0,
         )
-        figure.add_trace(lanes, row=1, col=1)
+        figure.add_trace(way, row=1, col=1)
         figure.add_trace(scales, row=2, col=1)
-    n_lanes = max(len(models) for _, models in shown.values())
     figure.update_layout(
         template=LOOK,
-        height=300 + 60 * n_lanes,
+        height=300 + 60 * len(lanes),
         margin={"t": 70, "l": 60, "r": 20, "b": 50},
         updatemenus=[_menu(list(shown), 2)],
     )
-    figure.update_yaxes(type="category", range=[-0.4, n_lanes - 0.4], row=1, col=1)
+    figure.update_yaxes(
+        type="category",
+        categoryorder="array",
+        categoryarray=[escape(name) for name in reversed(lanes)],
+        range=[-0.4, len(lanes) - 0.4],
+        row=1,
+        col=1,
+    )
     figure.update_yaxes(title_text="scale", row=2, col=1)
     longest = max(len(path.hops) for path, _ in shown.values())
     figure.update_xaxes(tickformat="d", dtick=1 if longest <= _MOST_NUMBERS else None)
@@ -117,8 +123,8 @@ def path_drawing(shown: Mapping[str, tuple[LayerPath, tuple[str, ...]]]) -> Draw
     figure.add_hline(1, line={"color": GREY, "width": 1, "dash": "dot"}, row=2, col=1)
     first = next(iter(shown))
     path, models = shown[first]
-    way = ", ".join(f"{models[hop.model]} {hop.layer}" for hop in path.hops)
-    return Drawing(figure, f"the layers of {first} in order: {way}", wide=True)
+    order = ", ".join(f"{models[hop.model]} {hop.layer}" for hop in path.hops)
+    return Drawing(figure, f"the layers of {first} in order: {order}", wide=True)
 
 
 def _menu(names: list[str], n_traces: int) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def shrinkage_line(front: Front, found: Sequence[Shrinkage]) -> str:
     parts = []
     for one in found:
         known = [one.before, one.picked, one.holdout] if searched else [one.picked, one.holdout]
-        scores = " -> ".join("-" if score is None else f"{score:.3f}" for score in known)
+        scores = " → ".join("-" if score is None else f"{score:.3f}" for score in known)
         luck = "" if one.luck is None else f" (luck {one.luck:.3f})"
         parts.append(f"{one.objective or 'mean'} {scores}{luck}")
     return f"{chain}: {'; '.join(parts)}"

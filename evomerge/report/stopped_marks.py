@@ -32,7 +32,7 @@ def stopped_in_plane(
         error_y=_bars(stopped, y),
         mode="markers",
         marker={"color": GREY, "symbol": "diamond-open", "size": 6},
-        opacity=0.35,
+        opacity=0.5,
         customdata=[_hover_text(one, objectives) for one in stopped],
         hovertemplate="%{customdata}<extra></extra>",
     )
@@ -46,7 +46,7 @@ def stopped_over_trials(stopped: Sequence[Stopped], objective: Objective, colour
         error_y=_bars(stopped, objective.name),
         mode="markers",
         marker={"color": colour, "symbol": "diamond-open", "size": 5},
-        opacity=0.4,
+        opacity=0.6,
         customdata=[_hover_text(one, (objective,)) for one in stopped],
         hovertemplate="%{customdata}<extra></extra>",
         name="stopped on a rung: estimate",

@@ -11,6 +11,7 @@ import yaml
 
 from evomerge.cli.app import main
 from tests.fitness.tiny import character_tokenizer, tiny_module
+from tests.report import browser
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,17 @@ def models(tmp_path_factory):
         tiny_module("llama", seed=seed, dtype=torch.float32).save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tab(tmp_path_factory):
+    """A tab of a headless browser."""
+    if browser.executable() is None:
+        pytest.skip(f"no browser is installed; looked for {', '.join(browser.NAMES)}")
+    folder = tmp_path_factory.mktemp("browser") / "profile"
+    folder.mkdir()
+    with browser.browsing(folder) as page:
+        yield page
 
 
 class World:

@@ -21,7 +21,6 @@ from evomerge.report.run_report import write_report
 from evomerge.study import load_study
 from evomerge.study.run import start_run
 from tests.report import browser as browsers
-from tests.report.populations import GRIDS, write_population
 from tests.report.test_interactive import figures_in, read
 
 FITNESS = '''
@@ -265,44 +264,14 @@ def test_a_run_whose_models_are_gone_shows_the_rest(run, tmp_path):
     assert "Importance of genes" in text
 
 
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory):
-    """A tab of a headless browser."""
-    if browsers.executable() is None:
-        pytest.skip(f"no browser is installed; looked for {', '.join(browsers.NAMES)}")
-    folder = tmp_path_factory.mktemp("browser") / "profile"
-    folder.mkdir()
-    with browsers.browsing(folder) as page:
-        yield page
-
-
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_browser_draws_the_page_without_complaint(report, tab, tmp_path, width, dark):
-    tab.open(report[0] / "report.html", width, dark=dark)
-    assert tab.complaints == []
-    assert [one for one in tab.requests[1:] if not one.startswith("data:")] == []
-    assert tab.run("document.documentElement.scrollWidth") <= width
-    figures = figures_in(report[0] / "report.html")
-    for name, figure in figures.items():
-        marks = tab.run(
-            f"document.querySelectorAll('#{name} :is(.point, .lines path, .hm image)').length"
-        )
-        seen = [trace for trace in figure["data"] if trace.get("visible") is not False]
-        assert marks >= len(seen) > 0, name
+    page = report[0] / "report.html"
+    figures = browsers.require_drawn(tab, page, width, tmp_path / "page.png", dark=dark)
     first = next(iter(figures))
     points = tab.run(f"document.querySelectorAll('#{first} .scatterlayer .point').length")
     assert points == sum(len(trace["x"]) for trace in figures[first]["data"])
-    pixels = imread(tab.whole_picture(tmp_path / "page.png"))[:, :, :3]
-    paper = pixels[2, 2]
-    assert (paper.max() < 0.2) if dark else (paper.min() > 0.95)
-    assert 0.01 < (np.abs(pixels - paper).max(axis=2) > 0.3).mean() < 0.4
-    texts = tab.run(
-        "[...document.querySelectorAll('.plot .xtick text')].map(t => getComputedStyle(t).fill)"
-    )
-    assert set(texts) == {"rgb(232, 232, 232)" if dark else "rgb(34, 34, 34)"}
-    box = tab.run("document.querySelector('.plot').getBoundingClientRect().width")
-    assert box > 0.85 * min(width - 32, 560)
 
 
 def isolated(figure):
@@ -366,14 +335,3 @@ def test_a_reader_who_changes_the_theme_keeps_what_was_chosen(report, tab):
     )
     assert tab.run(visible) == second
     assert tab.complaints == []
-
-
-def test_the_page_of_a_population_is_drawn_without_complaint(tab, tmp_path):
-    write_population(tmp_path / "run", GRIDS, 20, scored=True, front=2)
-    write_report(tmp_path / "run", tmp_path / "report", ("html",))
-    tab.open(tmp_path / "report" / "report.html", 1280, dark=True)
-    assert tab.complaints == []
-    figures = figures_in(tmp_path / "report" / "report.html")
-    assert tab.run("document.querySelectorAll('.plot .main-svg').length") >= len(figures)
-    assert tab.run("document.querySelectorAll('.plot .heatmaplayer image').length") > 0
-    assert tab.run("document.documentElement.scrollWidth") <= 1280

@@ -25,7 +25,7 @@ def test_the_winner_is_picked_on_validation_items(world):
     assert shrunk["search"] == searched[winner["trial"]]
     assert shrunk["validation"] == losses[winner["trial"]]
     assert shrunk["holdout"] == winner["holdout"]["likely"]["score"]
-    chain = " -> ".join(f"{shrunk[split]:.3f}" for split in ("search", "validation", "holdout"))
+    chain = " → ".join(f"{shrunk[split]:.3f}" for split in ("search", "validation", "holdout"))
     code, out, err = world("front", run)
     assert code == 0, err
     assert chain in " ".join(out.split())

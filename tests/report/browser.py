@@ -13,9 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import websocket
+from matplotlib.image import imread
+
+from tests.report.test_interactive import figures_in
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_INKS = {False: "rgb(34, 34, 34)", True: "rgb(232, 232, 232)"}
 _START_S = 60
 _ANSWER_S = 60
 
@@ -116,6 +121,43 @@ class Page:
         found = self.send("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
         path.write_bytes(base64.b64decode(found["data"]))
         return path
+
+
+def require_drawn(
+    tab: Page, page: Path, width: int, picture: Path, *, dark: bool = False
+) -> dict[str, Any]:
+    """Open a report and look at it: nothing is said or fetched, every figure has its marks.
+
+    Args:
+        tab: to open it in.
+        page: the report.
+        width: of the window in CSS pixels.
+        picture: where a picture of the whole page is put.
+        dark: what the reader prefers.
+
+    Returns:
+        The figures by name, as plotly is given them.
+    """
+    tab.open(page, width, dark=dark)
+    assert tab.complaints == []
+    assert [one for one in tab.requests[1:] if not one.startswith("data:")] == []
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    figures = figures_in(page)
+    for name, figure in figures.items():
+        marks = tab.run(
+            f"document.querySelectorAll('#{name} :is(.point, .lines path, .hm image)').length"
+        )
+        seen = [trace for trace in figure["data"] if trace.get("visible") is not False]
+        assert marks >= len(seen) > 0, name
+        box = tab.run(f"document.getElementById('{name}').getBoundingClientRect().width")
+        assert box > 0.85 * min(width - 32, 560), name
+    pixels = imread(tab.whole_picture(picture))[:, :, :3]
+    paper = pixels[2, 2]
+    assert (paper.max() < 0.2) if dark else (paper.min() > 0.95)
+    assert 0.01 < (np.abs(pixels - paper).max(axis=2) > 0.3).mean() < 0.4
+    inks = "[...document.querySelectorAll('.plot .xtick text')].map(t => getComputedStyle(t).fill)"
+    assert set(tab.run(inks)) == {_INKS[dark]}
+    return figures
 
 
 @contextmanager

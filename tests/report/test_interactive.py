@@ -104,6 +104,17 @@ def test_hover_says_how_sure_a_member_is(front, analysis, tmp_path):
     assert "P(front)" not in hover_text(analysis.baselines[0], analysis)
 
 
+def test_rows_in_one_place_are_named_together(tmp_path):
+    scores = {"a": 0.5, "b": 0.5}
+    rows = [make_row(name, scores) for name in ("uniform", "single-lambda 0.5", "base", "trial 1")]
+    save_html(make_front(*rows, make_row("trial 2", {"a": 0.6, "b": 0.4})), tmp_path / "front.html")
+    (figure,) = figures_in(tmp_path / "front.html").values()
+    texts = {trace["name"]: trace["text"] for trace in figure["data"]}
+    assert texts["other baseline"] == ["single-lambda 0.5, uniform", ""]
+    assert texts["base"] == ["base"]
+    assert texts["front"] == ["trial 1", "trial 2"]
+
+
 def test_who_stopped_on_a_rung_is_drawn_with_the_interval_of_its_estimate():
     objectives = (Objective("<a>"), Objective("b", "minimize"))
     stopped = (

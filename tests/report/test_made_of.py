@@ -19,6 +19,7 @@ from evomerge.report.importance import gene_effects
 from evomerge.report.layer_weights import LayerWeights
 from evomerge.report.merge_page import path_drawing, weights_drawing
 from evomerge.report.merge_plots import draw_path, draw_weights
+from evomerge.report.palette import series
 from evomerge.types import Objective
 
 OBJECTIVES = (Objective("good"), Objective("bad", "minimize"))
@@ -99,5 +100,18 @@ def test_a_path_is_drawn_hop_by_hop(tmp_path):
     assert list(lanes.text) == ["0", "1", "1", "2"]
     assert [scales.base + value for value in scales.y] == [1.0, 0.5, 1.25, 1.0]
     assert drawing.says.endswith("a 0, b 1, b 1, a 2")
+    other = LayerPath.model_validate({"hops": [[0, 3]]})
+    figure = path_drawing({"trial 5": (other, ("b",)), "trial 4": (way, ("a", "b"))}).figure
+    assert list(figure.layout.yaxis.categoryarray) == [
+        "a",
+        "b",
+    ]  # from below, the first seen on top
+    colours = {
+        lane: colour
+        for trace in (figure.data[0], figure.data[2])
+        for lane, colour in zip(trace.y, trace.marker.color, strict=True)
+    }
+    assert [colours[name] for name in ("b", "a")] == [series(0), series(1)]
+    assert figure.data[0].marker.color[0] == figure.data[2].marker.color[1]  # b, both times
     draw_path("trial 4", way, ("a", "b"), tmp_path / "path.png")
     assert drawn(tmp_path / "path.png")

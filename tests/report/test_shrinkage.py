@@ -29,8 +29,8 @@ def test_each_objective_and_the_mean_have_a_winner_of_their_own():
     assert [one.shrinkage for one in found] == pytest.approx([0.2, -0.1, 0.1])
     assert [one.luck for one in found] == [0.04, None, 0.01]
     assert shrinkage_line(front, found) == (
-        "best of 50 by search, then hold-out: a 0.900 -> 0.700 (luck 0.040); b 0.700 -> 0.800; "
-        "mean 0.600 -> 0.500 (luck 0.010)"
+        "best of 50 by search, then hold-out: a 0.900 → 0.700 (luck 0.040); b 0.700 → 0.800; "
+        "mean 0.600 → 0.500 (luck 0.010)"
     )
 
 
