@@ -2,7 +2,8 @@
 
 from evomerge.cost.devices import DEVICES, Device, find_device
 from evomerge.cost.resources import Machine, Resources, resource_lines, resources, this_machine
-from evomerge.cost.study import Donor, StageEstimate, StudyEstimate, estimate_study
+from evomerge.cost.stages import StageEstimate
+from evomerge.cost.study import Donor, StudyEstimate, estimate_study
 from evomerge.cost.table import as_json, as_text
 
 __all__ = [

@@ -10,7 +10,7 @@ from evomerge.cost.estimate import FAST, GB, SLOW
 from evomerge.cost.workload import BYTES_PER_TOKEN, Asked, Tokens
 
 if TYPE_CHECKING:
-    from evomerge.cost.study import StageEstimate
+    from evomerge.cost.stages import StageEstimate
 
 
 def assumptions(

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evomerge.cost.estimate import FAST, GB, SLOW, Memory, Span
-from evomerge.cost.study import StageEstimate, StudyEstimate
+from evomerge.cost.stages import StageEstimate
+from evomerge.cost.study import StudyEstimate
 from evomerge.merging.spread import FREE_SHARE
 from evomerge.study import Prepared
 from evomerge.study.workers_config import WorkersConfig

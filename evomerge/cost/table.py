@@ -10,7 +10,8 @@ from evomerge.cost.allowance import expected_candidates
 from evomerge.cost.candidate import Candidate
 from evomerge.cost.estimate import Memory, Span
 from evomerge.cost.forward import Forward, Workload
-from evomerge.cost.study import Donor, StageEstimate, StudyEstimate
+from evomerge.cost.stages import StageEstimate
+from evomerge.cost.study import Donor, StudyEstimate
 from evomerge.study.rungs.visits import Visit
 
 _UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"))
