@@ -6,13 +6,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evomerge.cost.allowance import Allowance, allowances
+from evomerge.cost.allowance import Allowance, allowances, expected_candidates
 from evomerge.cost.assumptions import assumptions
 from evomerge.cost.devices import Device
 from evomerge.cost.ending import final_memory, final_seconds
 from evomerge.cost.estimate import Memory, Span
 from evomerge.cost.forward import Workload
+from evomerge.cost.here import Taken
 from evomerge.cost.objectives import Objectives, made
+from evomerge.cost.records import Records, records
 from evomerge.cost.shape import ModelShape, shape_of
 from evomerge.cost.stages import StageEstimate, estimate_stages
 from evomerge.cost.workload import Tokens
@@ -51,7 +53,7 @@ class StudyEstimate:
         workloads: the forward passes over all search items, by objective.
         validation: those over the validation items; empty in a study without such.
         stages: its searches.
-        device: what the times are for.
+        taken: the device that the times are for, and how it was found.
         final_seconds: baselines and front scored when the searches are over.
         final_memory: of one worker then, where the front may have layer paths: on hold-out items
             these are scored with a layer of their own for each hop.
@@ -59,6 +61,7 @@ class StudyEstimate:
         budget: the kinds of budget that limit the study.
         allowances: what each of them pays for; empty in a study with stages.
         workers: processes that share the trials.
+        records: what the run folder takes on disk.
         assumptions: what the figures rest on.
     """
 
@@ -66,15 +69,21 @@ class StudyEstimate:
     models: tuple[Donor, ...]
     workloads: tuple[Workload, ...]
     stages: tuple[StageEstimate, ...]
-    device: Device | None
+    taken: Taken
     final_seconds: Span | None
     final_memory: Memory | None
     items: int
     budget: tuple[Kind, ...]
     allowances: tuple[Allowance, ...]
     workers: int
+    records: Records
     assumptions: tuple[str, ...]
     validation: tuple[Workload, ...] = ()
+
+    @property
+    def device(self) -> Device | None:
+        """What the times are for; None where there are none."""
+        return self.taken.device
 
     @property
     def total_seconds(self) -> Span | None:
@@ -90,7 +99,7 @@ class StudyEstimate:
 def estimate_study(
     prepared: Prepared,
     *,
-    device: Device | None = None,
+    taken: Taken | None = None,
     answer_tokens: int | None = None,
     stand_ins: StandIns | None = None,
     now: float | None = None,
@@ -99,7 +108,7 @@ def estimate_study(
 
     Args:
         prepared: the checked study.
-        device: what it would run on; without one there are no times.
+        taken: what it would run on; without a device there are no times.
         answer_tokens: tokens of a usual answer; the most allowed by default.
         stand_ins: what it was prepared with.
         now: seconds since the epoch, from which a deadline counts; the clock's by default.
@@ -107,6 +116,8 @@ def estimate_study(
     Raises:
         CheckpointError: the size of an architecture is not known.
     """
+    taken = taken or Taken(None)
+    device = taken.device
     unseen = {} if stand_ins is None else stand_ins.used
     refs = {"base": prepared.context.base, **_donor_refs(prepared.context)}
     allow = prepared.config.models.allow_pickle
@@ -128,18 +139,20 @@ def estimate_study(
     final = None
     if device is not None:
         final = final_seconds(prepared, shapes, stages[-1], validation or workloads, held, device)
+    allowed = _allowances(prepared, stages, time.time() if now is None else now)
     return StudyEstimate(
         name=prepared.config.name,
         models=models,
         workloads=tuple(workloads),
         stages=stages,
-        device=device,
+        taken=taken,
         final_seconds=final,
         final_memory=final_memory(stages, held),
         items=sum(map(len, prepared.items.values())),
         budget=prepared.config.budget.kinds,
-        allowances=_allowances(prepared, stages, time.time() if now is None else now),
+        allowances=allowed,
         workers=prepared.config.workers.count,
+        records=records(prepared, objectives, stages, expected_candidates(allowed)),
         assumptions=assumptions([*searched, *foretold], tokens, stages, device),
         validation=tuple(validation),
     )
