@@ -4,9 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from evomerge import zoo
+from evomerge.cost import estimate_study
 from evomerge.cost.estimate import FAST, SLOW, Memory, Span
 from evomerge.cost.records import Records
 from evomerge.cost.resources import Machine, resource_lines, resources, this_machine
+from evomerge.study import load_study, prepare
 from evomerge.study.workers_config import WorkersConfig
 
 GB = 10**9
@@ -131,6 +134,15 @@ def test_nodes_that_do_not_see_the_models_copy_them():
         "  disk        copies of the models 420 GB, in TMPDIR of each node that does not see "
         "their files"
     )
+    config = load_study(zoo.path() / "study.yaml", ["workers={backend: ray}"])
+    shipped = prepare(config, zoo.path())
+    files = [
+        path
+        for name in ("base", "sort-up", "flip", "count-bits-lora")
+        for path in (zoo.path() / "models" / name).iterdir()
+    ]
+    needed = resources(shipped, estimate_study(shipped), Machine())
+    assert needed.copies == sum(path.stat().st_size for path in files)
     one_machine = study(backend="ray", address="local")
     assert resources(one_machine, estimate(), Machine(here=150 * GB)).copies == 0
 
