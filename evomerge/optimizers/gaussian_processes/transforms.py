@@ -97,7 +97,7 @@ def targets_of(costs: ArrayLike, links: Sequence[Link], errors: ArrayLike | None
     values = -(z - mean) / scale
     noise = np.zeros_like(values)
     error = np.zeros_like(values) if errors is None else np.asarray(errors, dtype=np.float64)
-    estimated = (error > 0).any(axis=0)
+    estimated = np.any(error > 0, axis=0)
     for k, link in enumerate(fitted):
         if estimated[k]:
             noise[:, k] = (error[:, k] / link.slope(matrix[:, k]) / scale[k]) ** 2
