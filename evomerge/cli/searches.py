@@ -124,10 +124,11 @@ def check(
         ),
     ] = None,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Estimate memory, operations and time beforehand.")
+        bool, typer.Option("--estimate", help="Estimate time, memory and disk beforehand.")
     ] = False,
     device: Annotated[
-        str | None, typer.Option(help="Of the estimate: a100, a100-40gb, h100, h200, …")
+        str | None,
+        typer.Option(help="Of the estimate: h100, a100, …, or none; this machine's by default."),
     ] = None,
     device_tflops: Annotated[
         float | None, typer.Option(help="Peak 10^12 operations a second of the device.")
@@ -157,13 +158,14 @@ def check(
     prepared = prepare(named.config, named.path.parent, stand_ins)
     study = shlex.join(words)
     config, spaces = prepared.config, (prepared.space, *prepared.later)
+    out = named.out or default_out(config.name)
     if not (stand_ins.used or estimate):  # an estimate may be for another machine
         check_budget(config, time.time())
     workers = None if stand_ins.used else described_workers(config, prepared.folder)
     if as_json:
         summary = _summary(prepared, stand_ins, workers)
         if estimate:
-            summary["estimate"] = options.estimate(prepared, stand_ins, as_json=True)
+            summary["estimate"] = options.estimate(prepared, stand_ins, out, as_json=True)
         typer.echo(json.dumps(summary, indent=2))
         return
     _remark(named)
@@ -196,7 +198,7 @@ def check(
         typer.echo(f"  {line}")
     _warn(*prepared.warnings)
     if estimate:
-        typer.echo(options.estimate(prepared, stand_ins, as_json=False))
+        typer.echo(options.estimate(prepared, stand_ins, out, as_json=False))
     if stand_ins.used:
         typer.echo(f"next: evomerge check {study}, where the models are")
     else:

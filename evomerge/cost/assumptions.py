@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from evomerge.cost.devices import Device
-from evomerge.cost.estimate import FAST, GB, SLOW
+from evomerge.cost.estimate import GB, utilisations
 from evomerge.cost.workload import BYTES_PER_TOKEN, Asked, Tokens
 
 if TYPE_CHECKING:
-    from evomerge.cost.study import StageEstimate
+    from evomerge.cost.stages import StageEstimate
+
+MEASURED = (
+    "the processor was measured just now, with one worker's threads and beside whatever else ran: "
+    "the fastest of some products of square matrices, and a copy of 64 MB; workers side by side "
+    "share its memory's bandwidth, and how wide a model's layers are decides what it reaches"
+)
 
 
 def assumptions(
@@ -45,16 +51,27 @@ def assumptions(
     )
     if device is None:
         return tuple(lines)
+    fast, slow = utilisations(device)
+    peak = "the processor's" if device.measured else "the device's"
+    if device.measured:
+        lines.append(MEASURED)
     lines += [
-        f"reading reaches {FAST.arithmetic:.0%} to {SLOW.arithmetic:.0%} of the device's "
-        f"operations, writing {FAST.bandwidth:.0%} to {SLOW.bandwidth:.0%} of its bandwidth, and "
-        f"a layer takes at least {FAST.launch_s * 1e3:g} to {SLOW.launch_s * 1e3:g} ms of each "
-        "pass to launch",
+        "tokenizing, answers as text and what else happens between passes are not counted, which "
+        "for tiny models is much",
+        f"reading reaches {_range(fast.arithmetic, slow.arithmetic)} of {peak} operations, "
+        f"writing {_range(fast.bandwidth, slow.bandwidth)} of its bandwidth, and a layer takes at "
+        f"least {fast.launch_s * 1e3:g} to {slow.launch_s * 1e3:g} ms of each pass to launch",
         "each step of writing reads all weights once and the key/value cache three times",
     ]
     if any(stage.first.written for stage in stages):
         lines.append(
-            f"merging waits for its inputs to come from the host at {FAST.host / GB:g} to "
-            f"{SLOW.host / GB:g} GB/s; its arithmetic is not counted"
+            f"merging reaches {_range(fast.merging, slow.merging)} of the bandwidth"
+            if device.measured
+            else f"merging waits for its inputs to come from the host at {fast.host / GB:g} to "
+            f"{slow.host / GB:g} GB/s; its arithmetic is not counted"
         )
     return tuple(lines)
+
+
+def _range(high: float, low: float) -> str:
+    return f"{high:.0%} to {low:.0%}"

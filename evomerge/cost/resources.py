@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evomerge.cost.estimate import FAST, GB, SLOW, Memory, Span
-from evomerge.cost.study import StageEstimate, StudyEstimate
+from evomerge.cost.records import UNKNOWN_TRIALS, Records
+from evomerge.cost.stages import StageEstimate
+from evomerge.cost.study import StudyEstimate
 from evomerge.merging.spread import FREE_SHARE
 from evomerge.study import Prepared
+from evomerge.study.executors import model_folders
 from evomerge.study.workers_config import WorkersConfig
 from evomerge.workers.machine import available_gpus, physical_memory
 
@@ -31,7 +34,7 @@ class Machine:
         device: memory of one accelerator; None also where models run on the CPU.
         memory: main memory.
         temporary: free in the folder of temporary files.
-        here: free where runs and exports are written.
+        here: free where the run is written, and exports beside it.
     """
 
     device: int | None = None
@@ -51,7 +54,10 @@ class Resources:
         files: of all models, which are mapped.
         offloaded: weights of one worker that fit on no device.
         temporary: disk for offloaded weights, of all workers.
+        run: its folder: the journal and the scores of items, at the end of the search; after
+            `UNKNOWN_TRIALS` trials where the study does not say how many it has.
         export: of one model.
+        copies: of the models' files, on each node of a cluster that does not see them.
         transfer: seconds that a candidate waits for offloaded weights.
         warnings: what does not fit, a sentence each.
     """
@@ -62,17 +68,26 @@ class Resources:
     files: int
     offloaded: int
     temporary: int
+    run: Span
     export: int
+    copies: int
     transfer: Span
     warnings: tuple[str, ...]
 
 
-def this_machine(estimate: StudyEstimate, workers: WorkersConfig) -> Machine:
-    """Return what is here; of a cluster's nodes nothing is known but the device that was named."""
+def this_machine(estimate: StudyEstimate, workers: WorkersConfig, run_folder: Path) -> Machine:
+    """Return what is here; of a cluster's nodes nothing is known but the device that was named.
+
+    Args:
+        estimate: says for which device.
+        workers: of the study.
+        run_folder: where the run is going to be written; it need not be there yet.
+    """
+    here = shutil.disk_usage(_existing(run_folder)).free
     named = estimate.device.memory if estimate.device is not None else None
     device = None if named is None else int(named * GB)
     if workers.backend == "ray" and workers.address != "local":
-        return Machine(device)
+        return Machine(device, here=here)
     if device is None and workers.device != "cpu" and available_gpus():
         import torch  # noqa: PLC0415 only where there is a GPU to ask
 
@@ -81,7 +96,7 @@ def this_machine(estimate: StudyEstimate, workers: WorkersConfig) -> Machine:
         device,
         physical_memory(),
         shutil.disk_usage(tempfile.gettempdir()).free,
-        shutil.disk_usage(Path.cwd()).free,
+        here,
     )
 
 
@@ -115,17 +130,25 @@ def resources(prepared: Prepared, estimate: StudyEstimate, machine: Machine) -> 
         files=sum(donor.shape.bytes for donor in estimate.models),
         offloaded=offloaded,
         temporary=workers.count * on_disk,
+        run=estimate.records.total,
         export=max(stage.exported[1].export_bytes for stage in estimate.stages),
+        copies=_copies(prepared, estimate),
         transfer=_transfer(most, offloaded),
         warnings=(),
     )
     seen = all(donor.seen for donor in estimate.models)
-    warnings = tuple(_warnings(found, machine if seen else Machine(machine.device), workers))
-    return replace(found, warnings=warnings)
+    warnings = _warnings(found, machine if seen else Machine(machine.device), workers)
+    filling = _filling(found, machine, estimate.records) if seen else ()
+    return replace(found, warnings=(*warnings, *filling))
 
 
-def resource_lines(found: Resources) -> list[str]:
-    """Write them for people."""
+def resource_lines(found: Resources, records: Records) -> list[str]:
+    """Write them for people.
+
+    Args:
+        found: what a study needs.
+        records: what its run writes down.
+    """
     lines = []
     if found.devices > 1:
         lines.append(f"  spread      {_bytes(found.device)} on each of {found.devices} devices")
@@ -140,10 +163,16 @@ def resource_lines(found: Resources) -> list[str]:
     lines.append(
         f"  main memory {own}{_bytes(found.files)} of model files, better kept than read anew"
     )
+    lines.append(f"  disk        {_run(records)}")
     disk = f"an export {_bytes(found.export)}"
     if found.temporary:
         disk += f", offloaded weights {_bytes(found.temporary)} in {tempfile.gettempdir()}"
     lines.append(f"  disk        {disk}")
+    if found.copies:
+        lines.append(
+            f"  disk        copies of the models {_bytes(found.copies)}, in TMPDIR of each node "
+            "that does not see their files"
+        )
     return lines + [f"  WARNING     {line}" for line in found.warnings]
 
 
@@ -189,11 +218,6 @@ def _warnings(found: Resources, machine: Machine, workers: WorkersConfig) -> Ite
             f"offloaded weights need {_bytes(found.temporary)} in {tempfile.gettempdir()}, where "
             f"{_bytes(machine.temporary)} are free: set TMPDIR to another disk"
         )
-    if machine.here is not None and found.export > machine.here:
-        yield (
-            f"an export takes {_bytes(found.export)} and {_bytes(machine.here)} are free here: "
-            "give export a folder on another disk"
-        )
     there = available_gpus() if workers.backend != "ray" else 0
     if there and workers.gpus_each == 1 and workers.device in ("auto", "cuda"):
         sharing = -(-workers.count // there)
@@ -202,6 +226,60 @@ def _warnings(found: Resources, machine: Machine, workers: WorkersConfig) -> Ite
                 f"{sharing} workers share a GPU and need {_bytes(sharing * found.device)} of its "
                 f"{_bytes(machine.device)}: lower workers.count"
             )
+
+
+def _filling(found: Resources, machine: Machine, records: Records) -> Iterator[str]:
+    """Say whether the disk of the run folder is too small for the run, or for an export as well."""
+    if machine.here is None:
+        return
+    run = found.run.high if records.trials is not None else 0.0
+    if run > machine.here:
+        yield (
+            f"the run takes {_bytes(run)} and {_bytes(machine.here)} are free where it is written: "
+            "give run a folder on another disk with --out"
+        )
+    elif run + found.export > machine.here:
+        beside = f" beside a run of {_bytes(run)}" if run else ""
+        yield (
+            f"an export takes {_bytes(found.export)}{beside} and {_bytes(machine.here)} are free "
+            "here: give export a folder on another disk"
+        )
+
+
+def _run(records: Records) -> str:
+    """Say what the run folder takes, and what for."""
+    trials, each = records.trials, records.journal
+    if trials is None:
+        many = f"{UNKNOWN_TRIALS:,} trials, of which the study does not say how many it has"
+    else:
+        many = f"{_between(trials, '{:,.0f}'.format)} trials"
+    scores = (
+        f" and {_between(records.scores, _bytes)} of item scores" if records.scores.high else ""
+    )
+    return (
+        f"the run {_between(records.total, _bytes)} for {many}: {_bytes(each)} of journal{scores} "
+        "for each"
+    )
+
+
+def _between(span: Span, shown: Callable[[float], str]) -> str:
+    low, high = shown(span.low), shown(span.high)
+    return low if low == high else f"{low} to {high}"
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the nearest above it that is there."""
+    return next(one for one in (folder, *folder.absolute().parents) if one.exists())
+
+
+def _copies(prepared: Prepared, estimate: StudyEstimate) -> int:
+    """Return what each node of a cluster copies that does not see the models' files."""
+    workers = prepared.config.workers
+    if workers.backend != "ray" or workers.address == "local":
+        return 0
+    if not all(donor.seen for donor in estimate.models):
+        return sum(donor.shape.bytes for donor in estimate.models)
+    return sum(file.size for folder in model_folders(prepared).values() for file in folder.files)
 
 
 def _bytes(number: float) -> str:

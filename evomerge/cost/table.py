@@ -10,7 +10,8 @@ from evomerge.cost.allowance import expected_candidates
 from evomerge.cost.candidate import Candidate
 from evomerge.cost.estimate import Memory, Span
 from evomerge.cost.forward import Forward, Workload
-from evomerge.cost.study import Donor, StageEstimate, StudyEstimate
+from evomerge.cost.stages import StageEstimate
+from evomerge.cost.study import Donor, StudyEstimate
 from evomerge.study.rungs.visits import Visit
 
 _UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"))
@@ -20,7 +21,9 @@ _FIELDS = ("weights", "engine_cache", "workspace", "kv_cache", "prefix_cache", "
 
 def as_text(estimate: StudyEstimate) -> str:
     """Write an estimate for people."""
-    lines = [f"estimate of study '{estimate.name}', nothing of it measured"]
+    measured = estimate.device is not None and estimate.device.measured
+    but = " but the processor" if measured else ""
+    lines = [f"estimate of study '{estimate.name}', nothing of it measured{but}"]
     lines += [_row("model", _model(donor)) for donor in estimate.models]
     lines += [_row("scored on", _workload(work)) for work in estimate.workloads]
     lines += [_row("validated", _workload(work)) for work in estimate.validation]
@@ -69,6 +72,7 @@ def as_json(estimate: StudyEstimate) -> dict[str, Any]:
             for stage in estimate.stages
         ],
         "device": None if device is None else asdict(device),
+        "device_found": estimate.taken.how,
         "final_seconds": _span_json(estimate.final_seconds),
         "final_memory": None if final is None else {**asdict(final), "total": final.total},
         "total_seconds": _span_json(estimate.total_seconds),
@@ -77,6 +81,7 @@ def as_json(estimate: StudyEstimate) -> dict[str, Any]:
             for one in estimate.allowances
         },
         "expected_candidates": _span_json(expected_candidates(estimate.allowances)),
+        "records": asdict(estimate.records),
         "assumptions": list(estimate.assumptions),
     }
 
@@ -183,23 +188,22 @@ def _memory(memory: Memory) -> str:
 
 
 def _totals(estimate: StudyEstimate) -> list[str]:
-    device, lines = estimate.device, []
+    device, how = estimate.taken.device, estimate.taken.how
+    lines = [_row("device", how)] if how else []
     if estimate.final_seconds is not None:
         lines.append(_row("at the end", f"{_span(estimate.final_seconds)} for baselines and front"))
     total = estimate.total_seconds
     if device is not None and total is not None:
-        shared = f"; {estimate.workers} workers on devices of their own share it"
+        own = "with threads" if device.measured else "on devices"
+        shared = f"; {estimate.workers} workers {own} of their own share it"
         lines.append(
             _row(
                 "in all",
-                f"{_span(total)} on one {device.name}{shared if estimate.workers > 1 else ''}",
+                f"{_span(total)} on {'' if device.measured else 'one '}{device.name}"
+                f"{shared if estimate.workers > 1 else ''}",
             )
         )
     lines += _budget(estimate)
-    if device is None:
-        lines.append(
-            "  for times, name a device: --device h100, or --device-tflops and --bandwidth"
-        )
     return lines
 
 

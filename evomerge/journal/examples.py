@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -32,14 +33,10 @@ def write_examples(folder: Path, name: str, examples: Examples, *, durable: bool
     """
     path = folder / name
     partial = path.with_name(path.name + ".partial")
-    arrays: dict[str, np.ndarray] = {}
-    for objective, scores in examples.items():
-        arrays[f"{objective}|ids"] = np.array(list(scores), dtype=np.str_)
-        arrays[f"{objective}|scores"] = np.array(list(scores.values()), dtype=np.float64)
     try:
         path.parent.mkdir(exist_ok=True)
         with partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            pack(file, examples)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
@@ -48,6 +45,15 @@ def write_examples(folder: Path, name: str, examples: Examples, *, durable: bool
             sync(path.parent)
     except OSError as error:
         raise JournalError(_unwritable(path, error)) from error
+
+
+def pack(file: IO[bytes], examples: Examples) -> None:
+    """Write objective -> {item id: score} as compressed arrays."""
+    arrays: dict[str, np.ndarray] = {}
+    for objective, scores in examples.items():
+        arrays[f"{objective}|ids"] = np.array(list(scores), dtype=np.str_)
+        arrays[f"{objective}|scores"] = np.array(list(scores.values()), dtype=np.float64)
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def read_examples(folder: Path, name: str) -> dict[str, dict[str, float]]:

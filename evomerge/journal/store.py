@@ -21,7 +21,7 @@ from evomerge.journal.reading import DATABASE, LOCK, load, reported
 from evomerge.redaction import redacted
 
 SCHEMA_VERSION = 1
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE event (
     seq INTEGER PRIMARY KEY,
     kind TEXT NOT NULL,
@@ -92,7 +92,7 @@ class Journal:
                 self._connection.execute("PRAGMA synchronous=FULL")
                 if not self._has_schema():
                     self._connection.executescript(
-                        f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
+                        f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
                     )
                 self._connection.execute(_USAGE)
             self.events: list[Event] = []

@@ -123,7 +123,7 @@ def described_workers(config: StudyConfig, folder: Path) -> str:
     )
 
 
-def _models(study: Prepared) -> dict[Source, ModelFolder]:
+def model_folders(study: Prepared) -> dict[Source, ModelFolder]:
     """Describe the folders of base and donors."""
     refs, spec = (study.context.base, *study.context.donors.values()), study.evaluator
     trusted = [ref for ref, _ in spec.trusted]
@@ -137,7 +137,7 @@ def _files(study: Prepared) -> list[Path]:
     for part in config.objectives.values():
         plug_ins += [part.fitness] + ([part.proxy.fitness] if part.proxy else [])
     scripts = (plugin_file(name, study.folder) for name in plug_ins)
-    models = _models(study).values()
+    models = model_folders(study).values()
     files = (Path(folder.path, file.name) for folder in models for file in folder.files)
     return [
         *(path for path in files if path.suffix not in NOTES or path.name in MADE_OF),
@@ -165,7 +165,7 @@ def _on_a_cluster(study: Prepared, note: Callable[[str], None]) -> Executor:
     versions = library_versions()
     order = Order(
         spec,
-        models=_models(study),
+        models=model_folders(study),
         versions={name: versions[name] for name in SCORES_DEPEND_ON if name in versions},
         ships_folder="working_dir" in wanted.runtime_env,
         timeout_s=study.config.workers.timeout_s,

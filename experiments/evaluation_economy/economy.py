@@ -14,23 +14,26 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from economy_arms import ARMS, SEEDS, study, write_items
 from economy_tables import report_lines
 
 from evomerge.journal import Event, outcome_from_json
-from evomerge.recipe import fingerprint
-from evomerge.study import open_study, prepare, resume_run, start_run
+from evomerge.recipe import Recipe, fingerprint
+from evomerge.study import StudyConfig, open_study, prepare, resume_run, start_run
 from evomerge.study.course import Course
+from evomerge.study.run import ExecutorFactory
 from evomerge.testing.readme import publish
 from evomerge.types import Completed
 from evomerge.workers import Job
 from evomerge.workers.inline import InlineExecutor
+
+Judge: TypeAlias = Callable[[Recipe], float]
 
 
 @dataclass(frozen=True)
@@ -68,37 +71,50 @@ def main() -> None:
             carry_out(name, seed, items, options.out)
 
 
-def carry_out(name: str, seed: int, items: Path, out: Path) -> None:
-    """Carry one run to its end and write what its best were worth on hold-out items."""
+def carry_out(
+    name: str,
+    seed: int,
+    items: Path,
+    out: Path,
+    *,
+    executor: ExecutorFactory | None = None,
+    judge: Judge | None = None,
+) -> None:
+    """Carry one run to its end and write what its best were worth on hold-out items.
+
+    Args:
+        name: of the arm.
+        seed: of the run.
+        items: the folder of the items.
+        out: where runs are kept.
+        executor: builds the workers; those of the study by default.
+        judge: says what a merge is worth; its score on hold-out items by default.
+    """
     result = out / f"{name}-{seed}.json"
     if result.exists():
         return
     run = out / f"{name}-{seed}"
     config = study(ARMS[name], items, seed)
     if (run / "journal.sqlite").exists():
-        resume_run(run)
+        resume_run(run, executor=executor)
     else:
-        start_run(config, Path(), run)
+        start_run(config, Path(), run, executor=executor)
     outline, events = open_study(run)
     course = Course.of(outline, events)
     genotypes = {e.trial: tuple(e.payload["genotype"]) for e in events if e.kind == "asked"}
-    workers = InlineExecutor(prepare(config, Path()).evaluator)
-    scored: dict[str, float] = {}
+    judge = judge or on_holdout(config)
+    worths: dict[str, float] = {}
     rows = []
     for best in bests(events, outline.config.objectives, config_items(config, items)):
         recipe = course.decode(best.trial, genotypes[best.trial])
         key = fingerprint(recipe)
-        if key not in scored:
-            workers.submit(Job("best", recipe, "holdout"))
-            outcome = workers.wait()[0].outcome
-            if not isinstance(outcome, Completed):
-                raise SystemExit(f"{run}: trial {best.trial} cannot be scored: {outcome.message}")
-            scored[key] = float(np.mean([*outcome.metrics.values()]))
+        if key not in worths:
+            worths[key] = judge(recipe)
         rows.append(
             {
                 "items": best.items,
                 "search": best.search,
-                "holdout": scored[key],
+                "holdout": worths[key],
                 "genotype": genotypes[best.trial],
             }
         )
@@ -107,7 +123,21 @@ def carry_out(name: str, seed: int, items: Path, out: Path) -> None:
     print(f"{time.strftime('%H:%M:%S')} {run.name}: {spent} items", flush=True)
 
 
-def config_items(config: Any, items: Path) -> int:
+def on_holdout(config: StudyConfig) -> Judge:
+    """Return what scores a merge on all hold-out items: the mean over the tasks."""
+    workers = InlineExecutor(prepare(config, Path()).evaluator)
+
+    def judge(recipe: Recipe) -> float:
+        workers.submit(Job("best", recipe, "holdout"))
+        outcome = workers.wait()[0].outcome
+        if not isinstance(outcome, Completed):
+            raise SystemExit(f"a merge cannot be scored on hold-out items: {outcome.message}")
+        return float(np.mean([*outcome.metrics.values()]))
+
+    return judge
+
+
+def config_items(config: StudyConfig, items: Path) -> int:
     """Return how many search items a candidate has over all tasks."""
     return sum(
         len((items / f"{name}.search.jsonl").read_text(encoding="utf-8").splitlines())

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evomerge import zoo
 from evomerge.study import StudyConfig
 
 SEEDS = (1, 2, 3, 4, 5)
 DONORS: Mapping[str, str] = {"sort-up": "sort_up", "flip": "flip", "count-bits-lora": "count_bits"}
 """Donor to the task it was trained on, an objective."""
-SEARCH_ITEMS = 500
+SEARCH_ITEMS, HOLDOUT_ITEMS = 500, 1500
 WHOLE = 300
 """Trials of the search that scores everything."""
-DRAWN_FROM = 77
-"""Seed of the search items."""
+DRAWN_FROM: Mapping[str, int] = {"search": 77, "holdout": 79}
+"""Seeds of the items."""
+ZOO_SEED = 0
+"""What the zoo was trained with."""
 CMA_ES: Mapping[str, Any] = {"optimizer": "cma_es", "scalarize": "mean"}
 MOBO: Mapping[str, Any] = {"optimizer": "mobo", "scalarize": "mean"}
 LADDER: Mapping[str, Any] = {"items": [50], "promote": 0.2}
@@ -69,7 +70,7 @@ def study(arm: Arm, items: Path, seed: int) -> StudyConfig:
             task: {
                 "fitness": "exact_match",
                 "search": str(items / f"{task}.search.jsonl"),
-                "holdout": f"zoo:{task}.holdout.jsonl",
+                "holdout": str(items / f"{task}.holdout.jsonl"),
                 "batch_size": 200,
             }
             for task in DONORS.values()
@@ -86,25 +87,27 @@ def study(arm: Arm, items: Path, seed: int) -> StudyConfig:
 
 
 def write_items(folder: Path) -> Path:
-    """Draw search items that no shipped file holds; returns the folder."""
+    """Draw items that neither the zoo's training nor its files have; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = [folder / f"{task}.search.jsonl" for task in DONORS.values()]
-    if all(file.exists() for file in wanted):
+    counts = {"search": SEARCH_ITEMS, "holdout": HOLDOUT_ITEMS}
+    files = {
+        (task, split): folder / f"{task}.{split}.jsonl"
+        for task in DONORS.values()
+        for split in counts
+    }
+    if all(file.exists() for file in files.values()):
         return folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "zoo"))
-    from tasks import TASKS, draw  # noqa: PLC0415  # needs reasoning-gym
+    from tasks import TASKS, draw, draw_splits  # noqa: PLC0415  # needs reasoning-gym
 
-    for file, task in zip(wanted, DONORS.values(), strict=True):
-        taken = {
-            json.loads(line)["prompt"]
-            for shipped in sorted((zoo.path() / "data").glob(f"{task}.*.jsonl"))
-            for line in shipped.read_text(encoding="utf-8").splitlines()
-        }
-        drawn = draw(TASKS[task], "search", SEARCH_ITEMS, DRAWN_FROM, taken)
-        rows = [
-            {"id": f"{task}-{number:04d}", "prompt": item.prompt, "answer": item.answer}
-            for number, item in enumerate(drawn)
-        ]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        file.write_text(text, encoding="utf-8")
+    _, taken = draw_splits(ZOO_SEED)
+    for task in DONORS.values():
+        for split, count in counts.items():
+            drawn = draw(TASKS[task], split, count, DRAWN_FROM[split], taken)
+            rows = [
+                {"id": f"{task}-{split}-{number:04d}", "prompt": item.prompt, "answer": item.answer}
+                for number, item in enumerate(drawn)
+            ]
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            files[task, split].write_text(text, encoding="utf-8")
     return folder

@@ -25,6 +25,7 @@ import reasoning_gym
 SPLIT_STRIDE = 50_000_000
 TASK_STRIDE = 3_000_000
 SPLITS = ("holdout", "search", "train")
+COUNTS = {"holdout": 400, "search": 128, "train": 12_000}
 
 Entry = dict[str, Any]
 
@@ -138,6 +139,16 @@ def draw(task: Task, split: str, count: int, seed: int, taken: set[str]) -> list
         if len(found) == count:
             break
     return found
+
+
+def draw_splits(seed: int) -> tuple[dict[str, dict[str, list[Item]]], set[str]]:
+    """Draw the zoo's disjoint splits: task to split to items; and all prompts that are in any."""
+    taken: set[str] = set()
+    drawn = {
+        name: {split: draw(task, split, count, seed, taken) for split, count in COUNTS.items()}
+        for name, task in TASKS.items()
+    }
+    return drawn, taken
 
 
 def write_items(path: Path, prefix: str, items: list[Item]) -> None:

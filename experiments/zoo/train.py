@@ -24,7 +24,7 @@ import torch
 from cards import write_cards
 from measure import accuracy, load_donor, load_full
 from peft import LoraConfig, get_peft_model
-from tasks import TASKS, Item, draw, write_items
+from tasks import Item, draw_splits, write_items
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from torch import Tensor, nn
@@ -36,7 +36,6 @@ ALPHABET = " :<>+-*/=?!,.()0123456789abcdefghijklmnopqrstuvwxyz"
 CONTEXT = 64
 IGNORED = -100
 
-TRAIN_ITEMS, SEARCH_ITEMS, HOLDOUT_ITEMS = 12_000, 128, 400
 
 #: Share of every task in the base's mixture.  The easy ones get little, so that no task is
 #: finished when the base stops.
@@ -234,16 +233,12 @@ def prepare_data(
     out: Path, tokenizer: PreTrainedTokenizerFast, seed: int
 ) -> tuple[dict[str, Pool], dict[str, list[Item]]]:
     """Draw the three disjoint splits, write the two that ship, encode the third."""
-    pools: dict[str, Pool] = {}
-    search: dict[str, list[Item]] = {}
-    taken: set[str] = set()
-    for name, task in TASKS.items():
-        holdout = draw(task, "holdout", HOLDOUT_ITEMS, seed, taken)
-        search[name] = draw(task, "search", SEARCH_ITEMS, seed, taken)
-        write_items(out / "data" / f"{name}.holdout.jsonl", f"{name}-holdout", holdout)
-        write_items(out / "data" / f"{name}.search.jsonl", f"{name}-search", search[name])
-        pools[name] = encode(tokenizer, draw(task, "train", TRAIN_ITEMS, seed, taken))
-    return pools, search
+    drawn, _ = draw_splits(seed)
+    for name, splits in drawn.items():
+        for split in ("holdout", "search"):
+            write_items(out / "data" / f"{name}.{split}.jsonl", f"{name}-{split}", splits[split])
+    pools = {name: encode(tokenizer, splits["train"]) for name, splits in drawn.items()}
+    return pools, {name: splits["search"] for name, splits in drawn.items()}
 
 
 def single_thread() -> None:

@@ -26,7 +26,7 @@ def estimated(world, *options):
 
 
 def test_the_estimate_counts_the_models_and_the_items(world, models):
-    found = estimated(world)["estimate"]
+    found = estimated(world, "--device", "none")["estimate"]
     module = LlamaForCausalLM.from_pretrained(models / "base")
     count = sum(p.numel() for p in module.parameters())
     assert found["models"]["first"]["parameters"] == count
@@ -45,12 +45,33 @@ def test_the_estimate_counts_the_models_and_the_items(world, models):
     assert found["total_seconds"] is None
 
 
-def test_times_need_a_device(world):
+def test_times_are_those_of_the_device_that_is_named(world):
     found = estimated(world, "--device", "a100")["estimate"]
     low, high = found["total_seconds"]
     assert 0 < low < high
     per_candidate = found["stages"][0]["seconds_per_candidate"]
     assert found["stages"][0]["seconds"] == [12 * end for end in per_candidate]
+
+
+def test_without_one_the_processor_is_measured_and_that_is_said(world):
+    found = estimated(world)["estimate"]
+    assert found["device"]["measured"] == "float32"
+    low, high = found["total_seconds"]
+    assert 0 < low < high
+    assert any("the processor was measured just now" in one for one in found["assumptions"])
+    code, out, _ = world("check", "study.yaml", "--estimate")
+    assert code == 0
+    assert "estimate of study 'tiny', nothing of it measured but the processor" in out
+    assert "  device      this machine's processor, measured with 1 thread: " in out
+    assert " on this machine's processor" in out
+
+
+@pytest.mark.parametrize("options", [(), ("--estimate", "--device", "none")])
+def test_nothing_is_measured_that_is_not_asked_for(world, monkeypatch, options):
+    monkeypatch.setattr("evomerge.cost.here.measured_processor", None)
+    code, out, _ = world("check", "study.yaml", *options)
+    assert code == 0
+    assert ("no times: none are wanted (--device none)" in out) == bool(options)
 
 
 def test_a_budget_of_hours_is_turned_into_candidates(world):
@@ -63,6 +84,17 @@ def test_a_budget_of_hours_is_turned_into_candidates(world):
     assert (
         f"hours: {int(7200 / high):,} to {int(7200 / low):,} candidates; 2 hours of 1 worker" in out
     )
+
+
+def test_a_run_is_sized_for_the_trials_that_its_budget_pays_for(world):
+    world.study["budget"] = {"hours": 2}
+    world.write()
+    found = estimated(world, "--device", "a100")["estimate"]
+    low, high = found["expected_candidates"]
+    assert found["records"]["trials"] == {"low": low, "high": high}
+    assert estimated(world, "--device", "none")["estimate"]["records"]["trials"] is None
+    _, out, _ = world("check", "study.yaml", "--estimate", "--device", "none")
+    assert "for 1,000 trials, of which the study does not say how many it has" in out
 
 
 def test_the_text_names_figures_and_assumptions(world):
@@ -91,7 +123,7 @@ def test_stages_are_estimated_one_by_one(world):
         },
     ]
     world.write()
-    weights, layers = estimated(world)["estimate"]["stages"]
+    weights, layers = estimated(world, "--device", "none")["estimate"]["stages"]
     assert (weights["first"]["hops"], layers["first"]["hops"]) == (None, 2)
     assert layers["largest"]["hops"] == 8
     assert layers["first"]["merge_bytes_read"] == 0
@@ -148,6 +180,7 @@ def test_a_run_takes_no_stand_in(world, models):
     [
         (("--device", "h100"), "--device belongs to an estimate; add --estimate"),
         (("--estimate", "--device", "h10"), "did you mean 'h100'"),
+        (("--estimate", "--device", "none", "--bandwidth", "9"), "--device none gives no times"),
         (("--estimate", "--answer-tokens", "0"), "--answer-tokens 0: give a positive number"),
         (("--config", "missing.json"), "there is no file missing.json"),
         (("--config", "third=study.yaml"), "no such model"),
@@ -230,7 +263,7 @@ def test_rungs_are_part_of_the_estimate(world):
 def test_without_a_device_items_say_something_and_times_do_not(world):
     world.study["budget"] = {"items": 60, "gpu_hours": 3}
     world.write()
-    found = estimated(world)["estimate"]
+    found = estimated(world, "--device", "none")["estimate"]
     assert found["budget"]["items"]["candidates"] == [10, 10]
     assert found["budget"]["gpu_hours"]["candidates"] is None
     assert "name a device" in found["budget"]["gpu_hours"]["how"]

@@ -21,7 +21,7 @@ from evomerge.cost.shape import LayerShape, ModelShape
 from evomerge.errors import UserError
 
 DEVICE = Device("x", tflops=100, tflops_fp32=10, bandwidth=1000, memory=80)
-USE = Utilisation(arithmetic=0.5, bandwidth=0.5, launch_s=0.001, host=10e9)
+USE = Utilisation(arithmetic=0.5, bandwidth=0.5, merging=0.5, launch_s=0.001, host=10e9)
 # 7 billion weights in the layers, 16 bit, 8 of 32 heads of 128 cached: about Mistral's
 LAYER = LayerShape(218_112_000, 218_103_808, query=4096, cached=2048, inner=28672)
 SHAPE = ModelShape("mistral", (LAYER,) * 32, 4096, 32000, 131_072_000, 4096, False, "bfloat16")

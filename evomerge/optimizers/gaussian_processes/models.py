@@ -19,6 +19,8 @@ registered prior, and the data are left alone.
 
 Noise: where a link knows the variance of a score it is a fixed part of the model, point by point;
 beyond it a constant variance of at least 1e-4 is learnt, which also keeps repeated points solvable.
+Where some costs are estimates of the score on all items, others are that score itself, which jumps
+as single answers do when weights change, and by less: there less is expected to be learnt.
 """
 
 from __future__ import annotations
@@ -44,15 +46,16 @@ from evomerge.optimizers.gaussian_processes.settings import LengthScales
 
 Floats = NDArray[np.float64]
 
-LEAST_NOISE = 1e-4
-"""Variance that the model assumes at least, of targets of unit variance."""
+LEAST_NOISE, LEAST_OF_EXACT = 1e-4, 1e-6
+"""Variance that the model assumes at least, of targets of unit variance; with estimates."""
 
 ITERATIONS = 75
 """Of L-BFGS-B at most; free length scales take 20 to 50, sparse ones would take hundreds."""
 
 _TOLERANCE = 2e-6  # relative, of the likelihood a point
 _LEAST_KNOWN = 1e-6  # a known variance below this counts as this, as GPyTorch has it
-_NOISE_MODE = math.exp(-4.0 - 1.0)  # of the log-normal prior
+_NOISE, _NOISE_OF_EXACT = (-4.0, 1.0), (-7.0, 1.5)
+"""Location and scale of the log-normal priors of what is learnt: BoTorch's; with estimates."""
 
 _SHRINKAGE = tuple(0.1 * math.tan(0.5 * math.pi * q) for q in (0.125, 0.375, 0.625, 0.875))
 """Quantiles of the half-Cauchy(0.1) prior of SAAS's global shrinkage."""
@@ -63,6 +66,7 @@ def fitted(
     targets: Floats,
     noise: Floats,
     *,
+    estimated: bool = False,
     length_scales: LengthScales = "ard",
     scales: Floats | None = None,
 ) -> SingleTaskGP:
@@ -72,11 +76,19 @@ def fitted(
         features: (n_points, n_features); points may repeat.
         targets: of mean 0 and variance 1, or all 0, (n_points, n_objectives).
         noise: known noise variance of each target, 0 where it is unknown, (n_points, n_objectives).
+        estimated: it is the error of estimates, and 0 where nothing is estimated.
         length_scales: what is assumed of them.
         scales: 'importance' only: by what the prior of each column's length scale is multiplied,
             (n_features,).
     """
-    model = unfitted(features, targets, noise, length_scales=length_scales, scales=scales)
+    model = unfitted(
+        features,
+        targets,
+        noise,
+        estimated=estimated,
+        length_scales=length_scales,
+        scales=scales,
+    )
     likelihood = ExactMarginalLogLikelihood(model.likelihood, model)
     likelihood.train()
     # BoTorch's batched L-BFGS-B has its tolerance in units of the floating-point precision.
@@ -95,10 +107,12 @@ def conditioned(
     features: Floats,
     targets: Floats,
     noise: Floats,
-    length_scales: LengthScales,
+    *,
+    estimated: bool = False,
+    length_scales: LengthScales = "ard",
 ) -> SingleTaskGP:
     """Return the model of `fitted` with the hyperparameters of another one of as many features."""
-    model = unfitted(features, targets, noise, length_scales=length_scales)
+    model = unfitted(features, targets, noise, estimated=estimated, length_scales=length_scales)
     with torch.no_grad():
         for own, other in zip(model.parameters(), like.parameters(), strict=True):
             own.copy_(other)
@@ -111,6 +125,7 @@ def unfitted(
     targets: Floats,
     noise: Floats,
     *,
+    estimated: bool = False,
     length_scales: LengthScales = "ard",
     scales: Floats | None = None,
 ) -> SingleTaskGP:
@@ -121,7 +136,7 @@ def unfitted(
     return SingleTaskGP(
         torch.as_tensor(features),
         torch.as_tensor(targets),
-        likelihood=_likelihood(variance, batch),
+        likelihood=_likelihood(variance, batch, estimated),
         covar_module=_kernel(features.shape[1], batch, length_scales, scales),
         mean_module=_mean(batch, length_scales),
         outcome_transform=None,
@@ -161,12 +176,17 @@ def _mean(batch: torch.Size, length_scales: LengthScales) -> ConstantMean:
     return ConstantMean(batch_shape=batch).double()
 
 
-def _likelihood(variance: torch.Tensor, batch: torch.Size) -> FixedNoiseGaussianLikelihood:
-    """Return known variances plus a learnt one, under BoTorch's log-normal prior of noise."""
+def _likelihood(
+    variance: torch.Tensor, batch: torch.Size, estimated: bool
+) -> FixedNoiseGaussianLikelihood:
+    """Return known variances plus a learnt one, under a log-normal prior."""
+    location, scale = _NOISE_OF_EXACT if estimated else _NOISE
+    least = LEAST_OF_EXACT if estimated else LEAST_NOISE
+    mode = math.exp(location - scale**2)
     return FixedNoiseGaussianLikelihood(
         variance.clamp_min(_LEAST_KNOWN),
         learn_additional_noise=True,
         batch_shape=batch,
-        noise_prior=LogNormalPrior(-4.0, 1.0),
-        noise_constraint=LogTransformedInterval(LEAST_NOISE, 1e2, initial_value=_NOISE_MODE),
+        noise_prior=LogNormalPrior(location, scale),
+        noise_constraint=LogTransformedInterval(least, 1e2, initial_value=mode),
     ).double()

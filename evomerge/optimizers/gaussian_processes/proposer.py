@@ -111,13 +111,15 @@ class Proposer:
         features = self._encoding.features(points)
         data = (features, targets.values, targets.noise)
         kind, scales = self._settings.length_scales, self._settings.scales
+        estimated = bool(targets.estimated.any())
         with isolated(_ANY_SEED):
             if like is not None:
-                model = conditioned(like.surrogate.model, *data, kind)
+                before = like.surrogate.model
+                model = conditioned(before, *data, estimated=estimated, length_scales=kind)
             else:
                 scales = None if scales is None else scales[self._encoding.owners]
-                model = fitted(*data, length_scales=kind, scales=scales)
-            surrogate = Surrogate(model)
+                model = fitted(*data, estimated=estimated, length_scales=kind, scales=scales)
+            surrogate = Surrogate(model, targets.estimated)
             drawn = JointSamples(surrogate, torch.as_tensor(features), _DRAWN, _ANY_SEED).values
         return Fit(points, features, targets, surrogate, drawn, self._settings.baseline)
 

@@ -12,6 +12,10 @@ comparison.
 
 A metric that can explode should have bounds: on a logarithmic scale one broken merge does not
 squeeze all others into one point.
+
+Noise: a score of a known number of items has the binomial variance of these. Where costs are
+estimates from some of a study's items, the model is of the score on all of them: that is known
+exactly where it was measured, and an estimate misses it by its error.
 """
 
 from __future__ import annotations
@@ -48,6 +52,7 @@ class Targets:
         scale: its standard deviation, 1 where all costs tie, (n_objectives,).
         values: the targets of the costs, maximised, (n_points, n_objectives).
         noise: their known noise variance, 0 where it is unknown, (n_points, n_objectives).
+        estimated: whether it is the error of estimates from some of all items, (n_objectives,).
         reference: what a target must exceed to count, (n_objectives,).
     """
 
@@ -56,6 +61,7 @@ class Targets:
     scale: Floats
     values: Floats
     noise: Floats
+    estimated: NDArray[np.bool_]
     reference: Floats
 
     def forward(self, costs: ArrayLike) -> Floats:
@@ -90,18 +96,18 @@ def targets_of(costs: ArrayLike, links: Sequence[Link], errors: ArrayLike | None
     mean, scale = _standard(z)
     values = -(z - mean) / scale
     noise = np.zeros_like(values)
+    error = np.zeros_like(values) if errors is None else np.asarray(errors, dtype=np.float64)
+    estimated = np.any(error > 0, axis=0)
     for k, link in enumerate(fitted):
-        variance = link.noise_variance(matrix[:, k])
-        if variance is not None:
+        if estimated[k]:
+            noise[:, k] = (error[:, k] / link.slope(matrix[:, k]) / scale[k]) ** 2
+        elif (variance := link.noise_variance(matrix[:, k])) is not None:
             noise[:, k] = variance / scale[k] ** 2
-        if errors is not None:
-            error = np.asarray(errors, dtype=np.float64)[:, k]
-            estimated = (error / link.slope(matrix[:, k]) / scale[k]) ** 2
-            noise[:, k] = np.where(error > 0, estimated, noise[:, k])
     front = values[non_dominated(-values)]
     span, every = np.ptp(front, axis=0), np.ptp(values, axis=0)
     span = np.where(span > _TIED, span, np.where(every > _TIED, every, 1.0))
-    return Targets(fitted, mean, scale, values, noise, front.min(axis=0) - MARGIN * span)
+    reference = front.min(axis=0) - MARGIN * span
+    return Targets(fitted, mean, scale, values, noise, estimated, reference)
 
 
 def published_targets(costs: ArrayLike) -> Targets:
@@ -117,8 +123,8 @@ def published_targets(costs: ArrayLike) -> Targets:
     mean, scale = _standard(matrix)
     values = -(matrix - mean) / scale
     links = (IdentityLink(),) * matrix.shape[1]
-    noise = np.zeros_like(values)
-    return Targets(links, mean, scale, values, noise, published_reference(-matrix))
+    noise, estimated = np.zeros_like(values), np.zeros(len(links), dtype=bool)
+    return Targets(links, mean, scale, values, noise, estimated, published_reference(-matrix))
 
 
 def published_reference(scores: Floats) -> Floats:

@@ -8,7 +8,7 @@ import torch
 
 from evomerge.optimizers.gaussian_processes.isolation import isolated
 from evomerge.optimizers.gaussian_processes.models import fitted, unfitted
-from evomerge.optimizers.gaussian_processes.posterior import JointSamples, Surrogate
+from evomerge.optimizers.gaussian_processes.posterior import SHARED, JointSamples, Surrogate
 
 
 def sample(n=15, d=3, m=2, seed=0):
@@ -48,6 +48,35 @@ def test_predictions_are_botorchs(kind, m):
         mean, variance = Surrogate(model).predict(at)
         np.testing.assert_allclose(mean, theirs.mean.numpy(), atol=1e-7)
         np.testing.assert_allclose(variance, theirs.variance.numpy(), rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 4, 100])
+def test_errors_that_estimates_share_do_not_average_out(n):
+    at = np.full((1, 2), 0.4)
+    y = np.column_stack([np.full(n, 0.9)] * 2)
+    v, learnt = 0.5, np.exp(-5)
+    model = unfitted(np.repeat(at, n, axis=0), y, np.full_like(y, v)).eval()
+    with isolated(0):
+        mean, variance = Surrogate(model, np.array([True, False])).predict(at)
+    shared = v * (SHARED + (1 - SHARED) / n) + learnt / n  # of the mean of n estimates
+    alone = (v + learnt) / n
+    for k, error in enumerate((shared, alone)):
+        assert mean[0, k] == pytest.approx(0.9 / (1 + error), rel=1e-5)
+        assert variance[0, k] == pytest.approx(error / (1 + error), rel=1e-4)
+
+
+def test_an_estimate_shares_with_one_of_more_items_what_that_misses():
+    x, y, at = sample(n=5, m=1)
+    noise = np.array([[0.4], [0.0], [0.1], [0.4], [0.0]])
+    model = unfitted(x, y, noise).eval()
+    widths = model.covar_module.lengthscale[0].detach().numpy()
+    k = matern(x, x, widths)
+    errors = SHARED * k * np.minimum(noise, noise.T)
+    np.fill_diagonal(errors, noise[:, 0] + np.exp(-5))
+    with isolated(0):
+        mean, _ = Surrogate(model, np.array([True])).predict(at)
+    expected = matern(at, x, widths) @ np.linalg.solve(k + errors, y)
+    np.testing.assert_allclose(mean, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("m", [1, 2])

@@ -101,5 +101,8 @@ def test_an_estimate_has_the_noise_of_its_standard_error():
     errors = (np.sqrt(p * (1 - p) / 100) * 101 / 100)[:, None]
     np.testing.assert_allclose(targets_of(costs, (link,), errors).noise, measured)
     some = np.where([[True], [False], [True]], 2 * errors, 0.0)
-    noise = targets_of(costs, (link,), some).noise
-    np.testing.assert_allclose(noise, measured * np.array([[4.0], [1.0], [4.0]]))
+    targets = targets_of(costs, (link,), some)
+    assert targets.estimated.tolist() == [True]
+    # the measured one misses nothing of what estimates are estimates of
+    np.testing.assert_allclose(targets.noise, measured * np.array([[4.0], [0.0], [4.0]]))
+    assert targets_of(costs, (link,)).estimated.tolist() == [False]
