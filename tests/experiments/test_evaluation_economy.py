@@ -1,5 +1,8 @@
-"""The simulations of racing and promotion run as they stand, and say what their tables say."""
+"""The simulations of racing, promotion and searches run as they stand."""
 
+import json
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,8 +16,9 @@ FOLDER = Path(__file__).parents[2] / "experiments" / "evaluation_economy"
 
 @pytest.fixture(scope="module")
 def lab():
-    with modules_of(FOLDER, "promotion", "racing") as (promotion, racing):
-        yield SimpleNamespace(promotion=promotion, racing=racing)
+    names = ("promotion", "racing", "simulated", "economy_arms")
+    with modules_of(FOLDER, *names) as modules:
+        yield SimpleNamespace(**dict(zip(names, modules, strict=True)))
 
 
 def test_a_search_spends_its_items_and_finds_something(lab):
@@ -46,3 +50,34 @@ def test_equals_are_dropped_within_the_error_rate_whoever_chose_the_rival(lab):
         random = np.random.default_rng(1)
         dropped = [lab.racing.bets(draw(random)) for _ in range(400)]
         assert sum(dropped) / len(dropped) < lab.racing.ALPHA + 0.03
+
+
+def test_a_simulated_search_is_judged_by_what_its_merges_are_expected_to_score(
+    lab, tmp_path, monkeypatch
+):
+    short = replace(lab.economy_arms.ARMS["cma-rungs"], share=0.025)
+    monkeypatch.setitem(lab.simulated.ARMS, "cma-rungs", short)
+    items = lab.simulated.named_items(tmp_path / "items")
+    lab.simulated.search("cma-rungs", 1, items, tmp_path)
+    found = json.loads((tmp_path / "cma-rungs-1.json").read_text())
+    assert 11_250 <= found["items"] <= 11_250 + 1500
+    assert all(one["search"] < other["search"] for one, other in pairwise(found["bests"]))
+    for best in found["bests"]:
+        expected = -np.mean(lab.simulated.PROBLEM.expected_costs(best["genotype"]))
+        assert best["holdout"] == pytest.approx(expected)
+        assert best["search"] == pytest.approx(expected, abs=0.05)  # 1,500 answers
+
+
+def test_simulated_merges_of_like_weights_answer_alike(lab, tmp_path):
+    items = lab.simulated.named_items(tmp_path)
+    study = lab.economy_arms.study(lab.economy_arms.ARMS["whole"], items, 1)
+    answering = lab.simulated.Answering(lab.simulated.prepare(study, Path()), 1)
+    at = np.array(lab.simulated.CENTRE)
+    differ = [
+        np.mean(answering.answers(at) != answering.answers(np.add(at, (by, 0, 0))))
+        for by in (0.0, 0.01, 0.1, 0.4)
+    ]
+    assert differ[0] == 0
+    assert differ == sorted(differ)
+    accuracies = -np.array(lab.simulated.PROBLEM.expected_costs(lab.simulated.CENTRE))
+    assert answering.answers(at).mean(axis=1) == pytest.approx(accuracies, abs=0.1)
