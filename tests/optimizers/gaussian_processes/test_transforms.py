@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from evomerge.optimizers.gaussian_processes.transforms import (
+    DOUBT,
     published_reference,
     published_targets,
     targets_of,
@@ -99,10 +100,11 @@ def test_an_estimate_has_the_noise_of_its_standard_error():
     measured = targets_of(costs, (link,)).noise
     p = (-costs[:, 0] * 100 + 0.5) / 101
     errors = (np.sqrt(p * (1 - p) / 100) * 101 / 100)[:, None]
-    np.testing.assert_allclose(targets_of(costs, (link,), errors).noise, measured)
+    np.testing.assert_allclose(targets_of(costs, (link,), errors).noise, DOUBT**2 * measured)
     some = np.where([[True], [False], [True]], 2 * errors, 0.0)
     targets = targets_of(costs, (link,), some)
     assert targets.estimated.tolist() == [True]
     # the measured one misses nothing of what estimates are estimates of
-    np.testing.assert_allclose(targets.noise, measured * np.array([[4.0], [0.0], [4.0]]))
+    doubted = DOUBT**2 * measured * np.array([[4.0], [0.0], [4.0]])
+    np.testing.assert_allclose(targets.noise, doubted)
     assert targets_of(costs, (link,)).estimated.tolist() == [False]
