@@ -49,6 +49,7 @@ class Auto:
         objectives: told by the study and passed on.
         budget: told by the study and passed on.
         combination: told by the study and passed on; with one there is one objective.
+        doubt: told by the study and passed on.
         expected: told by the study: about how many trials its items pay for. Where neither is
             known the search is taken for a long one.
 
@@ -70,6 +71,7 @@ class Auto:
         budget: int | None = None,
         expected: int | None = None,
         combination: Combination | None = None,
+        doubt: float = 1.0,
     ) -> None:
         count = integer("n_objectives", n_objectives, 1)
         self.combination = combination
@@ -87,6 +89,7 @@ class Auto:
             objectives=objectives,
             budget=budget,
             combination=combination,
+            doubt=doubt,
         )
         self.needs = self._optimizer.needs
         self._note = f"auto: {name}: {self.choice.why}"

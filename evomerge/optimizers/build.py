@@ -46,7 +46,7 @@ OPTIMIZERS = Registry(
 """Every name `search.optimizer` may take; plug-ins join by the entry point 'evomerge.optimizer'."""
 
 _LEADING = ("domain", "n_objectives", "seed")
-_GIVEN = ("objectives", "budget", "expected", "combination")
+_GIVEN = ("objectives", "budget", "expected", "combination", "doubt")
 
 
 def build_optimizer(
@@ -61,11 +61,12 @@ def build_optimizer(
     budget: int | None = None,
     expected: int | None = None,
     combination: Combination | None = None,
+    doubt: float = 1.0,
 ) -> Optimizer:
     """Build the optimizer a study names.
 
-    An optimizer whose constructor has the keywords `objectives`, `budget`, `expected` or
-    `combination` is told these; they are no options of a study file.
+    An optimizer whose constructor has the keywords `objectives`, `budget`, `expected`,
+    `combination` or `doubt` is told these; they are no options of a study file.
 
     Args:
         name: a registered name, 'module:attr' or './file.py:attr'.
@@ -79,6 +80,7 @@ def build_optimizer(
         expected: about how many trials its items pay for; None when these do not limit it.
         combination: what the costs are combined into, where that is minimised and not the front
             looked for. An optimizer that is not told of it sees one cost.
+        doubt: by what a model should multiply the standard errors of estimated costs.
 
     Raises:
         PluginError: the name is unknown or does not stand for an optimizer.
@@ -115,6 +117,7 @@ def build_optimizer(
         "budget": budget,
         "expected": expected,
         "combination": combination,
+        "doubt": doubt,
     }
     wanted = {key: given[key] for key in asked_for}
     optimizer = cast(Optimizer, factory(domain, n_objectives, seed, **options, **wanted))

@@ -103,9 +103,15 @@ class Prepared(Outline):
         if position:  # mixed, so that no stage draws what another seed's other stage does
             seed = int(np.random.SeedSequence([seed, position]).generate_state(1)[0])
         stage = part.stage.model_copy(update={"trials": part.trials})
-        expected = self.expected_trials(part.space)
+        rungs = self.config.rungs
         return stage_optimizer(
-            stage, part.space, seed, self.objectives, self.folder, expected=expected
+            stage,
+            part.space,
+            seed,
+            self.objectives,
+            self.folder,
+            expected=self.expected_trials(part.space),
+            doubt=1.0 if rungs is None else rungs.estimator.doubt,
         )
 
     def expected_trials(self, space: Space) -> int | None:

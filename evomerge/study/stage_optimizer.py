@@ -20,6 +20,7 @@ def stage_optimizer(
     folder: Path,
     *,
     expected: int | None = None,
+    doubt: float = 1.0,
 ) -> Optimizer:
     """Build a stage's optimizer, scalarised where the study says so.
 
@@ -30,6 +31,7 @@ def stage_optimizer(
         objectives: in order.
         folder: where relative plug-in files start.
         expected: about how many trials a budget of items pays for.
+        doubt: by what a model should multiply the standard errors of estimates.
 
     Raises:
         UserError: it is unknown, or does not fit the space or the objectives.
@@ -56,6 +58,7 @@ def stage_optimizer(
         budget=stage.trials,
         expected=expected,
         combination=combination,
+        doubt=doubt,
     )
 
 

@@ -84,6 +84,7 @@ class MmMo(Generational):
         n_objectives: any number; two to four for the published preset.
         seed: source of all randomness.
         objectives: what is optimised; the study tells. Without, costs are modelled as they are.
+        doubt: multiplies the standard errors of costs that are estimates; the study tells.
         seeds: make the domain's seeds and initial point part of the first batch.
         preset: 'mm-mo' or 'mm-mo-published', see above.
         initial: points of the first batch, or as many as are known; the rest is drawn uniformly, or
@@ -116,6 +117,7 @@ class MmMo(Generational):
         seed: int,
         *,
         objectives: Sequence[Objective] = (),
+        doubt: float = 1.0,
         seeds: bool = True,
         preset: str = "mm-mo",
         initial: int = 10,
@@ -132,6 +134,7 @@ class MmMo(Generational):
         max_points: int = 200,
     ) -> None:
         super().__init__(integer("n_objectives", n_objectives, 1))
+        self._doubt = doubt
         self._published = bool(of_preset(PRESETS, preset, "published", None))
         if self._published and not 2 <= n_objectives <= 4:
             raise ConfigError(
@@ -202,7 +205,7 @@ class MmMo(Generational):
 
     def _fitted(self) -> Fit:
         rows = self._evaluations.modelled(self._max_points)
-        costs, errors = self._evaluations.costs[rows], self._evaluations.errors[rows]
+        costs, errors = self._evaluations.costs[rows], self._doubt * self._evaluations.errors[rows]
         targets = (
             published_targets(costs) if self._published else targets_of(costs, self._links, errors)
         )

@@ -94,6 +94,7 @@ class Mobo:
         budget: trials of the search; the study tells. The start takes half of it at most.
         combination: what the costs are combined into; the study tells. Its least is looked for
             instead of the front.
+        doubt: multiplies the standard errors of costs that are estimates; the study tells.
         seeds: propose the domain's seeds and initial point first.
         initial: points of the Sobol start, after the known ones; 2d + 2 by default. They lie
             between base and donors, and nearer to the base for many donors (`starting.start_box`);
@@ -131,6 +132,7 @@ class Mobo:
         objectives: Sequence[Objective] = (),
         budget: int | None = None,
         combination: Combination | None = None,
+        doubt: float = 1.0,
         seeds: bool = True,
         initial: int | None = None,
         weak_to_strong: bool = True,
@@ -180,6 +182,7 @@ class Mobo:
         self._sobol = qmc.Sobol(len(domain), scramble=True, seed=self._random)
         self._start_box = np.array(start_box(domain))
         self.combination = combination
+        self._doubt = doubt
         self._asked = 0
         self._fit: Fit | None = None
         self._up_to_date = False
@@ -265,7 +268,7 @@ class Mobo:
         if self._fit is None or not self._up_to_date:
             known = self._evaluations
             rows = known.modelled(self._max_points)
-            targets = targets_of(known.costs[rows], self._links, known.errors[rows])
+            targets = targets_of(known.costs[rows], self._links, self._doubt * known.errors[rows])
             kept = self._fit if len(known) < self._learn_at else None
             if kept is None or _rescaled(kept.targets.scale, targets.scale):
                 kept = None

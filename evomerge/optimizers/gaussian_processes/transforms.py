@@ -15,8 +15,7 @@ squeeze all others into one point.
 
 Noise: a score of a known number of items has the binomial variance of these. Where costs are
 estimates from some of a study's items, the model is of the score on all of them: that is known
-exactly where it was measured, and an estimate misses it by its error, which is doubted: where a
-search looks for good candidates, more of them are too good to be true than errors say.
+exactly where it was measured, and an estimate misses it by its error.
 """
 
 from __future__ import annotations
@@ -39,11 +38,6 @@ MARGIN = 0.1
 Farther away the ends of the front count for more. On the digits toy of `experiments/pareto`, whose
 volumes are counted from 0, a whole range did better; on merges of the zoo, whose volumes are
 counted from a little below the base, it did much worse."""
-
-DOUBT = 2.5
-"""By what standard errors of estimates are multiplied. In simulated searches with rungs estimates
-were off by 1.2 to 1.9 of them, and with 2.5 a search ended 0.005 higher than with 1 (standard error
-0.002, n = 8)."""
 
 _TIED = 1e-12  # a relative range below this is rounding
 
@@ -106,7 +100,7 @@ def targets_of(costs: ArrayLike, links: Sequence[Link], errors: ArrayLike | None
     estimated = np.any(error > 0, axis=0)
     for k, link in enumerate(fitted):
         if estimated[k]:
-            noise[:, k] = (DOUBT * error[:, k] / link.slope(matrix[:, k]) / scale[k]) ** 2
+            noise[:, k] = (error[:, k] / link.slope(matrix[:, k]) / scale[k]) ** 2
         elif (variance := link.noise_variance(matrix[:, k])) is not None:
             noise[:, k] = variance / scale[k] ** 2
     front = values[non_dominated(-values)]

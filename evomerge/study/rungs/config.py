@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from evomerge.study.rungs.estimates import DOUBT
 from evomerge.study.sections import OpenSection, Section
 
 
@@ -35,6 +36,11 @@ class EstimatorConfig(OpenSection):
     def file_of(self, objective: str) -> str | None:
         """Return the file of an objective's item parameters; None where they are fitted."""
         return self.items.get(objective) if isinstance(self.items, dict) else self.items
+
+    @property
+    def doubt(self) -> float:
+        """By what a search multiplies the standard errors of its estimates."""
+        return DOUBT if self.name == "regression" else 1.0
 
 
 class RungsConfig(Section):
