@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from scipy.stats import qmc
 
 from evomerge.errors import ConfigError, SpaceError
+from evomerge.optimizers import build_optimizer
 from evomerge.optimizers.gaussian_processes.mobo import Mobo
 from evomerge.optimizers.sobol import SobolSearch
 from evomerge.pareto import hypervolume
@@ -117,6 +119,23 @@ def test_hyperparameters_are_learnt_from_every_new_share_of_evaluations():
         optimizer.tell(trial(number, proposal.genotype, two_spheres(proposal.genotype)))
     news = [one != other for one, other in pairwise(learnt)]
     assert news == [False, True, False, True, False]  # from 60, 62 and 64 evaluations
+
+
+@pytest.mark.parametrize("name", ["mobo", "mm_mo", "auto"])
+def test_doubt_multiplies_the_errors_of_estimates(name):
+    def found(error, doubt):
+        optimizer = build_optimizer(name, unit_domain(2), 2, 0, {}, budget=40, doubt=doubt)
+        genotypes = []
+        for number in range(20):
+            genotype = optimizer.ask(number).genotype
+            genotypes.append(genotype)
+            told = trial(number, genotype, two_spheres(genotype))
+            optimizer.tell(replace(told, errors=(error, 0.0) if number % 2 else ()))
+        return genotypes
+
+    doubted = found(0.1, 2.0)
+    assert doubted == found(0.2, 1.0)
+    assert doubted != found(0.1, 1.0)
 
 
 def test_nothing_is_proposed_twice_or_nearly():

@@ -15,12 +15,14 @@ from evomerge.report import collect_front, save_html, to_json
 from evomerge.report.pair import collect_pair
 from evomerge.report.run_history import run_history
 from evomerge.report.run_report import write_report
-from evomerge.study import open_study, resume_run, start_run
-from evomerge.study.course import Course
+from evomerge.study import open_study, preparation, resume_run, start_run
+from evomerge.study.course import Course, Part
 from evomerge.study.rungs.counts import rung_counts, rung_lines
+from evomerge.study.rungs.estimates import DOUBT
 from evomerge.study.rungs.promotion import ordered
 from evomerge.types import Completed
-from tests.study.fakes import ITEMS, staged_config
+from tests.study import fakes
+from tests.study.fakes import ITEMS, config, staged_config
 from tests.study.rungs.runs import (
     BRACKETS,
     CLUSTERS,
@@ -447,3 +449,21 @@ def test_a_combined_cost_is_searched_by_what_models_scores_too(tmp_path, optimiz
     assert len(finished) == 24
     outcomes = [outcome_from_json(event.payload) for event in finished]
     assert any(isinstance(outcome, Completed) and outcome.errors for outcome in outcomes)
+
+
+@pytest.mark.parametrize(
+    ("rungs", "doubt"),
+    [
+        (None, 1.0),
+        ({"items": [5]}, DOUBT),
+        ({"items": [5], "estimator": "random"}, 1.0),
+        ({"items": [5], "estimator": "gmp_irt"}, 1.0),
+    ],
+)
+def test_a_search_is_told_to_doubt_estimates_by_regression(rungs, doubt, monkeypatch):
+    told = []
+    monkeypatch.setattr(preparation, "stage_optimizer", lambda *_, **given: told.append(given))
+    changes = {} if rungs is None else {"rungs": rungs}
+    study = fakes.prepared(config(**changes))
+    study.optimizer(Part(study.config.plan[0], 0, 0, 1, None, 0, study.space, {}))
+    assert told[0]["doubt"] == doubt
