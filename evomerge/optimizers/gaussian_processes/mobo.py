@@ -13,7 +13,7 @@ its reranking after AP-BMM, arXiv 2512.09972. What is ours around them:
 - Each objective is modelled on the scale that its bounds suggest (`evomerge.optimizers.links`):
   give them, or use fitnesses that have them. Scores of a known number of items have known noise.
 - With rungs the model is of the score on all items: exact where it was measured; estimates have
-  their errors, which like candidates share (`posterior.SHARED`).
+  their errors, which like candidates share (`posterior.SHARED`), times `doubt`.
 - Failures are excluded from the model and kept away from as if they were in flight.
 - A method gene, and every other categorical one, is part of one model for all methods; see
   `encoding`. Genes without effect do not count.
