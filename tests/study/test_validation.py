@@ -163,7 +163,7 @@ def test_shrinkage_is_stated_from_search_to_validation_to_holdout(whole):
     assert [found.before, found.picked, found.holdout] == scores
     assert found.shrinkage == pytest.approx(0.05)
     line = " ".join(text_of(analyse(front)).split())
-    chain = " -> ".join(f"{one:.3f}" for one in scores)
+    chain = " → ".join(f"{one:.3f}" for one in scores)
     assert f"search, best of 7 by validation, then hold-out: one {chain}" in line
     row = to_json(front)["shrinkage"]["winners"][0]
     assert [row["search"], row["validation"], row["holdout"]] == scores
