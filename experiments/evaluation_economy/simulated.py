@@ -24,6 +24,7 @@ from economy_arms import ARMS, DONORS, SEARCH_ITEMS, study, write_items
 from economy_tables import report_lines
 from numpy.typing import NDArray
 
+from evomerge.journal import read_events
 from evomerge.recipe import Recipe
 from evomerge.study import Prepared, prepare
 from evomerge.testing.problems import merge_problem
@@ -42,6 +43,8 @@ CENTRE = (0.4, 1.0, 0.64)
 """Weights of a good merge, around which answers are compared."""
 DISTANCES = (0.005, 0.02, 0.05, 0.1, 0.2)
 DIRECTIONS = 5
+NEAR = 0.15
+"""Weights so far apart are a tenth of the box apart."""
 
 
 class Answering:
@@ -112,6 +115,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.step == "report":
         publish(__file__, "alike", alike_lines(options.out))
+        publish(__file__, "errors", error_lines(options.out))
         publish(__file__, "simulated", report_lines(options.out))
     elif options.step == "alike":
         compare(options.out)
@@ -187,6 +191,38 @@ def alike_lines(out: Path) -> Iterator[str]:
     for name, shares in rows.items():
         cells = [f"{np.mean(own):.1%} ({min(own):.1%} to {max(own):.1%})" for own in shares]
         yield f"| {name} | {' | '.join(cells)} |"
+    yield ""
+
+
+def error_lines(out: Path) -> Iterator[str]:
+    """Yield how far estimates by regression are off the scores on all items, from the journals."""
+    sizes, alike = [], []
+    items = named_items(out.resolve() / "items")
+    for run in sorted(out.glob("mobo-rungs-*/")):
+        seed = int(run.name.rpartition("-")[2])
+        answering = Answering(prepare(study(ARMS["mobo-rungs"], items, seed), Path()), seed)
+        events = read_events(run)
+        weights = {e.trial: e.payload["genotype"] for e in events if e.kind == "asked"}
+        points, errors = [], []
+        for event in events:
+            if event.kind == "finished" and event.payload.get("errors"):
+                told = [event.payload["metrics"][task] for task in DONORS.values()]
+                error = [event.payload["errors"][task] for task in DONORS.values()]
+                true = answering.answers(weights[event.trial]).mean(axis=1)
+                points.append(weights[event.trial])
+                errors.append((np.array(told) - true) / np.array(error))
+        off, at = np.array(errors), np.array(points)
+        sizes.append(np.sqrt((off**2).mean()))
+        one, other = np.triu_indices(len(at), 1)
+        near = np.linalg.norm(at[one] - at[other], axis=1) < NEAR
+        alike.append((off[one[near]] * off[other[near]]).mean() / (off**2).mean())
+    yield f"Errors of estimates by regression in {len(sizes)} searches, median and range over them:"
+    yield ""
+    for what, values in (
+        ("root mean square, in standard errors", sizes),
+        (f"correlation of two whose weights are less than {NEAR:g} apart", alike),
+    ):
+        yield f"- {what}: {np.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
     yield ""
 
 
