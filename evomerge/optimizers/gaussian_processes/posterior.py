@@ -40,8 +40,8 @@ from torch import Tensor
 Floats = NDArray[np.float64]
 
 SHARED = 0.7
-"""Correlation of the errors of two estimates of the same candidate. Of candidates up to a tenth of the
-box apart it is 0.03 to 0.98, median 0.26 (n = 20 searches, experiments/evaluation_economy)."""
+"""Correlation of the errors of two estimates of the same candidate. Of candidates up to a tenth of
+the box apart it is 0.03 to 0.98, median 0.26 (n = 20 searches, experiments/evaluation_economy)."""
 
 _LEAST_VARIANCE = 1e-10  # keeps the square root differentiable at points of B
 _LEAST_SQUARE = 1e-30

@@ -14,9 +14,9 @@ Floats = NDArray[np.float64]
 
 
 DOUBT = 2.5
-"""By what a search multiplies standard errors of `regression_estimate`, since it looks where estimates
-flatter. With 2.5 eight simulated searches ended 0.005 higher than with 1 (standard error 0.002); how
-far estimates are off: experiments/evaluation_economy, 1.1 standard errors and up to 2 (n = 20)."""
+"""By what a search multiplies standard errors of `regression_estimate`: it looks where estimates
+flatter. With 2.5 eight simulated searches ended 0.005 higher than with 1 (standard error 0.002);
+estimates were off by 1.1 of them, up to 2 (n = 20 searches, experiments/evaluation_economy)."""
 
 PENALTY = 10.0
 """How many items the weights of others are doubted by: a ridge of so many times their variance."""
