@@ -13,6 +13,7 @@ import torch
 
 from evomerge.errors import FitnessError
 from evomerge.fitness.batches import accepts, cache_keyword, check_length, left_pad, length_batches
+from evomerge.fitness.drafts import Drafts, decode_drafted
 
 Choose: TypeAlias = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
 """Picks the next token of each row: logits (n_rows, n_tokens), which prompt each row continues, and
@@ -35,6 +36,7 @@ def decode(
     stops: Callable[[list[int]], bool] | None = None,
     choose: Choose = most_likely,
     shrink: bool = True,
+    drafts: Drafts | None = None,
 ) -> list[list[int]]:
     """Continue each prompt token by token until it ends.
 
@@ -49,6 +51,7 @@ def decode(
         choose: picks each next token.
         shrink: let rows that ended leave the batch. The others' logits may then differ in their
             last bits from those of the whole batch, which in 16 bits can decide a tie.
+        drafts: earlier answers, to be checked at once; for greedy decoding. New ones are added.
 
     Returns:
         The new tokens of each prompt, in the order of the prompts.
@@ -60,10 +63,23 @@ def decode(
     lengths = [len(prompt) for prompt in prompts]
     if lengths:
         check_length(module, max(lengths) + max_new_tokens, "the longest prompt with its answer")
-    results: list[list[int]] = [[] for _ in prompts]
+    results: dict[int, list[int]] = {}
     with torch.inference_mode():
         for batch in length_batches(lengths, batch_size):
             rows = [prompts[number] for number in batch]
+            if drafts is not None:
+                new = decode_drafted(
+                    module,
+                    rows,
+                    drafts,
+                    max_new_tokens=max_new_tokens,
+                    eos=eos,
+                    device=device,
+                    stops=stops,
+                    shrink=shrink,
+                )
+                results |= dict(zip(batch, new, strict=True))
+                continue
 
             def choose_in_batch(
                 logits: torch.Tensor, rows: Sequence[int], step: int, batch: list[int] = batch
@@ -73,9 +89,8 @@ def decode(
             new = _decode_batch(
                 module, rows, max_new_tokens, eos, device, stops, choose_in_batch, shrink
             )
-            for number, tokens in zip(batch, new, strict=True):
-                results[number] = tokens
-    return results
+            results |= dict(zip(batch, new, strict=True))
+    return [results[number] for number in range(len(prompts))]
 
 
 def _decode_batch(

@@ -71,23 +71,51 @@ def compute(
     return result.to(merge.out)
 
 
+class FiniteCheck:
+    """Whether merged tensors are free of inf and NaN; the answer is waited for once, for all.
+
+    A NaN is both the least and the greatest of any numbers to `aminmax`, which passes over a
+    tensor once, in its own dtype.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[torch.device, torch.dtype], list[tuple[str, Tensor]]] = {}
+        self._extremes: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+
+    def add(self, name: str, tensor: Tensor) -> None:
+        """Look at a tensor, which must not change before `require`."""
+        if tensor.is_floating_point() and tensor.numel():
+            kind = (tensor.device, tensor.dtype)
+            self._seen.setdefault(kind, []).append((name, tensor))
+            self._extremes.setdefault(kind, []).extend(tensor.aminmax())
+
+    def require(self) -> None:
+        """Refuse them if one holds inf or NaN.
+
+        Raises:
+            NonFiniteMerge: naming the first, and how many of its values.
+        """
+        for kind, extremes in self._extremes.items():
+            if torch.isfinite(torch.stack(extremes)).all():
+                continue
+            for name, tensor in self._seen[kind]:
+                count = int((~torch.isfinite(tensor)).sum())
+                if count:
+                    raise NonFiniteMerge(
+                        f"tensor '{name}': {count} of {tensor.numel()} merged values are inf or "
+                        "NaN; weights too large, or too near to cancelling out"
+                    )
+
+
 def require_finite(name: str, tensor: Tensor) -> None:
     """Refuse a merged tensor that holds inf or NaN.
-
-    A NaN is both the least and the greatest of any numbers to `aminmax`, which passes over the
-    tensor once, in its own dtype.
 
     Raises:
         NonFiniteMerge: saying how many of its values.
     """
-    if not tensor.is_floating_point() or not tensor.numel():
-        return
-    if not torch.isfinite(torch.stack(tensor.aminmax())).all():
-        count = int((~torch.isfinite(tensor)).sum())
-        raise NonFiniteMerge(
-            f"tensor '{name}': {count} of {tensor.numel()} merged values are inf or NaN; "
-            "weights too large, or too near to cancelling out"
-        )
+    check = FiniteCheck()
+    check.add(name, tensor)
+    check.require()
 
 
 class MergedCheckpoint:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from evomerge.errors import CheckpointError
 from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.compiler import Compiler
-from evomerge.merging.compute import compute, require_finite
+from evomerge.merging.compute import FiniteCheck, compute
 from evomerge.merging.folder import write_folder
 from evomerge.merging.lineages.inner_products import ModelProducts
 from evomerge.merging.memory import Memory
@@ -105,6 +105,7 @@ class MergeEngine:
         targets = Targets(module, plan.tensors)
         targets.require_complete()
         written: set[int] = set()
+        finite = FiniteCheck()
 
         def merged_tensor(name: str) -> Tensor:
             device = targets.device_of(name) if is_spread(module) else None
@@ -127,7 +128,8 @@ class MergeEngine:
                     )
                 written.add(target.data_ptr())
                 target.copy_(merged)
-                require_finite(name, target)
+                finite.add(name, target)
+        finite.require()
 
     def write(
         self,

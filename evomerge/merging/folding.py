@@ -57,7 +57,7 @@ def lay_out_path(
     """
     _require_alike(path, checkpoints)
     first = checkpoints[0]
-    ends = Stage("models[0]", (sources[0],), (first,), ((0, len(path.hops)),), None, None, None)
+    ends = Stage("models[0]", (sources[0],), (first,), ((0, len(path.hops)),))
     tables = [by_layer(checkpoint) for checkpoint in checkpoints]
     collector = Collector(method, None)
     lay_out_outside(collector, ends, embedding=True, t=0.0)
@@ -67,9 +67,7 @@ def lay_out_path(
             (sources[hop.model],),
             (checkpoints[hop.model],),
             ((hop.layer, hop.layer + 1),),
-            None,
-            None,
-            k,
+            index=k,
         )
         for local, name in sorted(tables[hop.model][hop.layer].items()):
             collector.add(f"{first.layout.prefix}{k}.{local}", k, stage, [name], [hop.layer], 1.0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, reduce
 from typing import Any, TypeAlias
 
 import torch
@@ -126,14 +127,12 @@ def fill_in(recipe: Recipe, method: Method, slots: tuple[Slot, ...]) -> dict[str
 
 def _fill_slot(recipe: Recipe, method: Method, slot: Slot, donors: _Donors) -> TensorMerge:
     stage = slot.stage
-    base_index = slot.members.index(stage.base_index) if stage.base_index in slot.members else None
+    base_index = _position(slot, stage.base_index)
     inputs = tuple(
         Input(stage.checkpoints[i], tensor, donors.name(stage.sources[i].model))
         for i, tensor in zip(slot.members, slot.tensors, strict=True)
     )
-    promoted = slot.dtypes[0]
-    for dtype in slot.dtypes[1:]:
-        promoted = torch.promote_types(promoted, dtype)
+    promoted = _promoted(slot.dtypes)
     compat = recipe.compat is not None
     given = DTYPES[recipe.dtype] if recipe.dtype else None
     work = (given or promoted) if compat else work_dtype(slot.dtypes)
@@ -153,15 +152,18 @@ def _fill_slot(recipe: Recipe, method: Method, slot: Slot, donors: _Donors) -> T
         seed=recipe.seed,
         compat=compat,
         positions=slot.positions,
-        origin=next(
-            (
-                i
-                for i, member in enumerate(slot.members)
-                if stage.sources[member].model == stage.base
-            ),
-            None,
-        ),
+        origin=_position(slot, stage.origin),
     )
+
+
+def _position(slot: Slot, source: int | None) -> int | None:
+    """Return the position among a slot's inputs of one of the stage's sources."""
+    return slot.members.index(source) if source in slot.members else None
+
+
+@cache
+def _promoted(dtypes: tuple[torch.dtype, ...]) -> torch.dtype:
+    return reduce(torch.promote_types, dtypes)
 
 
 def _arguments(

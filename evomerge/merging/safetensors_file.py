@@ -70,10 +70,16 @@ class SafetensorsFile:
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
         self._data = 8 + length
+        self._views: dict[str, Tensor] = {}
         self.entries = self._parse(header, size - self._data)
 
     def tensor(self, name: str) -> Tensor:
         """Return a tensor as a view of the file; nothing is copied."""
+        if name not in self._views:
+            self._views[name] = self._view(name)
+        return self._views[name]
+
+    def _view(self, name: str) -> Tensor:
         entry = self.entries[name]
         count = (entry.end - entry.start) // entry.dtype.itemsize
         if not count:

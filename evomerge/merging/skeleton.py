@@ -40,7 +40,8 @@ class Stage:
         checkpoints: one per source.
         ranges: first and one past the last layer of each source.
         base: node of the base in force, if any.
-        base_index: position of the base in `sources`, None where the method ignores it.
+        origin: position of the base in `sources`, if it is there.
+        base_index: the same, None where the method ignores it.
         index: position among the slices; None over whole models.
     """
 
@@ -48,9 +49,10 @@ class Stage:
     sources: tuple[Source, ...]
     checkpoints: tuple[Checkpoint, ...]
     ranges: tuple[tuple[int, int], ...]
-    base: Node | None
-    base_index: int | None
-    index: int | None
+    base: Node | None = None
+    origin: int | None = None
+    base_index: int | None = None
+    index: int | None = None
 
     @property
     def length(self) -> int:
@@ -179,11 +181,10 @@ def _stage(
     opened: Mapping[str, Checkpoint],
     index: int | None,
 ) -> Stage:
-    base_index = None
-    if method.base != "ignored" and base is not None:
-        base_index = next((i for i, source in enumerate(sources) if source.model == base), None)
+    origin = next((i for i, source in enumerate(sources) if source.model == base), None)
+    base_index = None if method.base == "ignored" else origin
     checkpoints = tuple(opened[node_key(source.model)] for source in sources)
-    return Stage(where, sources, checkpoints, ranges, base, base_index, index)
+    return Stage(where, sources, checkpoints, ranges, base, origin, base_index, index)
 
 
 def _structure_problems(stage: Stage, method: Method) -> Iterator[str]:

@@ -140,9 +140,11 @@ ARMS: Mapping[str, Arm] = {
         "16",
         partial(_harness, batch_size=16, share_contexts=True),
     ),
+    "drafts-16": Arm("`lm_eval`, `drafts`", "16", partial(_harness, batch_size=16, drafts=True)),
     "own-16": Arm("`exact_match`, `multiple_choice`", "16", partial(_own, batch_size=16)),
     "disk-64": Arm("(a) on disk", "64", partial(_theirs, kind="OnDisk", rows=64), "64"),
     "ours-64": Arm("`lm_eval`", "64", partial(_harness, batch_size=64), "64"),
+    "drafts-64": Arm("`lm_eval`, `drafts`", "64", partial(_harness, batch_size=64, drafts=True)),
     "own-64": Arm("`exact_match`, `multiple_choice`", "64", partial(_own, batch_size=64)),
 }
 

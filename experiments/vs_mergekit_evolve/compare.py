@@ -47,19 +47,19 @@ class Setting:
     arms: Sequence[str] = tuple(ARMS)
 
 
-FEW = ("disk-1", "memory-1", "ours-16", "shared-16", "ours-64")
+FEW = ("disk-1", "memory-1", "ours-16", "shared-16", "drafts-16", "ours-64", "drafts-64")
 """Of most settings; the others say what changes with one thing alone."""
 
 SETTINGS: Mapping[str, Setting] = {
-    "zoo-8": Setting("0.87M parameters, 3 × 8 items", "zoo", 8, 6, FEW[:-1]),
-    "zoo-32": Setting("0.87M parameters, 3 × 32 items", "zoo", 32, 4),
-    "zoo-128": Setting("0.87M parameters, 3 × 128 items", "zoo", 128, 3, FEW),
+    "zoo-8": Setting("0.87M parameters, 3 × 8 items", "zoo", 8, 16, FEW[:-2]),
+    "zoo-32": Setting("0.87M parameters, 3 × 32 items", "zoo", 32, 6),
+    "zoo-128": Setting("0.87M parameters, 3 × 128 items", "zoo", 128, 4, FEW),
     "large-16": Setting(
         "85M parameters, 3 × 16 items",
         "large",
         16,
         2,
-        ("disk-1", "memory-1", "memory-16", "ours-16", "shared-16"),
+        ("disk-1", "memory-1", "memory-16", "ours-16", "drafts-16"),
     ),
 }
 

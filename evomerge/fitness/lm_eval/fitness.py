@@ -48,9 +48,9 @@ class LmEval:
     """A metric of lm-evaluation-harness on the resident model.
 
     Scores equal those of `lm_eval.simple_evaluate(samples=...)` on the exported checkpoint with
-    the same options, documents and batch size, to the last bit unless `share_contexts`. Tasks,
-    examples and requests are built once per worker and texts tokenized once; a candidate costs
-    its forward passes and the scoring.
+    the same options, documents and batch size, to the last bit unless `share_contexts` or `drafts`.
+    Tasks, examples and requests are built once per worker and texts tokenized once; a candidate
+    costs its forward passes and the scoring.
 
     Documents are named by the objective's `search` and `holdout`, each `{docs: [first, last]}` (of
     every task, last null for the end) or `{half: search}` and `{half: holdout}`, either with
@@ -82,6 +82,9 @@ class LmEval:
         share_contexts: compute a context once for all of its choices. It saves up to as many times
             as there are choices; in return log-likelihoods differ from lm-eval's in their last
             digits, which decides a choice only where two are all but equal.
+        drafts: check what earlier candidates answered at once, instead of writing greedy answers
+            token by token. Answers stay the model's own, but a near tie between two tokens may be
+            decided the other way, and by which candidates a worker scored before.
         engine: 'transformers' scores the resident model; 'vllm' hands its weights to a live engine.
         engine_args: arguments of vLLM's `LLM`, such as {gpu_memory_utilization: 0.4}.
 
@@ -114,6 +117,7 @@ class LmEval:
         confirm_run_unsafe_code: bool = False,
         bootstrap_iters: NonNegativeInt = 0,
         share_contexts: bool = False,
+        drafts: bool = False,
         engine: Literal["transformers", "vllm"] = "transformers",
         engine_args: dict[str, Any] | None = None,
     ) -> None:
@@ -136,8 +140,15 @@ class LmEval:
         self._batch_size = batch_size
         self._bootstrap_iters = bootstrap_iters
         self._share_contexts = share_contexts
+        self._drafts = drafts
         if engine != "vllm" and engine_args:
             raise FitnessError("fitness 'lm_eval': engine_args are vLLM's; add 'engine: vllm'")
+        if engine == "vllm" and (share_contexts or drafts):
+            option = "share_contexts" if share_contexts else "drafts"
+            raise FitnessError(
+                f"fitness 'lm_eval': {option} is for the transformers engine; vLLM shares prefixes "
+                "and drafts by engine_args. Remove it"
+            )
         if engine == "vllm" and importlib.util.find_spec("vllm") is None:
             raise MissingExtra("engine 'vllm'", "vllm")
         self._engine = engine
@@ -326,6 +337,7 @@ class LmEval:
             batch_size=self._batch_size,
             chat_template=template,
             share_contexts=self._share_contexts,
+            drafts=self._drafts,
         )
 
     def _requests(self, listing: _Listing, suite: Suite, language_model: Any) -> Requests:

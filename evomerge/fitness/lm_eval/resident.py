@@ -27,6 +27,7 @@ from lm_eval.models.utils import (
 
 from evomerge.errors import FitnessError
 from evomerge.fitness.decoding import decode
+from evomerge.fitness.drafts import Drafts
 from evomerge.fitness.lm_eval.shared_contexts import choice_log_probabilities, context_batches
 
 Encoded: TypeAlias = tuple[Any, list[int], list[int]]
@@ -59,6 +60,8 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
         chat_template: which of several templates of the tokenizer writes conversations.
         share_contexts: compute a context once for all of its continuations; log-likelihoods are
             then not `HFLM`'s to the last bit.
+        drafts: check earlier candidates' answers at once (`evomerge.fitness.drafts`); answers are
+            then `HFLM`'s but for near ties.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
         batch_size: int,
         chat_template: str | None = None,
         share_contexts: bool = False,
+        drafts: bool = False,
     ) -> None:
         super().__init__(
             pretrained=module,
@@ -77,6 +81,7 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
             chat_template_args={"chat_template": chat_template} if chat_template else None,
         )
         self._share_contexts = share_contexts
+        self._drafts = Drafts() if drafts else None
         self._texts: dict[tuple[str, bool | None], list[int]] = {}
         self._pairs: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
         self._prompts: dict[str, list[int]] = {}
@@ -264,6 +269,7 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
             device=torch.device(self.device),
             stops=self._stops(until),
             shrink=self.model.dtype.itemsize > 2,
+            drafts=self._drafts,
         )
         return [
             postprocess_generated_text(self.tok_decode(tokens), until, None) for tokens in answers

@@ -12,6 +12,7 @@ DARE: Yu et al. 2024, arXiv 2311.03099. Each tensor is merged by itself:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import torch
@@ -103,16 +104,17 @@ def combine(
     base = group.base
     if not weight:
         return base
-    weights = torch.tensor(weight, dtype=base.dtype, device=base.device)
-    total = weights.sum()
-    if normalize and not consensus and total.abs() < _NO_WEIGHT:
-        total.fill_(1)
+    if consensus or normalize:
+        weights = torch.tensor(weight, dtype=base.dtype, device=base.device)
+    if normalize and not consensus:
+        divisor = weights.sum()
+        if divisor.abs() < _NO_WEIGHT:
+            divisor.fill_(1)
     out = torch.empty_like(base)
     flat_base, flat_out = base.reshape(-1), out.view(-1)
     # Element by element from here on: pieces bound the memory and stay in the cache.
     for start in range(0, flat_base.numel(), _CHUNK):
         piece = slice(start, start + _CHUNK)
-        divisor = total
         if consensus:
             mixed, agrees = _sum_of_agreeing(deltas(piece), weights)
             if normalize:
@@ -145,7 +147,7 @@ def _weighted_sum(pieces: list[Tensor], weight: tuple[float, ...]) -> Tensor:
     what the reduction does not.
     """
     dtype = pieces[0].dtype
-    rounded = torch.tensor(weight, dtype=dtype).tolist()
+    rounded = _rounded(weight, dtype)
     products = [piece.mul_(w) for piece, w in zip(pieces, rounded, strict=True)]
     if len(products) > (4 if dtype.itemsize >= 4 else 2):
         return torch.stack(products).sum(dim=0)
@@ -153,6 +155,11 @@ def _weighted_sum(pieces: list[Tensor], weight: tuple[float, ...]) -> Tensor:
     for other in products[1:]:
         mixed.add_(other)
     return mixed
+
+
+@lru_cache(maxsize=256)
+def _rounded(weight: tuple[float, ...], dtype: torch.dtype) -> list[float]:
+    return list(torch.tensor(weight, dtype=dtype).tolist())
 
 
 def _cut(deltas: Sequence[Tensor]) -> Pieces:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import wraps
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -33,6 +34,36 @@ def test_the_second_candidate_scores_as_in_a_fresh_worker(merges, tasks, name, m
     fresh = LmEval(name, metric, include_path=tasks, num_fewshot=n_shown)
     assert second == merges[1].scored(fresh, fresh.list_items(ALL))
     assert first == again != second
+
+
+def test_drafts_change_no_score_and_save_forward_passes(merges, tasks, monkeypatch):
+    passes = []
+    kind = type(merges[0].module)
+    own = kind.forward
+
+    def counted(*args, **options):
+        passes.append(args)
+        return own(*args, **options)
+
+    monkeypatch.setattr(kind, "forward", wraps(own)(counted))
+    plain, drafting = (
+        LmEval("sorted", "exact_match,whole", include_path=tasks, num_fewshot=0, drafts=drafts)
+        for drafts in (False, True)
+    )
+    taken = {}
+    for fitness in (plain, drafting):
+        items = fitness.list_items(ALL)
+        found = []
+        for number in (0, 1, 0, 1):
+            before = len(passes)
+            found.append((merges[number].scored(fitness, items), len(passes) - before))
+        taken[fitness] = found
+    assert [score for score, _ in taken[plain]] == [score for score, _ in taken[drafting]]
+    slow, fast = ([spent for _, spent in taken[one]] for one in (plain, drafting))
+    assert fast[0] == slow[0]  # nobody has answered yet
+    assert fast[1] <= slow[1]
+    assert fast[2] < slow[2] / 2  # its own answers, and those of another after them
+    assert fast[3] < slow[3] / 2
 
 
 def test_requests_are_built_and_tokenized_once(merges, tasks, monkeypatch):

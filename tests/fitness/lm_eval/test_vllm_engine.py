@@ -191,6 +191,12 @@ def test_candidates_are_scored_with_their_own_weights(
     assert engine.options["weight_transfer_config"] == "ipc"
 
 
+@pytest.mark.parametrize("option", ["share_contexts", "drafts"])
+def test_options_of_the_other_engine_are_refused(tasks, vllm, option):
+    with pytest.raises(FitnessError, match=f"{option} is for the transformers engine"):
+        LmEval("sorted", include_path=tasks, engine="vllm", **{option: True})
+
+
 def test_what_is_sent_is_what_a_checkpoint_has(merges, tmp_path, vllm):
     mixture = MixtralForCausalLM(
         MixtralConfig(
