@@ -82,10 +82,11 @@ def _best(costs: Floats, violations: Floats, count: int) -> npt.NDArray[np.intp]
 
 def _repeated(points: Floats) -> npt.NDArray[np.bool_]:
     """Return which points are the same as one before them."""
-    _, first = np.unique(points, axis=0, return_index=True)
-    repeated = np.ones(len(points), dtype=bool)
-    repeated[first] = False
-    return repeated
+    rows = (
+        np.ascontiguousarray(points).view(f"V{points.itemsize * points.shape[1]}").ravel().tolist()
+    )
+    first: dict[bytes, int] = {}
+    return np.array([first.setdefault(row, number) < number for number, row in enumerate(rows)])
 
 
 def _children(parents: Floats, low: Floats, high: Floats, random: np.random.Generator) -> Floats:

@@ -8,6 +8,7 @@ the link the model is linear in its coefficients, so that ridge regression has o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +35,14 @@ def features(points: Floats) -> Floats:
     Args:
         points: (n_points, n_genes).
     """
-    i, j = np.triu_indices(points.shape[1], k=1)
+    i, j = _pairs(points.shape[1])
     ones = np.ones((len(points), 1))
-    return np.hstack([points**2, points[:, i] * points[:, j], points, ones])
+    return np.concatenate([points**2, points[:, i] * points[:, j], points, ones], axis=1)
+
+
+@cache
+def _pairs(n_genes: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    return np.triu_indices(n_genes, k=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from pymoo.core.termination import NoTermination
 from pymoo.util.ref_dirs import get_reference_directions
 
 from evomerge.optimizers.map.evolution import evolved
-from evomerge.optimizers.map.quadratic import Quadratic
+from evomerge.optimizers.map.quadratic import Quadratic, features
 from evomerge.pareto import non_dominated
 
 Floats = npt.NDArray[np.float64]
@@ -64,12 +64,13 @@ class _Surrogates(Problem):  # type: ignore[misc]  # pymoo has no types
             n_var=len(low), n_obj=len(surrogates), n_ieq_constr=int(limit), xl=low, xu=high
         )
         self._surrogates = surrogates
+        self._betas = np.column_stack([one.beta for one in surrogates])
         self._limited = limit
 
     def evaluated(self, x: Floats) -> tuple[Floats, Floats]:
         """Return costs on the scale of the links, and by how much leverages exceed their limit."""
         # A monotone link changes no dominance.
-        costs = np.column_stack([one.link_scale(x) for one in self._surrogates])
+        costs = features(x) @ self._betas
         if not self._limited:
             return costs, np.zeros(len(x))
         over = [np.maximum(one.leverage(x) - one.limit, 0.0) for one in self._surrogates]
