@@ -16,6 +16,7 @@ from evomerge.cost.estimate import Span
 from evomerge.cost.objectives import Objectives
 from evomerge.cost.stages import StageEstimate
 from evomerge.journal import outcome_to_json
+from evomerge.journal.examples import examples_file
 from evomerge.journal.sizes import Draft, events_bytes, examples_bytes
 from evomerge.optimizers import Proposal
 from evomerge.spaces import Domain, Space
@@ -98,7 +99,7 @@ def _exactly(stage: StageEstimate) -> Span | None:
 def _journal(prepared: Prepared, stage: StageEstimate, space: Space) -> float:
     """Return the bytes that a trial adds to the journal."""
     proposal = Proposal(_genotype(space), "optimizer:generation-10")
-    result = outcome_to_json(_outcome(prepared), f"examples/{trial_id(10**5)}.search.npz")
+    result = outcome_to_json(_outcome(prepared), examples_file(f"{trial_id(10**5)}.search"))
     drafts = [
         Draft("asked", asked(proposal, {})),
         Draft("finished", {"attempt": 0, **result}, _TIMING),
@@ -160,7 +161,7 @@ def _rest(prepared: Prepared, objectives: Objectives, stages: Sequence[StageEsti
     n_validated = sum(stage.validated for stage in stages)
     if n_validated:
         found = found.plus(_file(objectives.ids("validation")).times(n_validated))
-    result = outcome_to_json(_outcome(prepared), f"examples/{trial_id(10**5)}.holdout.npz")
+    result = outcome_to_json(_outcome(prepared), examples_file(f"{trial_id(10**5)}.holdout"))
     scored = Draft("scored", {"name": trial_id(10**5), "split": "holdout", **result}, _TIMING)
     written = events_bytes([Draft("opened", prepared.record())])
     written += (n_picked + n_held + n_validated) * events_bytes([scored], _WRITTEN)

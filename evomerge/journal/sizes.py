@@ -7,11 +7,10 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any
 
 from evomerge.journal.events import EventKind, canonical, chained
-from evomerge.journal.examples import Examples, pack
+from evomerge.journal.examples import Examples, packed
 from evomerge.journal.store import SCHEMA
 
 BLOCK_BYTES = 4096
@@ -61,9 +60,7 @@ def examples_bytes(examples: Examples) -> int:
     """Return the bytes that a file of per-example scores takes on disk; 0 where there are none."""
     if not examples:
         return 0
-    with BytesIO() as file:
-        pack(file, examples)
-        return -(-file.tell() // BLOCK_BYTES) * BLOCK_BYTES
+    return -(-len(packed(examples)) // BLOCK_BYTES) * BLOCK_BYTES
 
 
 def _pages(database: sqlite3.Connection) -> int:

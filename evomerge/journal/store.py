@@ -16,11 +16,17 @@ from filelock import FileLock, Timeout
 
 from evomerge.errors import EvomergeError, JournalError, RunDirectoryError
 from evomerge.journal.events import Event, EventKind, canonical, chained
-from evomerge.journal.examples import Examples, read_examples, sync_files, write_examples
+from evomerge.journal.examples import (
+    Examples,
+    examples_file,
+    read_examples,
+    sync_files,
+    write_examples,
+)
 from evomerge.journal.reading import DATABASE, LOCK, load, reported
 from evomerge.redaction import redacted
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE event (
     seq INTEGER PRIMARY KEY,
@@ -176,7 +182,7 @@ class Journal:
         """Write per-example scores and return the name to put into the event; None if empty."""
         if not examples:
             return None
-        file = f"examples/{name}.npz"
+        file = examples_file(name)
         write_examples(self.folder, file, examples, durable=self._unsynced is None)
         if self._unsynced is not None:
             self._unsynced.append(self.folder / file)

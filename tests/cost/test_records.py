@@ -37,7 +37,7 @@ def test_a_run_of_the_shipped_study_is_as_large_as_foretold(tmp_path, more):
     assert found.trials is not None
     assert found.trials.low == found.trials.high == N_TRIALS
     assert found.scores.low * N_TRIALS == pytest.approx(
-        on_disk(folder.glob("examples/trial-*.search.npz")), rel=0.2
+        on_disk(folder.glob("examples/trial-*.search.json.gz")), rel=0.2
     )
     assert found.total.low == pytest.approx(on_disk(folder.rglob("*.*")), rel=0.2)
 

@@ -107,5 +107,5 @@ def classifier_is_the_merged_one(folder, run):
             assert torch.equal(logits, resident.module(pixel_values=images).logits)
         labels = torch.tensor([item["label"] for item in items])
         hits = (logits.argmax(-1) == labels).tolist()
-        reported = read_examples(run, "examples/trial-000003.search.npz")[name]
+        reported = read_examples(run, "examples/trial-000003.search.json.gz")[name]
         assert [reported[item["id"]] for item in items] == hits

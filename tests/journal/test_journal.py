@@ -241,27 +241,27 @@ def test_full_disk_loses_nothing(tmp_path):
 
 def test_examples_round_trip_and_damage_is_named(tmp_path):
     examples = {"math": {"a-1": 0.1, "a-2": 1.0}, "odd|name": {"ü": -3.5}}
-    write_examples(tmp_path, "examples/t.npz", examples)
-    assert read_examples(tmp_path, "examples/t.npz") == examples
-    assert [path.name for path in (tmp_path / "examples").iterdir()] == ["t.npz"]
-    content = (tmp_path / "examples/t.npz").read_bytes()
-    (tmp_path / "examples/t.npz").write_bytes(content[: len(content) // 2])
-    with pytest.raises(JournalError, match=r"t\.npz"):
-        read_examples(tmp_path, "examples/t.npz")
-    with pytest.raises(JournalError, match=r"gone\.npz"):
-        read_examples(tmp_path, "examples/gone.npz")
+    write_examples(tmp_path, "examples/t.json.gz", examples)
+    assert read_examples(tmp_path, "examples/t.json.gz") == examples
+    assert [path.name for path in (tmp_path / "examples").iterdir()] == ["t.json.gz"]
+    content = (tmp_path / "examples/t.json.gz").read_bytes()
+    (tmp_path / "examples/t.json.gz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(JournalError, match=r"t\.json\.gz"):
+        read_examples(tmp_path, "examples/t.json.gz")
+    with pytest.raises(JournalError, match=r"gone\.json\.gz"):
+        read_examples(tmp_path, "examples/gone.json.gz")
 
 
 def test_equal_examples_are_equal_files(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        write_examples(tmp_path / name, "t.npz", {"m": {"a": 0.5}})
-    assert (tmp_path / "one/t.npz").read_bytes() == (tmp_path / "two/t.npz").read_bytes()
+        write_examples(tmp_path / name, "t.json.gz", {"m": {"a": 0.5}})
+    assert (tmp_path / "one/t.json.gz").read_bytes() == (tmp_path / "two/t.json.gz").read_bytes()
 
 
 def test_outcomes_round_trip():
     done = Completed({"a": 0.1}, {"a": {"1": 0.1}}, {"a/extra": 2.0})
-    assert outcome_from_json(outcome_to_json(done, "f.npz"), done.examples) == done
+    assert outcome_from_json(outcome_to_json(done, "f.json.gz"), done.examples) == done
     failed = Failed("lost", "gone", "trace")
     assert outcome_from_json(outcome_to_json(failed, None)) == failed
     assert np.isfinite(list(done.metrics.values())).all()
@@ -317,5 +317,5 @@ def test_files_of_a_group_are_durable_before_the_events_that_name_them(tmp_path,
                 journal.append("finished", {"examples": file}, trial=trial)
                 assert journal.read_examples(file) == {"one": {"i": float(trial)}}
         monkeypatch.undo()
-        assert sorted(synced) == ["examples", *(f"examples/trial-{n}.npz" for n in range(3))]
+        assert sorted(synced) == ["examples", *(f"examples/trial-{n}.json.gz" for n in range(3))]
         assert len(read_events(tmp_path)) == 4
