@@ -1,18 +1,18 @@
 """The front of the surrogates, and which of its points are worth a real evaluation.
 
-Predictions cost microseconds, so the search is NSGA-II, or pymoo's NSGA-III for more than three
-objectives (MAP, arXiv 2406.07529, Sec. 3: any multi-objective algorithm will do here).
+Predictions cost microseconds, so the search is NSGA-II, or NSGA-III for more than three objectives
+(MAP, arXiv 2406.07529, Sec. 3: any multi-objective algorithm will do here).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pymoo.algorithms.moo.nsga3 import NSGA3
 from pymoo.core.problem import Problem
 from pymoo.core.termination import NoTermination
 from pymoo.util.ref_dirs import get_reference_directions
@@ -108,11 +108,14 @@ def predicted_front(
     """
     problem = _Surrogates(surrogates, low, high, limit=limit_leverage)
     start = np.clip(start, low, high)
-    if algorithm is None and len(surrogates) <= MOST_CROWDED:
+    if algorithm is None:
         random = np.random.default_rng(seed)
-        points = evolved(problem.evaluated, low, high, start, generations, random)
+        directions = None
+        if len(surrogates) > MOST_CROWDED:
+            directions = _directions(len(surrogates))
+        points = evolved(problem.evaluated, low, high, start, generations, random, directions)
     else:
-        search = (algorithm or _nsga3)(len(surrogates), start)
+        search = algorithm(len(surrogates), start)
         search.setup(problem, termination=NoTermination(), seed=seed, verbose=False)
         for _ in range(generations):
             search.next()
@@ -174,7 +177,8 @@ def chosen(predicted: Predicted, count: int, evaluated: Floats) -> Floats:
     return predicted.points[picked]
 
 
-def _nsga3(n_objectives: int, start: Floats) -> Any:
+@cache
+def _directions(n_objectives: int) -> Floats:
     divisions = _DIVISIONS.get(n_objectives, 1)
-    directions = get_reference_directions("das-dennis", n_objectives, n_partitions=divisions)
-    return NSGA3(directions, pop_size=max(POPULATION, len(directions)), sampling=start, output=None)
+    found = get_reference_directions("das-dennis", n_objectives, n_partitions=divisions)
+    return np.asarray(found)
