@@ -162,7 +162,7 @@ class History:
         if self._ready:  # the one before waits for base and donors
             return None
         number = len(self._proposals)
-        proposal = self._telling.optimizers[-1].ask(number)
+        proposal = self._telling.ask(number)
         if proposal is None:
             return None
         self._journal.append("asked", self._place(number, proposal), trial=number)
@@ -436,7 +436,7 @@ class History:
 
     def _replay_trial(self, event: Event, number: int) -> None:
         if event.kind == "asked":
-            proposal = self._telling.optimizers[-1].ask(number)
+            proposal = self._telling.ask(number)
             if proposal is None or self._place(number, proposal) != dict(event.payload):
                 raise other_proposal(self._journal, event, proposal)
             self._ready.append(number)

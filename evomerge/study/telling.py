@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
+
+from threadpoolctl import ThreadpoolController
 
 from evomerge.journal import Journal, outcome_from_json
 from evomerge.optimizers import Optimizer, Proposal
@@ -67,12 +70,22 @@ class Telling:
     def enter(self, optimizer: Optimizer) -> None:
         """Begin the next part of the run."""
         self.optimizers.append(optimizer)
+        self._threads = ThreadpoolController()  # finds what the optimizer has loaded
         self._n_noted[OPTIMIZER] = 0
         self._examples = None
         needs = optimizer.needs
         if needs.examples:
             names = [objective.name for objective in self._study.objectives]
             self._examples = ExampleIds(names, nonnegative=needs.nonnegative)
+
+    def ask(self, number: int) -> Proposal | None:
+        """Return what the optimizer proposes for a trial.
+
+        Asked and told on one thread of linear algebra: sums over several depend on how many there
+        are, and a run may be resumed elsewhere; they would also get in the way of the workers.
+        """
+        with self._one_thread():
+            return self.optimizers[-1].ask(number)
 
     def comparable(self, outcome: Outcome) -> Outcome:
         """Fail an outcome whose examples the optimizer cannot compare with those before."""
@@ -172,7 +185,8 @@ class Telling:
         elif isinstance(outcome, Completed):
             self._stopping.spend(n_items)
         trial = trial_of(number, proposal.genotype, outcome, self._study.objectives)
-        self.optimizers[-1].tell(trial)
+        with self._one_thread():
+            self.optimizers[-1].tell(trial)
         if isinstance(outcome, Completed):  # the scores of single items are in the journal
             trial = replace(trial, outcome=replace(outcome, examples={}))
         self.trials.append(trial)
@@ -181,6 +195,10 @@ class Telling:
             self._standing.add(trial, proposal.origin)
         self._stopping.see(self._standing, len(self.trials))
         self._report(replayed)
+
+    def _one_thread(self) -> AbstractContextManager[Any]:
+        limited: AbstractContextManager[Any] = self._threads.limit(limits=1, user_api="blas")
+        return limited
 
     def _report(self, replayed: bool) -> None:
         part = self._course.parts[-1]

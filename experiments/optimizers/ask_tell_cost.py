@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 import numpy as np
 import yaml
+from threadpoolctl import threadpool_limits
 
 from evomerge.errors import UserError
 from evomerge.optimizers import build_optimizer
@@ -94,6 +95,7 @@ def main() -> None:
     )
     parser.add_argument("--cpu", action="store_true", help="processor time: on a busy machine")
     arguments = parser.parse_args()
+    threadpool_limits(1, user_api="blas")  # as in a run
     clock = time.process_time if arguments.cpu else time.perf_counter
     options = {}
     for text in arguments.option:

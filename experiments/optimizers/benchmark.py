@@ -26,6 +26,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from arms import ARMS, Arm
 from pages import publish_all
+from threadpoolctl import threadpool_limits
 
 from evomerge.errors import UserError
 from evomerge.pareto import non_dominated
@@ -57,6 +58,7 @@ def main() -> None:
     if options.step == "report":
         publish_all(options.out, BUDGETS, CHECKPOINTS)
         return
+    threadpool_limits(1, user_api="blas")  # as in a run
     for problem in options.problems:
         for arm in options.optimizers:
             seeds = range(1, options.seeds + 1)

@@ -3,9 +3,11 @@
 import signal
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from evomerge.errors import EvomergeError, ReplayMismatch, UserError
 from evomerge.journal import read_events, read_sessions
+from evomerge.optimizers.random import RandomSearch
 from evomerge.study import resume_run, start_run
 from evomerge.study import run as run_module
 from evomerge.types import Failed
@@ -179,3 +181,26 @@ def test_no_recipe_is_paid_for_twice(tmp_path):
     scored = [e.payload for e in read_events(tmp_path / "run") if e.kind == "scored"]
     found = {(event["name"], event["split"]) for event in scored}
     assert {("base", "search"), ("donor:a", "search"), ("lambda=0.5", "search")} <= found
+
+
+def threads_of_blas():
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+
+def test_an_optimizer_computes_on_one_thread_whatever_the_machine_has(tmp_path, monkeypatch):
+    seen = []
+    for name in ("ask", "tell"):
+        own = getattr(RandomSearch, name)
+
+        def watched(*args, own=own):
+            seen.append(threads_of_blas())
+            return own(*args)
+
+        monkeypatch.setattr(RandomSearch, name, watched)
+    with threadpool_limits(2, user_api="blas"):
+        assert (
+            start(tmp_path / "run", FakeExecutor(), search={"optimizer": "random"}).state == "done"
+        )
+        assert threads_of_blas() == {2}
+    assert len(seen) >= 80
+    assert set.union(*seen) == {1}
