@@ -95,7 +95,6 @@ def main() -> None:
     )
     parser.add_argument("--cpu", action="store_true", help="processor time: on a busy machine")
     arguments = parser.parse_args()
-    threadpool_limits(1, user_api="blas")  # as in a run
     clock = time.process_time if arguments.cpu else time.perf_counter
     options = {}
     for text in arguments.option:
@@ -121,7 +120,8 @@ def main() -> None:
                 except UserError as error:  # it does not take so few points, or so many genes
                     print(f"{case}  refused: {error}", flush=True)
                     continue
-                taken = search(optimizer, n_objectives, n_points + arguments.last, clock)
+                with threadpool_limits(1, user_api="blas"):  # as in a run
+                    taken = search(optimizer, n_objectives, n_points + arguments.last, clock)
                 last = [1000 * seconds for seconds in taken[1:][-arguments.last :]]
                 print(f"{case}{statistics.median(last):>11.1f}{max(last):>9.1f}", flush=True)
 

@@ -58,7 +58,6 @@ def main() -> None:
     if options.step == "report":
         publish_all(options.out, BUDGETS, CHECKPOINTS)
         return
-    threadpool_limits(1, user_api="blas")  # as in a run
     for problem in options.problems:
         for arm in options.optimizers:
             seeds = range(1, options.seeds + 1)
@@ -83,7 +82,9 @@ def run_arm(
     with file.open("a", encoding="utf-8") as stream:
         for seed, together in todo:
             noisy = merge_problem(problem, noise=True, seed=seed)
-            row = {**search(arm, noisy, seed, max(together), judge), "budgets": together}
+            with threadpool_limits(1, user_api="blas"):  # as in a run
+                found = search(arm, noisy, seed, max(together), judge)
+            row = {**found, "budgets": together}
             stream.write(json.dumps(row) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
