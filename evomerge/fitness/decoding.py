@@ -58,8 +58,12 @@ def decode(
 
     Raises:
         DataError: a prompt does not fit the model's positions.
-        FitnessError: the model keeps no KV cache.
+        FitnessError: the model keeps no KV cache; for drafts also one that tokens cannot be taken
+            back from, or it takes no positions.
+        ValueError: there are drafts for answers that are not greedy.
     """
+    if drafts is not None and choose is not most_likely:
+        raise ValueError("drafts are for greedy decoding")
     lengths = [len(prompt) for prompt in prompts]
     if lengths:
         check_length(module, max(lengths) + max_new_tokens, "the longest prompt with its answer")

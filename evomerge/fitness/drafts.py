@@ -4,11 +4,12 @@ Candidates of a search are merges of the same models, and most answers begin as 
 candidate before. Where a prompt was answered earlier, that answer is the draft: one forward pass
 over it tells which tokens the present model would have chosen as well, and what follows the last
 of them. This is the greedy form of speculative decoding (Leviathan et al., 2023, arXiv 2211.17192)
-with memory in the place of a smaller model: the answers are the model's own, whatever the drafts.
+with memory in the place of a smaller model: in exact arithmetic answers are the same whatever the
+drafts.
 
 A pass over many tokens adds numbers in another order than one over a single token. Logits can
-differ in their last bits, so that a near tie may be decided the other way, and which drafts there
-are depends on what a worker scored before.
+differ in their last bits, so that a near tie may be decided the other way. Which drafts there are
+depends on what a worker scored before, and so do, in such ties, the answers.
 """
 
 from __future__ import annotations
@@ -44,19 +45,25 @@ class Drafts:
         if len(known) > KEPT:
             del known[next(iter(known))]
 
-    def rest(self, prompt: Sequence[int], written: Sequence[int], most: int) -> Row:
-        """Return how the latest answer that begins with what is written goes on.
+    def of(self, prompt: Sequence[int]) -> list[Row]:
+        """Return the answers to a prompt, the latest first."""
+        return list(reversed(self._answers.get(tuple(prompt), {})))
 
-        Args:
-            prompt: that is being answered.
-            written: its answer so far.
-            most: tokens, at most.
-        """
-        begun = tuple(written)
-        for answer in reversed(self._answers.get(tuple(prompt), {})):
-            if len(answer) > len(begun) and answer[: len(begun)] == begun:
-                return answer[len(begun) :][: min(most, LONGEST)]
-        return ()
+
+def following(answers: Sequence[Row], written: Sequence[int], most: int) -> Row:
+    """Return how the first of some answers that begins with what is written goes on.
+
+    Args:
+        answers: to the same prompt.
+        written: the answer so far.
+        most: tokens, at most.
+    """
+    n = len(written)
+    begun = tuple(written)
+    for answer in answers:
+        if len(answer) > n and answer[:n] == begun:
+            return answer[n : n + min(most, LONGEST)]
+    return ()
 
 
 def decode_drafted(
@@ -72,6 +79,9 @@ def decode_drafted(
 ) -> list[list[int]]:
     """Continue prompts greedily, all in one batch; see `decoding.decode` for the arguments.
 
+    The KV cache holds a column for every token that was read by some row; where it was padding or
+    a wrong draft for another, the mask hides it from that one.
+
     Raises:
         FitnessError: the model keeps no KV cache that tokens can be taken back from, or takes no
             positions.
@@ -82,14 +92,15 @@ def decode_drafted(
     if not accepts(module, "position_ids"):
         raise FitnessError(f"{type(module).__name__} takes no position_ids; remove drafts")
     keeps_last = accepts(module, "logits_to_keep")
+    known = [drafts.of(prompt) for prompt in prompts]
     results: list[list[int]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))  # rows[i]: the prompt that row i of the tensors continues
     ended: set[int] = set()
     cache: Any = None
 
-    while True:
+    while max_new_tokens:
         tried = [
-            drafts.rest(prompts[row], results[row], max_new_tokens - len(results[row]) - 1)
+            following(known[row], results[row], max_new_tokens - len(results[row]) - 1)
             if row not in ended
             else ()
             for row in rows
@@ -110,8 +121,9 @@ def decode_drafted(
             **{past: cache},
             **({"logits_to_keep": width + 1} if keeps_last else {}),
         )
-        cache = getattr(output, past, None)
-        _require_croppable(module, cache, past)
+        if cache is None:
+            cache = getattr(output, past, None)
+            _require_croppable(module, cache, past)
         chosen = output.logits[:, -(width + 1) :].argmax(-1).tolist()
         right = []
         for row, tokens, draft in zip(rows, chosen, tried, strict=True):
@@ -138,9 +150,12 @@ def decode_drafted(
             cache.reorder_cache(index)
             mask = mask[index]
             rows = [rows[position] for position in alive]
-        following = [0 if row in ended else results[row][-1] for row in rows]
-        ids = torch.tensor(following, device=device)[:, None]
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        ids = torch.tensor(
+            [[0 if row in ended else results[row][-1]] for row in rows], device=device
+        )
+        # A row that ended counts no further: there may be no positions left.
+        going_on = torch.tensor([[int(row not in ended)] for row in rows], device=device)
+        mask = torch.cat([mask, going_on], dim=1)
     for prompt, answer in zip(prompts, results, strict=True):
         drafts.keep(prompt, answer)
     return results
@@ -173,9 +188,11 @@ def _accept(
 
 
 def _require_croppable(module: Any, cache: Any, past: str) -> None:
-    wanted = hasattr(cache, "crop") and hasattr(cache, "reorder_cache")
-    windowed = any(getattr(cache, "is_sliding", ())) or any(getattr(cache, "is_linear", ()))
-    if cache is None or not wanted or windowed:
+    from transformers.cache_utils import DynamicLayer  # noqa: PLC0415  # seconds to import
+
+    # Sliding windows forget by position, linear attention folds all tokens into one state.
+    layers = getattr(cache, "layers", None)
+    if not layers or any(type(layer) is not DynamicLayer for layer in layers):
         raise FitnessError(
             f"{type(module).__name__} keeps no KV cache in {past} that tokens can be taken back "
             "from; remove drafts"

@@ -79,15 +79,15 @@ class FiniteCheck:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[torch.device, torch.dtype], list[tuple[str, Tensor]]] = {}
+        self._seen: list[tuple[str, Tensor]] = []
         self._extremes: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
 
     def add(self, name: str, tensor: Tensor) -> None:
         """Look at a tensor, which must not change before `require`."""
         if tensor.is_floating_point() and tensor.numel():
-            kind = (tensor.device, tensor.dtype)
-            self._seen.setdefault(kind, []).append((name, tensor))
-            self._extremes.setdefault(kind, []).extend(tensor.aminmax())
+            self._seen.append((name, tensor))
+            alike = self._extremes.setdefault((tensor.device, tensor.dtype), [])
+            alike.extend(tensor.aminmax())
 
     def require(self) -> None:
         """Refuse them if one holds inf or NaN.
@@ -95,16 +95,15 @@ class FiniteCheck:
         Raises:
             NonFiniteMerge: naming the first, and how many of its values.
         """
-        for kind, extremes in self._extremes.items():
-            if torch.isfinite(torch.stack(extremes)).all():
-                continue
-            for name, tensor in self._seen[kind]:
-                count = int((~torch.isfinite(tensor)).sum())
-                if count:
-                    raise NonFiniteMerge(
-                        f"tensor '{name}': {count} of {tensor.numel()} merged values are inf or "
-                        "NaN; weights too large, or too near to cancelling out"
-                    )
+        if all(torch.isfinite(torch.stack(alike)).all() for alike in self._extremes.values()):
+            return
+        for name, tensor in self._seen:
+            count = int((~torch.isfinite(tensor)).sum())
+            if count:
+                raise NonFiniteMerge(
+                    f"tensor '{name}': {count} of {tensor.numel()} merged values are inf or NaN; "
+                    "weights too large, or too near to cancelling out"
+                )
 
 
 def require_finite(name: str, tensor: Tensor) -> None:

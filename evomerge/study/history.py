@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from evomerge.journal import Event, Journal, outcome_from_json, outcome_to_json
 from evomerge.journal.events import canonical
-from evomerge.optimizers import Optimizer, Proposal
+from evomerge.optimizers import Proposal
 from evomerge.recipe import Recipe
 from evomerge.study.budgets.config import BudgetConfig
 from evomerge.study.budgets.meter import Meter
@@ -293,15 +293,8 @@ class History:
             self._climbing.enter(
                 whole_generations=generations,
                 combine=self._combine.get(part.index),
-                foresee=partial(self._foreseen, optimizer),
+                foresee=lambda number: self._telling.foreseen(self._proposals[number].genotype),
             )
-
-    def _foreseen(
-        self, optimizer: Optimizer, number: int
-    ) -> tuple[Sequence[float], Sequence[float]] | None:
-        """Ask a model of the optimizer's what a trial will cost."""
-        predict = getattr(optimizer, "predict", None)
-        return None if predict is None else predict(self._proposals[number].genotype)
 
     def _place(self, number: int, proposal: Proposal) -> dict[str, Any]:
         """Make a proposal a trial; returns what its event says."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
-
-from threadpoolctl import ThreadpoolController
 
 from evomerge.journal import Journal, outcome_from_json
 from evomerge.optimizers import Optimizer, Proposal
 from evomerge.study.budgets.stopping import Stopping
 from evomerge.study.course import Course
 from evomerge.study.example_ids import ExampleIds
+from evomerge.study.one_thread import OneThread
 from evomerge.study.picks import trial_of
 from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer, Progress
@@ -21,7 +19,7 @@ from evomerge.study.records import recorded, shared, trial_id
 from evomerge.study.standing import Standing
 from evomerge.study.twins import Paid
 from evomerge.study.validation import Validation
-from evomerge.types import Completed, Failed, Outcome, Split, Trial
+from evomerge.types import Completed, Failed, Genotype, Outcome, Split, Trial
 
 OPTIMIZER, RUNGS = "optimizer", "rungs"
 """Whose note it is."""
@@ -66,11 +64,11 @@ class Telling:
         self._examples: ExampleIds | None = None
         self._notes = notes
         self._n_noted = {OPTIMIZER: 0, RUNGS: 0}
+        self._one_thread = OneThread()
 
     def enter(self, optimizer: Optimizer) -> None:
         """Begin the next part of the run."""
         self.optimizers.append(optimizer)
-        self._threads = ThreadpoolController()  # finds what the optimizer has loaded
         self._n_noted[OPTIMIZER] = 0
         self._examples = None
         needs = optimizer.needs
@@ -79,13 +77,18 @@ class Telling:
             self._examples = ExampleIds(names, nonnegative=needs.nonnegative)
 
     def ask(self, number: int) -> Proposal | None:
-        """Return what the optimizer proposes for a trial.
-
-        Asked and told on one thread of linear algebra: sums over several depend on how many there
-        are, and a run may be resumed elsewhere; they would also get in the way of the workers.
-        """
+        """Return what the optimizer proposes for a trial."""
         with self._one_thread():
             return self.optimizers[-1].ask(number)
+
+    def foreseen(self, genotype: Genotype) -> tuple[Sequence[float], Sequence[float]] | None:
+        """Ask a model of the optimizer's what a trial will cost, and how sure it is."""
+        predict = getattr(self.optimizers[-1], "predict", None)
+        if predict is None:
+            return None
+        with self._one_thread():
+            found: tuple[Sequence[float], Sequence[float]] | None = predict(genotype)
+        return found
 
     def comparable(self, outcome: Outcome) -> Outcome:
         """Fail an outcome whose examples the optimizer cannot compare with those before."""
@@ -195,10 +198,6 @@ class Telling:
             self._standing.add(trial, proposal.origin)
         self._stopping.see(self._standing, len(self.trials))
         self._report(replayed)
-
-    def _one_thread(self) -> AbstractContextManager[Any]:
-        limited: AbstractContextManager[Any] = self._threads.limit(limits=1, user_api="blas")
-        return limited
 
     def _report(self, replayed: bool) -> None:
         part = self._course.parts[-1]

@@ -145,6 +145,11 @@ ARMS: Mapping[str, Arm] = {
     "disk-64": Arm("(a) on disk", "64", partial(_theirs, kind="OnDisk", rows=64), "64"),
     "ours-64": Arm("`lm_eval`", "64", partial(_harness, batch_size=64), "64"),
     "drafts-64": Arm("`lm_eval`, `drafts`", "64", partial(_harness, batch_size=64, drafts=True)),
+    "both-64": Arm(
+        "`lm_eval`, `drafts`, `share_contexts`",
+        "64",
+        partial(_harness, batch_size=64, drafts=True, share_contexts=True),
+    ),
     "own-64": Arm("`exact_match`, `multiple_choice`", "64", partial(_own, batch_size=64)),
 }
 

@@ -8,11 +8,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import MistralConfig, MistralForCausalLM
+from transformers import (
+    FalconH1Config,
+    FalconH1ForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 from evomerge.errors import FitnessError
 from evomerge.fitness.decoding import decode
-from evomerge.fitness.drafts import KEPT, LONGEST, Drafts
+from evomerge.fitness.drafts import KEPT, LONGEST, Drafts, following
 from tests.fitness.tiny import tiny_module
 
 CPU = torch.device("cpu")
@@ -64,7 +69,7 @@ def test_answers_are_those_of_plain_decoding_whatever_the_drafts(family, data, s
 
 
 def test_a_known_answer_takes_one_pass_and_a_wrong_token_one_more():
-    module = module_of("llama")
+    module = tiny_module("llama")
     widths = []
     module.register_forward_pre_hook(
         lambda _module, _args, kwargs: widths.append(kwargs["input_ids"].shape[1]), with_kwargs=True
@@ -85,44 +90,108 @@ def test_a_known_answer_takes_one_pass_and_a_wrong_token_one_more():
     assert answered(module, rows, fresh) == [first, second]
     # Two tokens on, the older answer is tried; after its wrong one there is none.
     assert widths == [4 + 11, 1 + 9, *([1] * 6)]
-    module._forward_pre_hooks.clear()
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("shrink", [True, False])
+def test_a_row_that_ended_does_not_run_out_of_positions(family, shrink):
+    module = module_of(family)  # it has 64 positions
+    rows = [[1, *range(5, 34)], [1, 40, 7], [1, 9, 12]]
+    plain = answered(module, rows, most=34)
+    ended = plain[0][24]
+    options = {
+        "most": 34,
+        "shrink": shrink,
+        "stops": lambda written: len(written) == 25 and written[-1] == ended,
+    }
+    expected = answered(module, rows, **options)
+    assert [len(answer) for answer in expected] == [25, 34, 34]
+    drafts = Drafts()
+    drafts.keep(rows[0], plain[0][:20])
+    assert answered(module, rows, drafts, **options) == expected
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_answers_of_no_or_one_token(most):
+    rows = [[1, 9], [1, 7, 5]]
+    drafts = Drafts()
+    for _ in range(2):
+        found = answered(module_of("llama"), rows, drafts, most=most)
+        assert found == answered(module_of("llama"), rows, most=most)
 
 
 def test_the_latest_answer_that_fits_goes_on():
     drafts = Drafts()
-    assert drafts.rest((1, 2), (), 9) == ()
+    assert following(drafts.of((1, 2)), [], 9) == ()
     drafts.keep((1, 2), (5, 6, 7))
     drafts.keep((1, 2), (5, 8))
-    assert drafts.rest([1, 2], [], 9) == (5, 8)
-    assert drafts.rest([1, 2], [5, 6], 9) == (7,)
-    assert drafts.rest([1, 2], [5, 6, 7], 9) == ()
-    assert drafts.rest([1, 2], [4], 9) == ()
-    assert drafts.rest([1], [], 9) == ()
+    assert drafts.of([1, 2]) == [(5, 8), (5, 6, 7)]
+    assert drafts.of([1]) == []
+    known = drafts.of((1, 2))
+    assert following(known, [], 9) == (5, 8)
+    assert following(known, [5, 6], 9) == (7,)
+    assert following(known, [5, 6, 7], 9) == ()
+    assert following(known, [4], 9) == ()
     drafts.keep((1, 2), (5, 6, 7))
-    assert drafts.rest([1, 2], [], 9) == (5, 6, 7)
-    assert drafts.rest([1, 2], [], 2) == (5, 6)
+    assert following(drafts.of([1, 2]), [], 9) == (5, 6, 7)
+    assert following(drafts.of([1, 2]), [], 2) == (5, 6)
 
 
 def test_few_answers_are_remembered_and_few_tokens_checked_at_once():
     drafts = Drafts()
     for number in range(KEPT + 1):
         drafts.keep((1,), (number, *range(2 * LONGEST)))
-    assert drafts.rest((1,), (0,), 9) == ()  # the oldest went
-    assert drafts.rest((1,), (1,), 9) == tuple(range(9))
-    assert drafts.rest((1,), (1,), 1000) == tuple(range(LONGEST))
+    known = drafts.of((1,))
+    assert [answer[0] for answer in known] == [*range(KEPT, 0, -1)]  # the oldest went
+    assert following(known, (1,), 1) == (0,)
+    assert following(known, (1,), 1000) == tuple(range(LONGEST))
 
 
-def test_a_cache_that_forgets_by_position_is_refused():
-    module = MistralForCausalLM(
-        MistralConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=16,
-            intermediate_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            sliding_window=4,
+def test_drafts_are_for_greedy_decoding():
+    with pytest.raises(ValueError, match="greedy"):
+        answered(module_of("llama"), [[1]], Drafts(), choose=lambda logits, *_: logits.argmin(-1))
+
+
+SMALL = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+REFUSED = {
+    "sliding window": lambda: MistralForCausalLM(MistralConfig(**SMALL, sliding_window=4)),
+    "attention and a recurrent state": lambda: FalconH1ForCausalLM(
+        FalconH1Config(
+            **SMALL,
+            mamba_d_ssm=16,
+            mamba_n_heads=2,
+            mamba_d_head=8,
+            mamba_d_state=4,
+            mamba_n_groups=1,
+            head_dim=8,
         )
-    ).eval()
-    with pytest.raises(FitnessError, match=r"MistralForCausalLM .* remove drafts"):
-        answered(module, [[1, 2, 3]], Drafts())
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_cache_that_tokens_cannot_be_taken_back_from_is_refused(kind):
+    module = REFUSED[kind]().eval()
+    drafts = Drafts()
+    drafts.keep([1, 2, 3], [4, 5])
+    name = type(module).__name__
+    with pytest.raises(FitnessError, match=f"{name} keeps no KV cache .* remove drafts"):
+        answered(module, [[1, 2, 3]], drafts)
+
+
+def test_a_model_without_positions_is_refused():
+    class Positionless:
+        def forward(self, input_ids, attention_mask, past_key_values):
+            raise AssertionError
+
+    module = Positionless()
+    module.config = module_of("llama").config
+    with pytest.raises(FitnessError, match="Positionless takes no position_ids; remove drafts"):
+        answered(module, [[1]], Drafts())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evomerge.errors import NonFiniteMerge
-from evomerge.merging.compute import require_finite
+from evomerge.merging.compute import FiniteCheck, require_finite
 from evomerge.merging.method import Group
 from evomerge.merging.methods.task_arithmetic import task_arithmetic
 
@@ -39,3 +39,17 @@ def test_one_wrong_value_is_found_wherever_it_is(dtype, size, wrong, data):
         tensor[data.draw(st.integers(0, size - 1))] = float(wrong)
         with pytest.raises(NonFiniteMerge, match=f"'w': 1 of {size} merged values"):
             require_finite("w", tensor)
+
+
+def test_the_first_of_many_wrong_tensors_is_named():
+    check = FiniteCheck()
+    for name, dtype, values in (
+        ("fine", torch.float32, [1.0, 2.0]),
+        ("whole", torch.int64, [1, 2]),
+        ("first", torch.bfloat16, [1.0, float("nan"), float("inf")]),
+        ("second", torch.float32, [float("inf"), 1.0]),
+    ):
+        check.add(name, torch.tensor(values, dtype=dtype))
+    with pytest.raises(NonFiniteMerge, match="'first': 2 of 3 merged values"):
+        check.require()
+    FiniteCheck().require()

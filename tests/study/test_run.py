@@ -1,14 +1,16 @@
 """Sessions of a run: interruptions, budgets that grow, nights in which nothing works."""
 
 import signal
+import sys
 
 import pytest
+import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from evomerge.errors import EvomergeError, ReplayMismatch, UserError
 from evomerge.journal import read_events, read_sessions
 from evomerge.optimizers.random import RandomSearch
-from evomerge.study import resume_run, start_run
+from evomerge.study import one_thread, resume_run, start_run
 from evomerge.study import run as run_module
 from evomerge.types import Failed
 from evomerge.workers import JobResult
@@ -183,24 +185,50 @@ def test_no_recipe_is_paid_for_twice(tmp_path):
     assert {("base", "search"), ("donor:a", "search"), ("lambda=0.5", "search")} <= found
 
 
-def threads_of_blas():
-    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+def threads_now():
+    found = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+    return found | {torch.get_num_threads()}
 
 
+@pytest.fixture
+def _two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with threadpool_limits(2, user_api="blas"):
+        yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_two_threads")
 def test_an_optimizer_computes_on_one_thread_whatever_the_machine_has(tmp_path, monkeypatch):
     seen = []
     for name in ("ask", "tell"):
         own = getattr(RandomSearch, name)
 
         def watched(*args, own=own):
-            seen.append(threads_of_blas())
+            seen.append(threads_now())
             return own(*args)
 
         monkeypatch.setattr(RandomSearch, name, watched)
-    with threadpool_limits(2, user_api="blas"):
-        assert (
-            start(tmp_path / "run", FakeExecutor(), search={"optimizer": "random"}).state == "done"
-        )
-        assert threads_of_blas() == {2}
+    assert start(tmp_path / "run", FakeExecutor(), search={"optimizer": "random"}).state == "done"
+    assert threads_now() == {2}
     assert len(seen) >= 80
     assert set.union(*seen) == {1}
+
+
+def test_libraries_that_are_loaded_on_the_way_are_limited_too(monkeypatch):
+    found = []
+    own = one_thread.ThreadpoolController
+    monkeypatch.setattr(
+        one_thread, "ThreadpoolController", lambda: found.append(own()) or found[-1]
+    )
+    limited = one_thread.OneThread()
+    for _ in range(3):
+        with limited():
+            pass
+    before = len(found)
+    monkeypatch.setitem(sys.modules, "a_module_that_brings_a_library", sys)
+    for _ in range(3):
+        with limited():
+            pass
+    assert (before, len(found)) == (2, 3)

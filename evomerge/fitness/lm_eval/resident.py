@@ -85,12 +85,19 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
         self._texts: dict[tuple[str, bool | None], list[int]] = {}
         self._pairs: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
         self._prompts: dict[str, list[int]] = {}
+        self._generation: Any = None
+        self._declared: frozenset[str] = frozenset()
+        self.load(module)
 
     def load(self, module: Any) -> None:
         """Answer by another module from now on, or by the same with other weights."""
         self._model = module
         self._config = module.config
         self._device = module.device
+        declared = getattr(module, "generation_config", None)
+        if declared is not self._generation:  # comparing it with the defaults takes a millisecond
+            self._generation = declared
+            self._declared = frozenset(() if declared is None else declared.to_diff_dict())
 
     def tok_encode(
         self,
@@ -285,14 +292,12 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
     def _is_greedy(self, gen_kwargs: Mapping[str, Any]) -> bool:
         """Say whether our own loop gives what transformers' generation would."""
         kwargs: Mapping[str, Any] = normalize_gen_kwargs(dict(gen_kwargs), self.max_gen_toks)
-        declared = getattr(self.model, "generation_config", None)
-        changed = {} if declared is None else declared.to_diff_dict()
         special = set(self.tokenizer.all_special_ids)
         return (
             self.backend == "causal"
             and not kwargs["do_sample"]
             and set(kwargs) <= _GREEDY
-            and set(changed) <= _HARMLESS
+            and self._declared <= _HARMLESS
             and self._end_tokens() <= special  # others would show in the text
         )
 

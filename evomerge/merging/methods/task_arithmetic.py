@@ -104,12 +104,10 @@ def combine(
     base = group.base
     if not weight:
         return base
-    if consensus or normalize:
-        weights = torch.tensor(weight, dtype=base.dtype, device=base.device)
-    if normalize and not consensus:
-        divisor = weights.sum()
-        if divisor.abs() < _NO_WEIGHT:
-            divisor.fill_(1)
+    weights = torch.tensor(weight, dtype=base.dtype, device=base.device)
+    divisor = weights.sum()
+    if normalize and not consensus and divisor.abs() < _NO_WEIGHT:
+        divisor.fill_(1)
     out = torch.empty_like(base)
     flat_base, flat_out = base.reshape(-1), out.view(-1)
     # Element by element from here on: pieces bound the memory and stay in the cache.
@@ -158,8 +156,8 @@ def _weighted_sum(pieces: list[Tensor], weight: tuple[float, ...]) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def _rounded(weight: tuple[float, ...], dtype: torch.dtype) -> list[float]:
-    return list(torch.tensor(weight, dtype=dtype).tolist())
+def _rounded(weight: tuple[float, ...], dtype: torch.dtype) -> tuple[float, ...]:
+    return tuple(torch.tensor(weight, dtype=dtype).tolist())
 
 
 def _cut(deltas: Sequence[Tensor]) -> Pieces:

@@ -38,7 +38,7 @@ def isolated(seed: int) -> Iterator[None]:
     ):
         for category in _QUIET:
             warnings.simplefilter("ignore", category)
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` sees to every device
         torch.set_num_threads(1)
         try:
             yield

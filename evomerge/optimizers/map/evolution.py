@@ -3,7 +3,8 @@
 pymoo's algorithms keep an object for each individual: milliseconds a generation, where surrogates
 of a hundred points take microseconds. The operators are pymoo's, with the settings of its NSGA-II.
 Survival is by non-domination rank, feasible points first, and within the rank that does not fit as
-a whole by crowding (Deb et al., 2002) or by reference directions (Deb and Jain, 2014).
+a whole by crowding (Deb et al., 2002) or by reference directions (Deb and Jain, 2014). Parents win
+tournaments by rank and crowding; by rank and chance where directions are given.
 """
 
 from __future__ import annotations
@@ -99,8 +100,11 @@ class Niches:
         self._random = random
 
     def __call__(self, costs: Floats, layer: npt.NDArray[np.intp], count: int) -> Floats:
-        """Return minus the place of each point of the rank that does not fit as a whole."""
-        found = np.zeros(len(costs))
+        """Return minus the place of each point of the rank that does not fit as a whole.
+
+        Of other ranks the order is drawn.
+        """
+        found = self._random.random(len(costs))
         if not len(costs):
             return found
         niche, distance = self._nearest(costs, np.flatnonzero(layer == 0))
@@ -154,9 +158,8 @@ def _best(
 
 def _repeated(points: Floats) -> npt.NDArray[np.bool_]:
     """Return which points are the same as one before them."""
-    rows = (
-        np.ascontiguousarray(points).view(f"V{points.itemsize * points.shape[1]}").ravel().tolist()
-    )
+    plain = np.ascontiguousarray(points + 0.0)  # no negative zeros
+    rows = plain.view(f"V{plain.itemsize * plain.shape[1]}").ravel().tolist()
     first: dict[bytes, int] = {}
     return np.array([first.setdefault(row, number) < number for number, row in enumerate(rows)])
 

@@ -82,12 +82,15 @@ class Quadratic:
         """Predict minimised costs, (n_points,)."""
         return self.link.inverse(self.link_scale(points))
 
-    def leverage(self, points: Floats) -> Floats:
+    def leverage(self, phi: Floats) -> Floats:
         """Return phi' (Phi' W^2 Phi + lambda R)^-1 phi of each point, (n_points,).
 
         It grows with the distance from the fitted points, in units of what they determine.
+
+        Args:
+            phi: `features` of the points, (n_points, p).
         """
-        rotated = solve_triangular(self.factor, features(points).T, trans="T")
+        rotated = solve_triangular(self.factor, phi.T, trans="T")
         return np.asarray((rotated**2).sum(axis=0))
 
 

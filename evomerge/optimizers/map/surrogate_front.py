@@ -70,10 +70,11 @@ class _Surrogates(Problem):  # type: ignore[misc]  # pymoo has no types
     def evaluated(self, x: Floats) -> tuple[Floats, Floats]:
         """Return costs on the scale of the links, and by how much leverages exceed their limit."""
         # A monotone link changes no dominance.
-        costs = features(x) @ self._betas
+        phi = features(x)
+        costs = phi @ self._betas
         if not self._limited:
             return costs, np.zeros(len(x))
-        over = [np.maximum(one.leverage(x) - one.limit, 0.0) for one in self._surrogates]
+        over = [np.maximum(one.leverage(phi) - one.limit, 0.0) for one in self._surrogates]
         return costs, np.sum(over, axis=0)
 
     def _evaluate(self, x: Floats, out: dict[str, Any], *_: Any, **__: Any) -> None:

@@ -75,7 +75,7 @@ def test_leverage_is_the_quadratic_form():
     inverse = np.linalg.inv(phi.T @ phi + RIDGE * np.diag([1.0] * 5 + [0.0]))
     others = np.random.default_rng(2).normal(size=(7, 2))
     expected = [f @ inverse @ f for f in features(others)]
-    assert found.leverage(others) == pytest.approx(expected)
+    assert found.leverage(features(others)) == pytest.approx(expected)
     assert found.limit == pytest.approx(max(f @ inverse @ f for f in phi))
 
 
