@@ -51,7 +51,7 @@ FEW = ("disk-1", "memory-1", "ours-16", "shared-16", "drafts-16", "ours-64", "dr
 """Of most settings; the others say what changes with one thing alone."""
 
 SETTINGS: Mapping[str, Setting] = {
-    "zoo-8": Setting("0.87M parameters, 3 × 8 items", "zoo", 8, 16, FEW[:-3]),
+    "zoo-8": Setting("0.87M parameters, 3 × 8 items", "zoo", 8, 16, (*FEW[:5], "both-64")),
     "zoo-32": Setting("0.87M parameters, 3 × 32 items", "zoo", 32, 6),
     "zoo-128": Setting("0.87M parameters, 3 × 128 items", "zoo", 128, 4, FEW),
     "large-16": Setting(
