@@ -85,7 +85,7 @@ class Journal:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise RunDirectoryError(f"{folder} is in use by another evomerge process") from None
-        except (OSError, NotImplementedError) as error:
+        except (OSError, NotImplementedError) as error:  # the latter where a disk knows no locks
             raise JournalError(
                 f"{folder / LOCK} cannot be locked ({error}); keep the run on a disk that can be "
                 "written and knows locks"

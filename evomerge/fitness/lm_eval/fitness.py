@@ -13,6 +13,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from evomerge.errors import DataError, FitnessError, MissingExtra, nearest
 from evomerge.fitness.lm_eval.bounds import BOUNDS
 from evomerge.fitness.lm_eval.documents import DatasetSplit, Source, interleaved
+from evomerge.fitness.lm_eval.tokenizers import same_tokenizer, template_name
 from evomerge.fitness.model import MergedModel
 from evomerge.fitness.protocol import Item
 from evomerge.fitness.public_tests import public_test
@@ -224,7 +225,7 @@ class LmEval:
         Raises:
             FitnessError: it lacks the chat template that is asked for.
         """
-        _template(tokenizer, self._chat)
+        template_name(tokenizer, self._chat)
 
     def __call__(self, model: MergedModel) -> FitnessResult:
         """Score the model's items."""
@@ -306,7 +307,7 @@ class LmEval:
         """Return the harness's view of the model, made anew only when it reads texts otherwise."""
         from evomerge.fitness.lm_eval.tasks import hushed  # noqa: PLC0415
 
-        if self._model is None or not _same_tokenizer(model.tokenizer, self._tokenizer):
+        if self._model is None or not same_tokenizer(model.tokenizer, self._tokenizer):
             if self._engine == "vllm" and self._model is not None:
                 raise FitnessError(
                     "engine 'vllm' cannot change its tokenizer from candidate to candidate; "
@@ -324,7 +325,7 @@ class LmEval:
                 "the model has no tokenizer, and lm_eval's tasks are texts; "
                 "put the tokenizer's files (tokenizer.json) into the base model's folder"
             )
-        template = _template(model.tokenizer, self._chat)
+        template = template_name(model.tokenizer, self._chat)
         if self._engine == "vllm":
             from evomerge.fitness.lm_eval.vllm_engine import VllmLM  # noqa: PLC0415
 
@@ -378,40 +379,6 @@ class LmEval:
             raise FitnessError(f"{suite.main} has the metrics {listed}; name one with 'metric'")
         hint = nearest(self.metric, known)
         raise FitnessError(f"{suite.main} has no metric '{self.metric}' but {listed}; {hint}")
-
-
-def _same_tokenizer(one: Any, other: Any) -> bool:
-    """Say whether two tokenizers read and write alike; a worker may load the same one again."""
-    if one is other or one is None or other is None:
-        return one is other
-    return (
-        type(one) is type(other)
-        and one.is_fast
-        and one.backend_tokenizer.to_str() == other.backend_tokenizer.to_str()
-        and one.special_tokens_map == other.special_tokens_map
-        and one.chat_template == other.chat_template
-    )
-
-
-def _template(tokenizer: Any, wanted: bool | str) -> str | None:
-    """Return the name of the chat template to use where the tokenizer has several.
-
-    Raises:
-        FitnessError: the tokenizer has no such template.
-    """
-    templates = tokenizer.chat_template
-    where = f"the tokenizer of '{tokenizer.name_or_path}'"
-    if not wanted:
-        return None
-    if not templates:
-        raise FitnessError(f"{where} has no chat template; set apply_chat_template: false")
-    if wanted is True:
-        return None
-    if not isinstance(templates, dict):
-        raise FitnessError(f"{where} has one chat template, without a name; write 'true'")
-    if wanted not in templates:
-        raise FitnessError(f"{where} has no chat template '{wanted}'; {nearest(wanted, templates)}")
-    return wanted
 
 
 def _others(suite: Suite, scores: Scores, key: Sequence[str]) -> dict[str, float]:
