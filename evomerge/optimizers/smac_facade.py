@@ -5,9 +5,9 @@ for hyperparameter optimisation (Lindauer et al., 2022, arXiv 2109.09831), and w
 
 - `LocalSearch` starts from a set of configurations, whose order depends on the hash seed of the
   process; here the order is fixed.
-- The forest is fitted without threads, and without the limit of 2^20 leaves, for which
-  scikit-learn reserves the memory in advance. Every proposal has a forest of its own, so that with
-  several objectives each also has a weighting of its own.
+- The forest is fitted and asked without threads, and without the limit of 2^20 leaves, for which
+  scikit-learn reserves the memory in advance. Each of the first proposals has a forest of its own,
+  so that with several objectives each also has a weighting of its own.
 - A failed trial costs as much more than the worst completed one as that costs more than the best,
   at the time the forest is fitted, not what was known when it failed.
 - One evaluation a configuration: merges are deterministic.
@@ -47,9 +47,13 @@ from smac.runhistory.encoder.log_scaled_encoder import RunHistoryLogScaledEncode
 from smac.runhistory.enumerations import StatusType
 
 from evomerge.errors import SpaceError
+from evomerge.optimizers.groups import MANY
 from evomerge.optimizers.mixed_variation import Floats
 from evomerge.spaces.domain import Domain, Gene
 from evomerge.types import GeneValue, Genotype
+
+RETRAIN_AFTER = 8
+"""Proposals of one forest where there are many trials: SMAC's own default."""
 
 _ENDLESS = 10**9  # trials; the study counts them
 _RETRIES = 256  # configurations seen before, until the space counts as exhausted
@@ -163,7 +167,7 @@ class Forest:
             self.starts = list(dict.fromkeys([*starts, *designed]))
             self._facade = Facade(
                 scenario,
-                model=RandomForest(
+                model=_Forest(
                     space,
                     n_trees=trees,
                     ratio_features=1.0,
@@ -219,6 +223,20 @@ class Forest:
         self._facade.tell(info, value, save=False)
 
 
+class _Forest(RandomForest):  # type: ignore[misc]  # SMAC is not seen by mypy
+    """Predicts without handing each tree to joblib, which takes longer than the trees do."""
+
+    def _predict(
+        self,
+        X: Floats,
+        covariance_type: str | None = "diagonal",  # noqa: ARG002  # the only one a forest has
+    ) -> tuple[Floats, Floats]:
+        points = np.asarray(self._impute_inactive(X), dtype=np.float32, order="C")
+        trees = self._rf.estimators_
+        values = np.column_stack([tree.predict(points, check_input=False) for tree in trees])
+        return values.mean(axis=1, keepdims=True), values.var(axis=1, keepdims=True)
+
+
 class _OrderedLocalSearch(LocalSearch):  # type: ignore[misc]  # SMAC is not seen by mypy
     def _get_init_points_from_previous_configs(self, *args: Any, **kwargs: Any) -> list[Any]:
         points = super()._get_init_points_from_previous_configs(*args, **kwargs)
@@ -236,11 +254,15 @@ class _OrderedSearch(LocalAndSortedRandomSearch):  # type: ignore[misc]  # SMAC 
 
 
 class _EagerSelector(ConfigSelector):  # type: ignore[misc]  # SMAC is not seen by mypy
-    """Fits a forest for every proposal, and asks it about all configurations at once."""
+    """Fits a forest for every proposal, and asks it about all configurations at once.
+
+    With many trials it is for eight proposals, as SMAC has it from the first on.
+    """
 
     def _collect_data(self) -> tuple[Floats, Floats, Floats]:
         self._previous_entries = -1
         data: tuple[Floats, Floats, Floats] = super()._collect_data()
+        self._retrain_after = 1 if len(data[0]) <= MANY else RETRAIN_AFTER
         return data
 
     def _get_x_best(self, X: Floats) -> tuple[Floats, float]:

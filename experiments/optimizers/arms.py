@@ -21,7 +21,6 @@ class Arm:
         optimizer: its registered name.
         options: as in a study file.
         scalarize: how several objectives become the one that it takes.
-        most: the largest budget it is run with; what it costs forbids more.
         decided: all that depends on the budget in an optimizer that is told of it: where it is
             equal for two budgets, one search is the beginning of the other. None: anything.
     """
@@ -29,7 +28,6 @@ class Arm:
     optimizer: str
     options: Mapping[str, Any] = field(default_factory=dict)
     scalarize: str | None = None
-    most: int = 1000
     decided: Callable[[Any], int] | None = None
 
     def takes_budget(self) -> bool:
@@ -56,16 +54,13 @@ class Arm:
         )
 
 
-GP = 100
-"""Largest budget of methods whose cost grows with the cube of the number of points."""
-
 ARMS: Mapping[str, Arm] = {
     "map": Arm("map"),
     "nested_map": Arm("nested_map"),
     "bayesian_map": Arm("bayesian_map"),
-    "mm_mo": Arm("mm_mo", most=GP),
-    "mobo": Arm("mobo", most=300, decided=attrgetter("n_start")),
-    "smac": Arm("smac", most=300),
+    "mm_mo": Arm("mm_mo"),
+    "mobo": Arm("mobo", decided=attrgetter("n_start")),
+    "smac": Arm("smac"),
     "dirichlet": Arm("dirichlet"),
     "nsga2": Arm("nsga2"),
     "nsga3": Arm("nsga3"),

@@ -100,8 +100,7 @@ def missing(
     Raises:
         UserError: the arm cannot search the problem, with any of the budgets.
     """
-    within = [budget for budget in budgets if budget <= arm.most]
-    told = within if arm.takes_budget() else within[-1:]
+    told = list(budgets) if arm.takes_budget() else list(budgets)[-1:]
     refusals = {}
     alike: dict[int, list[int]] = {}
     for budget in told:

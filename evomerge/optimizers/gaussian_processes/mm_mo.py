@@ -48,11 +48,14 @@ from evomerge.optimizers.arguments import checked_domain, choice, flag, integer,
 from evomerge.optimizers.gaussian_processes.backend import proposer_of
 from evomerge.optimizers.gaussian_processes.encoding import Encoding, apart
 from evomerge.optimizers.gaussian_processes.evaluations import Evaluations
+from evomerge.optimizers.gaussian_processes.learner import Learner
+from evomerge.optimizers.gaussian_processes.pool import joined
 from evomerge.optimizers.gaussian_processes.screens import SCREENS
 from evomerge.optimizers.gaussian_processes.settings import settings_of
 from evomerge.optimizers.gaussian_processes.transforms import published_targets, targets_of
 from evomerge.optimizers.gaussian_processes.weak_to_strong import elites_by_sum, weak_to_strong
 from evomerge.optimizers.generation import Generation, Generational
+from evomerge.optimizers.groups import MANY
 from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.links import links_of
 from evomerge.optimizers.protocol import Needs, Proposal
@@ -134,7 +137,6 @@ class MmMo(Generational):
         max_points: int = 200,
     ) -> None:
         super().__init__(integer("n_objectives", n_objectives, 1))
-        self._doubt = doubt
         self._published = bool(of_preset(PRESETS, preset, "published", None))
         if self._published and not 2 <= n_objectives <= 4:
             raise ConfigError(
@@ -161,10 +163,19 @@ class MmMo(Generational):
             restarts=restarts,
         )
         self._max_points = settings.max_points
-        self._links = links_of(objectives, n_objectives)
         self._encoding = Encoding(domain)
         self._proposer = proposer_of(
             self._encoding, self._seed, settings, published=self._published
+        )
+        links = links_of(objectives, n_objectives)
+        self._learner = Learner(
+            self._proposer,
+            lambda costs, errors: (
+                published_targets(costs)
+                if self._published
+                else targets_of(costs, links, doubt * errors)
+            ),
+            settings.max_points,
         )
         self._evaluations = Evaluations(len(domain), n_objectives)
         self._random = np.random.default_rng([self._seed, _START])
@@ -191,7 +202,7 @@ class MmMo(Generational):
         """Return the points of a round."""
         if not len(self._evaluations):
             return self._drawn(self._batch)
-        fit = self._fitted()
+        fit = self._learner.fit(self._evaluations)
         points = self._candidates(fit)
         if self._weak_to_strong:
             points = self._varied(fit, points)
@@ -203,23 +214,26 @@ class MmMo(Generational):
         origin = f"{self._name}:round{self._round}"
         return [Proposal(self._encoding.genotype(point), origin) for point in points[: self._batch]]
 
-    def _fitted(self) -> Fit:
-        rows = self._evaluations.modelled(self._max_points)
-        costs, errors = self._evaluations.costs[rows], self._doubt * self._evaluations.errors[rows]
-        targets = (
-            published_targets(costs) if self._published else targets_of(costs, self._links, errors)
-        )
-        return self._proposer.fit(self._evaluations.points[rows], targets)
-
     def _candidates(self, fit: Fit) -> Floats:
-        """Choose candidates one after another, each given those before it."""
+        """Choose candidates one after another, each given those before it.
+
+        Each has a search of its own, unless many points are evaluated: then one search for all.
+        """
+        together = len(self._evaluations) > MANY and not self._published
         avoided = self._evaluations.avoided[:0] if self._published else self._evaluations.avoided
         chosen: list[Floats] = []
         for place in range(self._n_candidates):
             pending = np.vstack([avoided, *(point[None] for point in chosen)])
             counter = self._round * self._n_candidates + place
-            best, _ = self._proposer.prospect(fit, pending, counter).climb()
-            chosen.append(best.points[0])
+            prospect = self._proposer.prospect(fit, pending, counter)
+            if not together:
+                pool, _ = prospect.climb()
+            elif not chosen:
+                best, raw = prospect.climb(self._n_candidates)
+                pool = joined([best, raw.first(self._n_candidates)])
+            else:
+                pool = prospect.score(pool.points)
+            chosen.append(pool.first(1).points[0])
         return np.array(chosen)
 
     def _varied(self, fit: Fit, points: Floats) -> Floats:

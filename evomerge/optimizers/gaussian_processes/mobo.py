@@ -28,6 +28,7 @@ its reranking after AP-BMM, arXiv 2512.09972. What is ours around them:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ from evomerge.optimizers.arguments import checked_domain, choice, flag, integer
 from evomerge.optimizers.gaussian_processes.backend import proposer_of
 from evomerge.optimizers.gaussian_processes.encoding import Encoding, apart
 from evomerge.optimizers.gaussian_processes.evaluations import Evaluations
+from evomerge.optimizers.gaussian_processes.learner import Learner
 from evomerge.optimizers.gaussian_processes.pool import Pool, joined
 from evomerge.optimizers.gaussian_processes.rerank import reranked
 from evomerge.optimizers.gaussian_processes.screens import SCREENS
@@ -49,6 +51,7 @@ from evomerge.optimizers.gaussian_processes.weak_to_strong import (
     elites_by_contribution,
     weak_to_strong,
 )
+from evomerge.optimizers.groups import group_size
 from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.links import links_of
 from evomerge.optimizers.pending import PendingTrials
@@ -59,7 +62,7 @@ from evomerge.spaces.domain import Domain
 from evomerge.types import Genotype, Objective, Trial
 
 if TYPE_CHECKING:
-    from evomerge.optimizers.gaussian_processes.proposer import Fit
+    from evomerge.optimizers.gaussian_processes.proposer import Fit, Prospect
 
 Floats = NDArray[np.float64]
 
@@ -69,18 +72,10 @@ NEAR = 1e-3
 POOL = 3
 """Candidates that the last choice is made from, of each kind."""
 
-LEARN_EVERY = 25
-"""Hyperparameters are learnt again when there is one more evaluation for every so many."""
-
 _FEWEST = 3  # evaluated points that a model is worth fitting to
 _ELITES = 6
 _FACTOR = (0.5, 0.8)  # of differential evolution, in the pool
 _START, _VARIATION = 2, 3  # streams of random numbers
-
-
-RESCALED = 1.5
-"""Hyperparameters are learnt at once where targets are standardised so differently: one metric has
-exploded, and they describe the others no more."""
 
 
 class Mobo:
@@ -166,10 +161,14 @@ class Mobo:
             raw_samples=raw_samples,
             restarts=restarts,
         )
-        self._max_points = settings.max_points
-        self._links = links_of(objectives, n_objectives)
+        links = links_of(objectives, n_objectives)
         self._encoding = Encoding(domain)
         self._proposer = proposer_of(self._encoding, self._seed, settings)
+        self._learner = Learner(
+            self._proposer,
+            lambda costs, errors: targets_of(costs, links, doubt * errors),
+            settings.max_points,
+        )
         self._evaluations = Evaluations(len(domain), n_objectives)
         known = known_points(domain) if flag("seeds", seeds) else ()
         if initial is None:
@@ -182,11 +181,8 @@ class Mobo:
         self._sobol = qmc.Sobol(len(domain), scramble=True, seed=self._random)
         self._start_box = np.array(start_box(domain))
         self.combination = combination
-        self._doubt = doubt
         self._asked = 0
-        self._fit: Fit | None = None
-        self._up_to_date = False
-        self._learn_at = 0  # how many evaluations hyperparameters are next learnt from
+        self._planned: deque[Floats] = deque()
 
     def ask(self, trial_number: int) -> Proposal | None:
         """Propose the next point; never waits."""
@@ -210,19 +206,18 @@ class Mobo:
         """
         self._pending.close(trial)
         self._evaluations.close(trial)
-        if trial.costs is not None:
-            self._up_to_date = False
 
     def predict(self, genotype: Genotype) -> tuple[list[float], list[float]] | None:
         """Return the costs that the latest model expects and their standard errors.
 
         None before there is a model. Nothing is changed by it.
         """
-        if self._fit is None:
+        fit = self._learner.latest
+        if fit is None:
             return None
         point = self._encoding.point(genotype)
-        means, variances = self._proposer.predict(self._fit, point[None])
-        targets = self._fit.targets
+        means, variances = self._proposer.predict(fit, point[None])
+        targets = fit.targets
         costs = targets.inverse(means)[0]
         slopes = [link.slope(cost) for link, cost in zip(targets.links, costs, strict=True)]
         errors = np.sqrt(variances[0]) * targets.scale * np.array(slopes)
@@ -243,39 +238,46 @@ class Mobo:
         return drawn
 
     def _next(self) -> Floats:
-        """Return the point that is worth most."""
-        known, avoided = self._evaluations, self._evaluations.avoided
-        fit = self._fitted()
-        prospect = self._proposer.prospect(fit, avoided, self._asked, self.combination)
-        best, raw = prospect.climb()
-        candidates = best.first(POOL)
+        """Return the point that is worth most, or the next of several that are together."""
+        if not self._planned:
+            self._planned.extend(self._plan(group_size(len(self._evaluations))))
+        return self._planned.popleft()
+
+    def _plan(self, count: int) -> list[Floats]:
+        """Return points that are worth most, each given those before it.
+
+        All are chosen from what one search found.
+        """
+        fit = self._learner.fit(self._evaluations)
+        avoided = self._evaluations.avoided
+        prospect = self._prospect(fit, avoided, 0)
+        best, raw = prospect.climb(count)
+        candidates = best.first(max(POOL, count))
         if self._weak_to_strong:
             varied = prospect.score(self._varied(fit, candidates.points))
             candidates = joined([candidates, varied])
-        occupied = self._encoding.features(np.vstack([known.points, avoided]))
-        for pool in (candidates, raw):
-            features = self._encoding.features(pool.points)
-            new = pool.only(apart(features, occupied, NEAR))
+        planned = [self._chosen(fit, (candidates, raw, best), avoided)]
+        for place in range(1, count):
+            avoided = np.vstack([avoided, planned[-1]])
+            candidates = self._prospect(fit, avoided, place).score(candidates.points)
+            planned.append(self._chosen(fit, (candidates, raw, best), avoided))
+        return planned
+
+    def _prospect(self, fit: Fit, avoided: Floats, place: int) -> Prospect:
+        """Return where to look for a point of a plan."""
+        return self._proposer.prospect(fit, avoided, self._asked + place, self.combination)
+
+    def _chosen(self, fit: Fit, pools: Sequence[Pool], avoided: Floats) -> Floats:
+        """Return a point of the first pool that has a new one; of the last if none has."""
+        occupied = self._encoding.features(np.vstack([self._evaluations.points, avoided]))
+        for pool in pools[:-1]:
+            new = pool.only(apart(self._encoding.features(pool.points), occupied, NEAR))
             if len(new):
                 break
         else:
-            new = best  # a finite domain, and every point of it is known
+            new = pools[-1]  # a finite domain, and every point of it is known
         chosen: Floats = new.points[self._choice(fit, new, avoided)]
         return chosen
-
-    def _fitted(self) -> Fit:
-        """Return the model of all evaluations; its hyperparameters may be those of fewer."""
-        if self._fit is None or not self._up_to_date:
-            known = self._evaluations
-            rows = known.modelled(self._max_points)
-            targets = targets_of(known.costs[rows], self._links, self._doubt * known.errors[rows])
-            kept = self._fit if len(known) < self._learn_at else None
-            if kept is None or _rescaled(kept.targets.scale, targets.scale):
-                kept = None
-                self._learn_at = len(known) + max(1, len(known) // LEARN_EVERY)
-            self._fit = self._proposer.fit(known.points[rows], targets, kept)
-            self._up_to_date = True
-        return self._fit
 
     def _varied(self, fit: Fit, points: Floats) -> Floats:
         """Return points crossed with mutants of the elites."""
@@ -306,9 +308,3 @@ class Mobo:
             self._encoding.features(avoided),
         )
         return int(np.argmax(preference))
-
-
-def _rescaled(before: Floats, now: Floats) -> bool:
-    """Say whether some objective's targets have another scale than before."""
-    ratio = now / before
-    return bool((np.maximum(ratio, 1 / ratio) > RESCALED).any())

@@ -7,7 +7,7 @@ from the optimizer's seed and a counter. Points are numpy arrays of the unit cub
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -199,14 +199,19 @@ class Prospect:
         samples = JointSamples(fit.surrogate, fixed, settings.samples, seeds[0])
         return log_noisy_acquisition(samples, targets.reference, objective)
 
-    def climb(self) -> tuple[Pool, Pool]:
-        """Return the climbed candidates, best first, and the raw ones they were chosen from."""
+    def climb(self, starts: int = 1) -> tuple[Pool, Pool]:
+        """Return the climbed candidates, best first, and the raw ones they were chosen from.
+
+        Args:
+            starts: how many are climbed at least.
+        """
+        effort = replace(self._effort, restarts=max(self._effort.restarts, starts))
         random = np.random.default_rng(self._seeds[2])
         near = self._fit.points[self._near]
         with isolated(self._seeds[0]):
             raw = starting_points(self._encoding, self._effort.raw_samples, near, random)
             worths = score(self._acquisition, self._encoding, raw, self._effort.chunk)
-            best = climbed(self._acquisition, self._encoding, raw, worths, self._effort, random)
+            best = climbed(self._acquisition, self._encoding, raw, worths, effort, random)
         return Pool(*best), Pool(raw, worths)
 
     def score(self, points: Floats) -> Pool:

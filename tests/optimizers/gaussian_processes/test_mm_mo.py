@@ -78,14 +78,15 @@ def test_units_do_not_matter_unless_as_published(change):
 def test_as_published_candidates_are_where_the_search_for_them_starts():
     optimizer = mm_mo(unit_domain(2), preset="mm-mo-published", **SMALL)
     search(optimizer, percent, 6)
-    fit = optimizer._fitted()
+    fit = optimizer._learner.fit(optimizer._evaluations)
     best, raw = optimizer._proposer.prospect(fit, np.zeros((0, 2)), 1).climb()
     assert (best.worths == 0).all()
     assert (raw.worths == 0).all()
     assert all((raw.points == point).all(axis=1).any() for point in best.points)
     corrected = mm_mo(unit_domain(2), **SMALL)
     search(corrected, percent, 6)
-    best, raw = corrected._proposer.prospect(corrected._fitted(), np.zeros((0, 2)), 1).climb()
+    fit = corrected._learner.fit(corrected._evaluations)
+    best, raw = corrected._proposer.prospect(fit, np.zeros((0, 2)), 1).climb()
     assert best.worths[0] > raw.worths.max()
 
 
@@ -93,7 +94,7 @@ def test_as_published_candidates_are_where_the_search_for_them_starts():
 def test_screens_keep_what_they_say(screen):
     optimizer = mm_mo(unit_domain(2), screen=screen, weak_to_strong=False, **SMALL)
     search(optimizer, two_spheres, 6)
-    fit = optimizer._fitted()
+    fit = optimizer._learner.fit(optimizer._evaluations)
     optimizer._round = 1
     points = optimizer._candidates(fit)
     _, variances = optimizer._proposer.predict(fit, points)

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import qmc
 
 from evomerge.errors import ConfigError, SpaceError
-from evomerge.optimizers import build_optimizer
+from evomerge.optimizers import build_optimizer, groups
 from evomerge.optimizers.gaussian_processes.mobo import Mobo
 from evomerge.optimizers.sobol import SobolSearch
 from evomerge.pareto import hypervolume
@@ -99,12 +99,13 @@ def test_points_in_flight_are_kept_away_from():
 def test_without_points_in_flight_the_same_point_is_worth_most():
     optimizer = after_start(samples=64)
     optimizer.ask(100)
-    nowhere = np.zeros((0, 2))
-    best = [
-        optimizer._proposer.prospect(optimizer._fit, nowhere, counter).climb()[0].points[0]
-        for counter in range(3)
-    ]
-    taken = optimizer._proposer.prospect(optimizer._fit, np.array(best[:1]), 0).climb()[0].points[0]
+    fit = optimizer._learner.latest
+
+    def climbed(pending, counter):
+        return optimizer._proposer.prospect(fit, pending, counter).climb()[0].points[0]
+
+    best = [climbed(np.zeros((0, 2)), counter) for counter in range(3)]
+    taken = climbed(np.array(best[:1]), 0)
     nearest = max(np.linalg.norm(point - best[0]) for point in best[1:])
     assert nearest < 0.3 * np.linalg.norm(taken - best[0])
 
@@ -114,11 +115,28 @@ def test_hyperparameters_are_learnt_from_every_new_share_of_evaluations():
     learnt = []
     for number in range(100, 106):
         proposal = optimizer.ask(number)
-        learnt.append(optimizer._fit.surrogate.model.covar_module.lengthscale.tolist())
-        assert len(optimizer._fit.points) == 60 + number - 100
+        learnt.append(optimizer._learner.latest.surrogate.model.covar_module.lengthscale.tolist())
+        assert len(optimizer._learner.latest.points) == 60 + number - 100
         optimizer.tell(trial(number, proposal.genotype, two_spheres(proposal.genotype)))
     news = [one != other for one, other in pairwise(learnt)]
     assert news == [False, True, False, True, False]  # from 60, 62 and 64 evaluations
+
+
+def test_of_many_evaluations_one_model_makes_several_proposals(monkeypatch):
+    optimizer = after_start(n=60)
+    monkeypatch.setattr(groups, "MANY", 60)
+    monkeypatch.setattr(groups, "SHARE", 12)
+    numbers = []
+    asked = []
+    for number in range(100, 111):
+        asked.append(optimizer.ask(number).genotype)
+        numbers.append(len(optimizer._learner.latest.points))
+        optimizer.tell(trial(number, asked[-1], two_spheres(asked[-1])))
+    # one from 60, then five from 61 and five from 66
+    assert numbers == [60, *[61] * 5, *[66] * 5]
+    together = np.array(asked[1:6])
+    gaps = np.linalg.norm(together[:, None] - together[None], axis=2)[np.triu_indices(5, 1)]
+    assert gaps.min() > 1e-3
 
 
 @pytest.mark.parametrize("name", ["mobo", "mm_mo", "auto"])
@@ -153,7 +171,7 @@ def test_failures_are_no_data_and_are_kept_away_from():
     optimizer.ask(100)
     failed = np.array([p.genotype for p in found if costs(p.genotype) is None])
     assert 1 < len(failed) < 12
-    assert len(optimizer._fit.points) == 18 - len(failed)
+    assert len(optimizer._learner.latest.points) == 18 - len(failed)
     gaps = np.abs(failed[:, None] - failed[None]).max(axis=2)[np.triu_indices(len(failed), 1)]
     assert gaps.min() > 1e-3
 
@@ -240,7 +258,7 @@ def test_a_screen_chooses_among_what_is_worth_most(screen):
     at = plain.ask(100).genotype
     chosen = screened.ask(100).genotype
     points = np.array([at, chosen])
-    _, variances = plain._proposer.predict(plain._fit, points)
+    _, variances = plain._proposer.predict(plain._learner.latest, points)
     information = (1 / variances).sum(axis=1)
     if screen == "keep_most_uncertain":
         assert information[1] <= information[0]
@@ -252,14 +270,14 @@ def test_a_model_of_the_front_and_the_latest():
     optimizer = mobo(unit_domain(2), initial=4, max_points=10)
     search(optimizer, two_spheres, 12)
     optimizer.ask(100)
-    assert len(optimizer._fit.points) == 10
+    assert len(optimizer._learner.latest.points) == 10
 
 
 def test_importance_by_name():
     optimizer = mobo(unit_domain(3), initial=4, importance={"x1": 1.0})
     search(optimizer, two_spheres, 4)
     optimizer.ask(100)
-    prior = optimizer._fit.surrogate.model.covar_module.lengthscale_prior
+    prior = optimizer._learner.latest.surrogate.model.covar_module.lengthscale_prior
     assert prior.loc[0, 0].argmin() == 1
 
 
