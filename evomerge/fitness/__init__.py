@@ -11,8 +11,10 @@ from evomerge.fitness.load import (
     FITNESSES,
     BoundFitness,
     FitnessSpec,
+    ModelScore,
     build_fitness,
     check_fitness,
+    score_together,
 )
 from evomerge.fitness.model import MergedModel
 from evomerge.fitness.protocol import (
@@ -23,6 +25,7 @@ from evomerge.fitness.protocol import (
     Item,
     Items,
     Score,
+    ScoredTogether,
 )
 from evomerge.types import FitnessResult
 
@@ -39,10 +42,13 @@ __all__ = [
     "Items",
     "LanguageModel",
     "MergedModel",
+    "ModelScore",
     "Score",
+    "ScoredTogether",
     "build_fitness",
     "check_fitness",
     "item_field",
     "load_items",
+    "score_together",
     "text_field",
 ]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from evomerge.binding import PlugIn, bind_arguments
 from evomerge.errors import FitnessError, nearest
@@ -18,6 +18,9 @@ from evomerge.fitness.protocol import Item
 from evomerge.fitness.public_tests import public_test_of
 from evomerge.registry import Registry
 from evomerge.types import Arguments, Bounds, FitnessResult, Goal
+
+ModelScore: TypeAlias = tuple[float, dict[str, float], dict[str, float]]
+"""The optimised metric, the score of each item where the fitness gives them, other metrics."""
 
 FITNESSES = Registry(
     "fitness",
@@ -178,23 +181,28 @@ class BoundFitness:
         """Let the fitness refuse a tokenizer; what it raises passes through."""
         self._call.check_tokenizer(tokenizer)  # type: ignore[attr-defined]
 
-    def score(self, model: MergedModel) -> tuple[float, dict[str, float], dict[str, float]]:
-        """Score a merged model.
+    @property
+    def together(self) -> Hashable:
+        """What is equal of fitnesses that are scored at once, see `score_together`.
 
-        Returns:
-            The optimised metric, the score of each item where the fitness gives them, and the
-            other metrics by name.
-
-        Raises:
-            FitnessError: what the fitness returned is not a score. Its own exceptions pass
-                through.
+        None where this one is scored alone.
         """
+        own = getattr(self._call, "together", None)
+        return (type(self._call), own()) if callable(own) else None
+
+    def score(self, model: MergedModel) -> ModelScore:
+        """Score a merged model, see `score_together`."""
+        (score,) = score_together([self], [model])
+        return score
+
+    def _require_items(self, model: MergedModel) -> None:
         if self.needs_items and not model.items:
             raise FitnessError(
                 f"fitness '{self.name}' scores items and has none for the {model.split} split; "
                 "give the objective its data"
             )
-        returned = self._call(model, **self._arguments)
+
+    def _checked(self, returned: Any, model: MergedModel) -> ModelScore:
         if isinstance(returned, FitnessResult):
             metrics, examples = returned.metrics, self._examples(returned.examples, model)
         elif isinstance(returned, Mapping):
@@ -257,6 +265,31 @@ class BoundFitness:
         if not math.isfinite(number):
             raise FitnessError(f"fitness '{self.name}' {where} {number}; scores must be finite")
         return number
+
+
+def score_together(
+    fitnesses: Sequence[BoundFitness], models: Sequence[MergedModel]
+) -> list[ModelScore]:
+    """Score a merged model by one fitness, or by several that are scored at once.
+
+    Args:
+        fitnesses: one, or several whose `together` is equal and not None.
+        models: for each the merged model with its items.
+
+    Raises:
+        FitnessError: what a fitness returned is not a score. Its own exceptions pass through.
+    """
+    for fitness, model in zip(fitnesses, models, strict=True):
+        fitness._require_items(model)
+    if len(fitnesses) == 1:
+        returned = [fitnesses[0]._call(models[0], **fitnesses[0]._arguments)]
+    else:
+        calls: list[Any] = [fitness._call for fitness in fitnesses]
+        returned = type(calls[0]).score_together(calls, models)
+    return [
+        fitness._checked(one, model)
+        for fitness, one, model in zip(fitnesses, returned, models, strict=True)
+    ]
 
 
 def check_fitness(

@@ -8,7 +8,7 @@ The smallest fitness is a function of one argument:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from evomerge.types import FitnessResult
@@ -81,6 +81,24 @@ class ChecksTokenizer(Protocol):
 
     def check_tokenizer(self, tokenizer: Any) -> None:
         """Refuse the base model's tokenizer by a FitnessError, before there is a run."""
+        ...
+
+
+class ScoredTogether(Protocol):
+    """What a fitness class may have whose objectives are cheaper to score at once than in turn."""
+
+    def together(self) -> Hashable:
+        """Return what objectives must have in common to be scored at once, beside the class."""
+        ...
+
+    @classmethod
+    def score_together(cls, fitnesses: Sequence[Any], models: Sequence[Any]) -> Sequence[Score]:
+        """Score several objectives; with one alone, what calling it returns.
+
+        Args:
+            fitnesses: of this class, equal in what `together` returns.
+            models: for each the merged model, the same one, with the objective's items.
+        """
         ...
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
-from typing import TypeAlias
 
 import torch
 
@@ -19,7 +19,14 @@ from evomerge.errors import (
     RecipeError,
     UserError,
 )
-from evomerge.fitness import BoundFitness, Item, MergedModel, build_fitness
+from evomerge.fitness import (
+    BoundFitness,
+    Item,
+    MergedModel,
+    ModelScore,
+    build_fitness,
+    score_together,
+)
 from evomerge.merging import MergeEngine, PathExecutor, Resident, load_resident, resolve_device
 from evomerge.merging.checkpoint import resolve_folder
 from evomerge.merging.spread import Placement, require_placeable
@@ -35,8 +42,6 @@ from evomerge.workers.spec import (
     items_digest,
     part_of,
 )
-
-_Score: TypeAlias = tuple[float, dict[str, float], dict[str, float]]
 
 
 class Evaluator:
@@ -107,12 +112,11 @@ class Evaluator:
             resident = self._merge(job)
             merged = time.perf_counter()
             scores = _Scores()
-            fitnesses = self._proxies if job.proxy else self._fitness
-            for part, fitness in zip(self._spec.objectives, fitnesses, strict=True):
-                where = f"objective '{part.objective.name}': "
-                if (job.batch or {}).get(part.objective.name) == ():
-                    continue
-                scores.add(part.objective.name, self._score(job, resident, part, fitness))
+            for group in self._groups(job):
+                names = [part.objective.name for part, _ in group]
+                where = f"objective{'s'[: len(names) > 1]} {', '.join(map(repr, names))}: "
+                for name, score in zip(names, self._score(job, resident, group), strict=True):
+                    scores.add(name, score)
             outcome: Outcome = scores.outcome()
         except (InvalidGenotype, NonFiniteMerge, RecipeError) as error:
             outcome = Failed("invalid", redacted(where + str(error)))
@@ -185,14 +189,35 @@ class Evaluator:
         self._runs_paths = False
         gc.collect()  # the latest path and its donors refer to one another
 
+    def _groups(self, job: Job) -> list[list[tuple[ObjectiveSpec, BoundFitness]]]:
+        """Return the objectives that a job asks for; those of a group are scored at once."""
+        groups: dict[Hashable, list[tuple[ObjectiveSpec, BoundFitness]]] = {}
+        fitnesses = self._proxies if job.proxy else self._fitness
+        for part, fitness in zip(self._spec.objectives, fitnesses, strict=True):
+            name = part.objective.name
+            if (job.batch or {}).get(name) != ():
+                groups.setdefault(fitness.together or name, []).append((part, fitness))
+        return list(groups.values())
+
     def _score(
-        self, job: Job, resident: Resident, part: ObjectiveSpec, fitness: BoundFitness
-    ) -> _Score:
+        self, job: Job, resident: Resident, group: Sequence[tuple[ObjectiveSpec, BoundFitness]]
+    ) -> list[ModelScore]:
+        models = [self._view(job, resident, part) for part, _ in group]
+        try:
+            with ExitStack() as stack:
+                for model in models:
+                    stack.enter_context(model)
+                return score_together([fitness for _, fitness in group], models)
+        finally:
+            self._charged += sum(model.charged for model in models)
+
+    def _view(self, job: Job, resident: Resident, part: ObjectiveSpec) -> MergedModel:
+        """Return the model with the items that a job asks of an objective."""
         items = self._items[part.objective.name, job.split]
         positions = (job.batch or {}).get(part.objective.name)
         if positions is not None:
             items = tuple(items[position] for position in positions)
-        model = MergedModel(
+        return MergedModel(
             resident.module,
             resident.tokenizer,
             recipe=job.recipe,
@@ -202,11 +227,6 @@ class Evaluator:
             write=lambda folder: self._engine.write(job.recipe, folder),
             delta=lambda: self._delta(job, resident),
         )
-        try:
-            with model:
-                return fitness.score(model)
-        finally:
-            self._charged += model.charged
 
     def _delta(self, job: Job, resident: Resident) -> DeltaStatistics:
         if job.recipe.path is not None:
@@ -259,7 +279,7 @@ class _Scores:
         self._examples: dict[str, dict[str, float]] = {}
         self._notes: dict[str, float] = {}
 
-    def add(self, objective: str, score: _Score) -> None:
+    def add(self, objective: str, score: ModelScore) -> None:
         metric, examples, notes = score
         self._metrics[objective] = metric
         if examples:

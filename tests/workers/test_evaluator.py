@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -226,3 +227,64 @@ def test_an_inline_worker_holds_its_device(tmp_path):
     held = InlineExecutor(spec(tmp_path)).held()
     assert (held.workers, held.gpus, held.gpu_s) == (1, 0, 0.0)
     assert held.worker_s > 0
+
+
+class Joint:
+    """Objectives of one kind are scored by one call, which notes who was part of it."""
+
+    calls: ClassVar[list[list[tuple[str, str]]]] = []
+
+    def __init__(self, name: str, kind: str):
+        self.name, self.kind = name, kind
+
+    def __call__(self, model):
+        return self.score_together([self], [model])[0]
+
+    def together(self):
+        return self.kind
+
+    @classmethod
+    def score_together(cls, fitnesses, models):
+        if any(one.name == "broken" for one in fitnesses):
+            raise ValueError("no answer")
+        cls.calls.append(
+            [(one.name, model.items[0]["id"]) for one, model in zip(fitnesses, models, strict=True)]
+        )
+        for number, model in enumerate(models):
+            model.charge(10.0**number)
+        return [float(number) for number, _ in enumerate(fitnesses)]
+
+
+def joint(folder, *names):
+    digest = items_digest(load_items("items.jsonl", folder=folder))
+    return tuple(
+        ObjectiveSpec(
+            Objective(name, "minimize"),
+            f"{__name__}:Joint",
+            args={"name": name, "kind": kind},
+            search="items.jsonl",
+            digests={"search": digest},
+        )
+        for name, kind in (one.split("/") for one in names)
+    )
+
+
+def test_objectives_that_belong_together_are_scored_by_one_call(tmp_path):
+    plain = spec(tmp_path)
+    evaluator = Evaluator(replace(plain, objectives=joint(tmp_path, "a/x", "b/y", "c/x")))
+    Joint.calls.clear()
+    result = evaluator.evaluate(Job("first", path([(0, 0)])))
+    assert Joint.calls == [[("a", "items-1"), ("c", "items-1")], [("b", "items-1")]]
+    assert result.outcome.metrics == {"a": 0.0, "b": 0.0, "c": 1.0}
+    assert result.cost == 12.0
+    Joint.calls.clear()  # a rung: of each objective the items that it asks for
+    rung = Job("rung", path([(0, 0)]), batch={"a": (), "b": (0,), "c": (1,)})
+    assert evaluator.evaluate(rung).outcome.metrics == {"b": 0.0, "c": 0.0}
+    assert Joint.calls == [[("b", "items-1")], [("c", "items-2")]]
+
+
+def test_a_failure_names_all_who_were_scored_together(tmp_path):
+    plain = spec(tmp_path)
+    evaluator = Evaluator(replace(plain, objectives=joint(tmp_path, "a/x", "broken/x")))
+    outcome = evaluator.evaluate(Job("first", path([(0, 0)]))).outcome
+    assert outcome.message == "objectives 'a', 'broken': ValueError: no answer"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from evomerge.errors import DataError, FitnessError, MissingExtra, nearest
+from evomerge.errors import DataError, FitnessError, MissingExtra
 from evomerge.fitness.lm_eval.bounds import BOUNDS
 from evomerge.fitness.lm_eval.documents import DatasetSplit, Source, interleaved
 from evomerge.fitness.lm_eval.tokenizers import same_tokenizer, template_name
@@ -20,8 +22,7 @@ from evomerge.fitness.public_tests import public_test
 from evomerge.types import Bounds, FitnessResult, Goal
 
 if TYPE_CHECKING:  # the harness and torch take seconds to import
-    from evomerge.fitness.lm_eval.requests import Prompting, Requests
-    from evomerge.fitness.lm_eval.scoring import Scores
+    from evomerge.fitness.lm_eval.requests import Asked, Prompting, Requests
     from evomerge.fitness.lm_eval.tasks import Suite
 
 _UNSEEDED = 1234  # lm-eval's default seed of few-shot examples
@@ -50,6 +51,7 @@ class LmEval:
 
     Scores equal those of `lm_eval.simple_evaluate(samples=...)` on the exported checkpoint with
     the same options, documents and batch size, to the last bit unless `share_contexts` or `drafts`.
+    Objectives that ask the model alike are scored at once, as one call with all their tasks does.
     Tasks, examples and requests are built once per worker and texts tokenized once; a candidate
     costs its forward passes and the scoring.
 
@@ -73,7 +75,8 @@ class LmEval:
         fewshot_as_multiturn: with a template: examples are turns, not one long question.
         system_instruction: put before everything.
         include_path: a folder of YAML files with tasks of your own.
-        batch_size: rows of a forward pass.
+        batch_size: rows of a forward pass; by default 64, fewer where logits, or cached keys and
+            values, would take more than 2 GB in 16 bits.
         metadata: passed to the tasks, as lm-eval's --metadata.
         gen_kwargs: changes to generation arguments, such as {max_gen_toks: 64}.
         fewshot_seed: seeds the choice of examples.
@@ -111,7 +114,7 @@ class LmEval:
         fewshot_as_multiturn: bool = True,
         system_instruction: str | None = None,
         include_path: Path | None = None,
-        batch_size: PositiveInt = 16,
+        batch_size: PositiveInt | None = None,
         metadata: dict[str, Any] | None = None,
         gen_kwargs: dict[str, Any] | None = None,
         fewshot_seed: int = _UNSEEDED,
@@ -229,25 +232,57 @@ class LmEval:
 
     def __call__(self, model: MergedModel) -> FitnessResult:
         """Score the model's items."""
+        (result,) = self.score_together([self], [model])
+        return result
+
+    def together(self) -> Hashable:
+        """Return what objectives share that are scored at once: how the model is asked."""
+        engine_args = json.dumps(self._engine_args, sort_keys=True, default=str)
+        return (
+            *(self._batch_size, self._chat, self._share_contexts, self._drafts),
+            *(self._engine, engine_args),
+        )
+
+    @classmethod
+    def score_together(
+        cls, fitnesses: Sequence[LmEval], models: Sequence[MergedModel]
+    ) -> list[FitnessResult]:
+        """Score several objectives at once, as `lm_eval.simple_evaluate` does with their tasks."""
         from evomerge.fitness.lm_eval.requests import answer  # noqa: PLC0415
-        from evomerge.fitness.lm_eval.scoring import examples, score  # noqa: PLC0415
         from evomerge.fitness.lm_eval.tasks import (  # noqa: PLC0415
             as_seeded,
             hushed,
             templates_kept,
         )
 
-        listing = self._listing(model)
-        suite = self._suite(listing.split)
-        language_model = self._ready(model)
-        requests = self._requests(listing, suite, language_model)
-        asked = requests.ask(listing.documents(model.item_ids))
+        language_model = _ready(fitnesses, models[0])
+        asked = [
+            fitness._asked(model, language_model)
+            for fitness, model in zip(fitnesses, models, strict=True)
+        ]
         with hushed(), as_seeded(language_model.device), templates_kept():
-            answer(language_model, asked)
-            scores = score(suite, asked, self._bootstrap_iters)
-        name, key = self._chosen(suite, scores)
-        metrics = {name: scores.metrics[suite.main][",".join(key)]} | _others(suite, scores, key)
-        middle = f"{listing.split}/" if listing.split else ""
+            answer(language_model, chain.from_iterable(of_one.values() for of_one in asked))
+            return [
+                fitness._result(model, answered)
+                for fitness, model, answered in zip(fitnesses, models, asked, strict=True)
+            ]
+
+    def _asked(self, model: MergedModel, language_model: Any) -> dict[str, list[Asked]]:
+        """Return fresh requests of the model's items."""
+        listing = self._listing(model)
+        requests = self._requests(listing, self._suite(listing.split), language_model)
+        return requests.ask(listing.documents(model.item_ids))
+
+    def _result(self, model: MergedModel, answered: Mapping[str, list[Asked]]) -> FitnessResult:
+        """Score answered requests."""
+        from evomerge.fitness.lm_eval.scoring import chosen, examples, others, score  # noqa: PLC0415
+
+        split = self._listing(model).split
+        suite = self._suite(split)
+        scores = score(suite, answered, self._bootstrap_iters)
+        name, key = chosen(suite, scores, self.metric)
+        metrics = {name: scores.metrics[suite.main][",".join(key)]} | others(suite, scores, key)
+        middle = f"{split}/" if split else ""
         by_item = {
             f"{task}/{middle}{doc_id}": value
             for task, values in examples(suite, scores, key).items()
@@ -303,22 +338,6 @@ class LmEval:
             "name them in the objective: search: {docs: [0, 200]}"
         )
 
-    def _ready(self, model: MergedModel) -> Any:
-        """Return the harness's view of the model, made anew only when it reads texts otherwise."""
-        from evomerge.fitness.lm_eval.tasks import hushed  # noqa: PLC0415
-
-        if self._model is None or not same_tokenizer(model.tokenizer, self._tokenizer):
-            if self._engine == "vllm" and self._model is not None:
-                raise FitnessError(
-                    "engine 'vllm' cannot change its tokenizer from candidate to candidate; "
-                    "give the study one tokenizer, or remove the engine"
-                )
-            with hushed():
-                self._model = self._build(model)
-        self._tokenizer = model.tokenizer
-        self._model.load(model.module)
-        return self._model
-
     def _build(self, model: MergedModel) -> Any:
         if model.tokenizer is None:
             raise FitnessError(
@@ -358,36 +377,24 @@ class LmEval:
             listing.written_for = written_for
         return listing.requests
 
-    def _chosen(self, suite: Suite, scores: Scores) -> tuple[str, tuple[str, str]]:
-        """Return what the optimised metric is called, and its metric and filter.
 
-        Raises:
-            FitnessError: there is no such metric, or there are several.
-        """
-        known = [key for key in scores.metrics[suite.main] if "_stderr," not in key]
-        if self.metric is None:
-            found = known
-        elif "," in self.metric:
-            found = [key for key in known if key == self.metric]
-        else:
-            found = [key for key in known if key.split(",")[0] == self.metric]
-        if len(found) == 1:
-            metric, _, name = found[0].partition(",")
-            return self.metric or found[0], (metric, name)
-        listed = "; ".join(known) or "none"
-        if self.metric is None or found:
-            raise FitnessError(f"{suite.main} has the metrics {listed}; name one with 'metric'")
-        hint = nearest(self.metric, known)
-        raise FitnessError(f"{suite.main} has no metric '{self.metric}' but {listed}; {hint}")
+def _ready(fitnesses: Sequence[LmEval], model: MergedModel) -> Any:
+    """Return the harness's view of the model, one for all that are scored together.
 
+    It is made anew only when it reads texts otherwise.
+    """
+    from evomerge.fitness.lm_eval.tasks import hushed  # noqa: PLC0415
 
-def _others(suite: Suite, scores: Scores, key: Sequence[str]) -> dict[str, float]:
-    """Return every metric but the optimised one; those of parts under 'part/metric,filter'."""
-    others = {}
-    for part, metrics in scores.metrics.items():
-        for name, value in metrics.items():
-            if part != suite.main:
-                others[f"{part}/{name}"] = value
-            elif name != ",".join(key):
-                others[name] = value
-    return others
+    known = next((one for one in fitnesses if one._model is not None), fitnesses[0])
+    if known._model is None or not same_tokenizer(model.tokenizer, known._tokenizer):
+        if known._engine == "vllm" and known._model is not None:
+            raise FitnessError(
+                "engine 'vllm' cannot change its tokenizer from candidate to candidate; "
+                "give the study one tokenizer, or remove the engine"
+            )
+        with hushed():
+            known._model = known._build(model)
+    for fitness in fitnesses:
+        fitness._model, fitness._tokenizer = known._model, model.tokenizer
+    known._model.load(model.module)
+    return known._model

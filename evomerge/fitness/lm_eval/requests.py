@@ -103,15 +103,15 @@ def _fresh(doc_id: int, instances: Sequence[Instance]) -> Asked:
     return Asked(doc_id, doc, copies)
 
 
-def answer(model: Any, asked: Mapping[str, Sequence[Asked]]) -> None:
+def answer(model: Any, asked: Iterable[Sequence[Asked]]) -> None:
     """Have a model answer the requests, all of a kind at once, as `lm_eval.evaluate` does.
 
     Args:
         model: a `lm_eval.api.model.LM`.
-        asked: fresh requests by task; the answers are put into them.
+        asked: fresh requests of each task; the answers are put into them.
     """
     kinds: dict[str, list[Instance]] = defaultdict(list)
-    for documents in asked.values():
+    for documents in asked:
         for document in documents:
             for instance in document.instances:
                 kinds[instance.request_type] += [instance] * (instance.repeats or 1)

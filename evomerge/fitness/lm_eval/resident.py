@@ -33,6 +33,10 @@ from evomerge.fitness.lm_eval.shared_contexts import choice_log_probabilities, c
 Encoded: TypeAlias = tuple[Any, list[int], list[int]]
 """A request's text, its context's tokens, and those of the scored continuation."""
 
+ROWS = 64
+MOST_NUMBERS = 2**30
+"""Logits, or cached keys and values, of a batch whose size nobody has chosen: 2 GB in 16 bits."""
+
 _GREEDY = frozenset({"until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p"})
 # What a generation configuration may say without changing what greedy decoding gives.
 _HARMLESS = frozenset(
@@ -56,7 +60,7 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
     Args:
         tokenizer: of the model; it is copied, since the harness adds a padding token to it.
         module: the transformers model; `load` puts another in its place.
-        batch_size: rows of a forward pass.
+        batch_size: rows of a forward pass; None for `ROWS`, or fewer where these would not fit.
         chat_template: which of several templates of the tokenizer writes conversations.
         share_contexts: compute a context once for all of its continuations; log-likelihoods are
             then not `HFLM`'s to the last bit.
@@ -69,7 +73,7 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
         module: Any,
         tokenizer: Any,
         *,
-        batch_size: int,
+        batch_size: int | None = None,
         chat_template: str | None = None,
         share_contexts: bool = False,
         drafts: bool = False,
@@ -77,9 +81,10 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
         super().__init__(
             pretrained=module,
             tokenizer=copy.deepcopy(tokenizer),
-            batch_size=batch_size,
+            batch_size=batch_size or ROWS,
             chat_template_args={"chat_template": chat_template} if chat_template else None,
         )
+        self._fits = batch_size is None
         self._share_contexts = share_contexts
         self._drafts = Drafts() if drafts else None
         self._texts: dict[tuple[str, bool | None], list[int]] = {}
@@ -142,13 +147,30 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
             self._check_pair(context, continuation)
             rows[(*context, *continuation[:-1])].append(number)
         ordered = sorted(rows, key=lambda row: (-len(row), row))
-        for start in range(0, len(ordered), self.batch_size):
-            batch = ordered[start : start + self.batch_size]
+        while ordered:
+            most = self._rows(logits=min(len(ordered[0]), self.max_length))
+            batch, ordered = ordered[:most], ordered[most:]
             targets = [[(number, requests[number][2]) for number in rows[row]] for row in batch]
             inputs = [row[-self.max_length :] for row in batch]
             for number, result in self._score_rows(inputs, targets):
                 results[number] = result
         return results
+
+    def _rows(self, *, logits: int = 0, cached: int = 0) -> int:
+        """Return how many rows a batch has.
+
+        Args:
+            logits: positions of a row that have logits.
+            cached: tokens of a row whose keys and values are kept.
+        """
+        if not self._fits:
+            return int(self.batch_size)
+        text = self._config.get_text_config()
+        heads = getattr(text, "num_attention_heads", 1)
+        shared = heads // (getattr(text, "num_key_value_heads", None) or heads)
+        kept = cached * text.num_hidden_layers * 2 * text.hidden_size // shared
+        most: int = MOST_NUMBERS // max(logits * text.vocab_size, kept, 1)
+        return max(1, min(ROWS, most))
 
     def _score_choices(
         self, requests: Sequence[Encoded], results: list[tuple[float, bool]]
@@ -162,7 +184,8 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
         shared = {key: numbers for key, numbers in by_context.items() if len(numbers) > 1}
         contexts = sorted(shared, key=lambda context: (-len(context), context))
         sizes = [len(shared[context]) for context in contexts]
-        for batch in context_batches(sizes, self.batch_size):
+        longest = max(map(len, contexts), default=0)
+        for batch in context_batches(sizes, self._rows(cached=longest)):
             questions = [
                 (contexts[k], [requests[number][2] for number in shared[contexts[k]]])
                 for k in batch
@@ -271,7 +294,7 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
             self.model,
             encoded,
             max_new_tokens=kwargs["max_gen_toks"],
-            batch_size=self.batch_size,
+            batch_size=self._rows(cached=max(map(len, encoded)) + kwargs["max_gen_toks"]),
             eos=self._end_tokens(),
             device=torch.device(self.device),
             stops=self._stops(until),

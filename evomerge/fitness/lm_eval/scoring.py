@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from lm_eval.api.group import Group
 from lm_eval.api.metrics import mean, sample_stddev, stderr_for_metric
 
+from evomerge.errors import FitnessError, nearest
 from evomerge.fitness.lm_eval.requests import Asked
 from evomerge.fitness.lm_eval.tasks import Suite
 
@@ -60,6 +61,46 @@ def score(suite: Suite, asked: Mapping[str, Sequence[Asked]], bootstrap_iters: i
         for name, of_one in found.items()
     }
     return Scores(metrics, values)
+
+
+def chosen(suite: Suite, scores: Scores, wanted: str | None) -> tuple[str, Key]:
+    """Return what the optimised metric is called, and its metric and filter.
+
+    Args:
+        suite: what was scored.
+        scores: of one candidate.
+        wanted: the metric, with or without a filter; None for the only one.
+
+    Raises:
+        FitnessError: there is no such metric, or there are several.
+    """
+    known = [key for key in scores.metrics[suite.main] if "_stderr," not in key]
+    if wanted is None:
+        found = known
+    elif "," in wanted:
+        found = [key for key in known if key == wanted]
+    else:
+        found = [key for key in known if key.split(",")[0] == wanted]
+    if len(found) == 1:
+        metric, _, name = found[0].partition(",")
+        return wanted or found[0], (metric, name)
+    listed = "; ".join(known) or "none"
+    if wanted is None or found:
+        raise FitnessError(f"{suite.main} has the metrics {listed}; name one with 'metric'")
+    hint = nearest(wanted, known)
+    raise FitnessError(f"{suite.main} has no metric '{wanted}' but {listed}; {hint}")
+
+
+def others(suite: Suite, scores: Scores, key: Sequence[str]) -> dict[str, float]:
+    """Return every metric but the optimised one; those of parts under 'part/metric,filter'."""
+    found = {}
+    for part, metrics in scores.metrics.items():
+        for name, value in metrics.items():
+            if part != suite.main:
+                found[f"{part}/{name}"] = value
+            elif name != ",".join(key):
+                found[name] = value
+    return found
 
 
 def examples(suite: Suite, scores: Scores, key: Key) -> dict[str, dict[int, float]]:

@@ -63,9 +63,9 @@ class Merge:
     engine: MergeEngine
     exported: Any = None  # as the harness loads it; set it to None where the folder has changed
 
-    def scored(self, fitness, items, split="search"):
-        """Score items as a worker does."""
-        merged = MergedModel(
+    def view(self, items, split="search"):
+        """Return the merge with items to score."""
+        return MergedModel(
             self.module,
             self.tokenizer,
             recipe=self.recipe,
@@ -75,10 +75,13 @@ class Merge:
             write=lambda folder: self.engine.write(self.recipe, folder),
             delta=lambda: None,
         )
-        with merged:
+
+    def scored(self, fitness, items, split="search"):
+        """Score items as a worker does."""
+        with self.view(items, split) as merged:
             return fitness(merged)
 
-    def harness(self, tasks, names, *, dtype="float32", batch_size=16, **options):
+    def harness(self, tasks, names, *, dtype="float32", batch_size=64, **options):
         """Score the exported checkpoint by the harness alone."""
         model = HFLM(pretrained=str(self.folder), device="cpu", dtype=dtype, batch_size=batch_size)
         options.setdefault("bootstrap_iters", RESAMPLES)
