@@ -33,6 +33,7 @@ from evomerge.merging.spread import Placement, require_placeable
 from evomerge.recipe import Recipe
 from evomerge.redaction import redacted
 from evomerge.types import Completed, DeltaStatistics, Failed, FailureKind, Outcome, Split
+from evomerge.workers.allocation import keep_freed_memory
 from evomerge.workers.protocol import Job, JobResult
 from evomerge.workers.spec import (
     SPLITS,
@@ -66,6 +67,7 @@ class Evaluator:
 
     def __init__(self, spec: EvaluatorSpec, name: str = "inline") -> None:
         torch.set_num_threads(spec.threads)
+        keep_freed_memory()
         self._spec = spec
         self._name = name
         self._placement = Placement(

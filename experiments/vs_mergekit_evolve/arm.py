@@ -83,7 +83,7 @@ def measure(arm: Arm, workload: Workload) -> dict[str, Any]:
     }
 
 
-def shares(workload: Workload, batch_size: int = 16) -> dict[str, Any]:
+def shares(workload: Workload) -> dict[str, Any]:
     """Evaluate all candidates by `fitness: lm_eval`, in this process, and time its parts."""
     parts = Parts(BOOKKEEPING)
     seen: list[dict[str, Used]] = []
@@ -92,7 +92,7 @@ def shares(workload: Workload, batch_size: int = 16) -> dict[str, Any]:
         seen.append(parts.read())
 
     with watched(parts), tempfile.TemporaryDirectory() as folder:
-        objectives = workload.harness_objectives(batch_size=batch_size)
+        objectives = workload.harness_objectives()
         search(workload, objectives, Path(folder, "run"), backend="inline", finished=finished)
     first, last, counted = seen[0], seen[-1], len(seen) - 1
     return {
@@ -134,23 +134,19 @@ ARMS: Mapping[str, Arm] = {
     "ours-1": Arm("`lm_eval`", "1", partial(_harness, batch_size=1), "1"),
     "disk-16": Arm("(a) on disk", "16", partial(_theirs, kind="OnDisk", rows=16), "16"),
     "memory-16": Arm("(b) in memory", "16", partial(_theirs, kind="InMemory", rows=16)),
-    "ours-16": Arm("`lm_eval`", "16, our default", partial(_harness, batch_size=16), "16"),
-    "shared-16": Arm(
-        "`lm_eval`, `share_contexts`",
-        "16",
-        partial(_harness, batch_size=16, share_contexts=True),
-    ),
-    "drafts-16": Arm("`lm_eval`, `drafts`", "16", partial(_harness, batch_size=16, drafts=True)),
+    "ours-16": Arm("`lm_eval`", "16", partial(_harness, batch_size=16), "16"),
     "own-16": Arm("`exact_match`, `multiple_choice`", "16", partial(_own, batch_size=16)),
     "disk-64": Arm("(a) on disk", "64", partial(_theirs, kind="OnDisk", rows=64), "64"),
-    "ours-64": Arm("`lm_eval`", "64", partial(_harness, batch_size=64), "64"),
-    "drafts-64": Arm("`lm_eval`, `drafts`", "64", partial(_harness, batch_size=64, drafts=True)),
-    "both-64": Arm(
+    "memory-64": Arm("(b) in memory", "64", partial(_theirs, kind="InMemory", rows=64)),
+    "ours": Arm("`lm_eval`", "64, our default", _harness, "64"),
+    "shared": Arm("`lm_eval`, `share_contexts`", "64", partial(_harness, share_contexts=True)),
+    "drafts": Arm("`lm_eval`, `drafts`", "64", partial(_harness, drafts=True)),
+    "both": Arm(
         "`lm_eval`, `drafts`, `share_contexts`",
         "64",
-        partial(_harness, batch_size=64, drafts=True, share_contexts=True),
+        partial(_harness, drafts=True, share_contexts=True),
     ),
-    "own-64": Arm("`exact_match`, `multiple_choice`", "64", partial(_own, batch_size=64)),
+    "own": Arm("`exact_match`, `multiple_choice`", "64", partial(_own, batch_size=64)),
 }
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,7 +74,8 @@ class Parts:
                 self._turn()
                 self._stack.pop()
 
-        setattr(owner, name, counted)
+        is_bound = inspect.ismethod(own)  # of a class: without it the owner would come twice
+        setattr(owner, name, staticmethod(counted) if is_bound else counted)
         try:
             yield
         finally:

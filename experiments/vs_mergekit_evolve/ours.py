@@ -72,7 +72,7 @@ def watched(parts: Parts) -> ExitStack:
     stack = ExitStack()
     for owner, name, part in (
         (Evaluator, "_merge", MERGE),
-        (LmEval, "__call__", HARNESS),
+        (LmEval, "score_together", HARNESS),
         (ResidentLM, "_loglikelihood_tokens", LIKELIHOOD),
         (ResidentLM, "_decode_greedily", GENERATION),
         (LlamaForCausalLM, "forward", FORWARD),
