@@ -9,6 +9,7 @@ changed of its parts so that a search replays is said in `smac_facade`. What is 
   where a search starts, the initial design is drawn by those; else it is SMAC's Sobol sequence.
 - Genes without effect are absent from SMAC's configurations, which is what its forests are for.
 - A failed trial is told as crashed.
+- Up to 200 trials a forest is fitted for every proposal, of more for every eighth.
 - SMAC writes files, logs, and is loaded with side effects on global state: nothing of that stays.
 """
 

@@ -32,7 +32,9 @@ Half of what the acquisition function chose is crossed away and the rest is scre
 where evaluations are few, `mobo` makes more of them, and does not wait for batches.
 
 What is ours around it: known points belong to the first batch; the run is seeded; failures are
-excluded from the model and kept away from; the result is the front of everything evaluated.
+excluded from the model and kept away from; the result is the front of everything evaluated;
+hyperparameters are learnt at every 25th part more evaluations, and past 200 of these the candidates
+of a round come from one search.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MOBO: asynchronous Bayesian optimisation of a front, one proposal an ask, never waiting.
+"""MOBO: asynchronous Bayesian optimisation of a front, never waiting.
 
 The known points and a Sobol start of 2d + 2 points are followed by one point at a time that is
 worth most by noisy expected hypervolume improvement, given what is evaluated *and* what is in
@@ -14,6 +14,8 @@ its reranking after AP-BMM, arXiv 2512.09972. What is ours around them:
   give them, or use fitnesses that have them. Scores of a known number of items have known noise.
 - With rungs the model is of the score on all items: exact where it was measured; estimates have
   their errors, which like candidates share (`posterior.SHARED`), times `doubt`.
+- Past 200 evaluations several proposals come from one model and one search for candidates, each
+  chosen given those before it (`evomerge.optimizers.groups`).
 - Failures are excluded from the model and kept away from as if they were in flight.
 - A method gene, and every other categorical one, is part of one model for all methods; see
   `encoding`. Genes without effect do not count.
