@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from evomerge.allocation import keep_freed_memory
 from evomerge.journal import Journal, outcome_from_json
 from evomerge.optimizers import Optimizer, Proposal
 from evomerge.study.budgets.stopping import Stopping
@@ -65,6 +66,7 @@ class Telling:
         self._notes = notes
         self._n_noted = {OPTIMIZER: 0, RUNGS: 0}
         self._one_thread = OneThread()
+        keep_freed_memory()  # Gaussian processes are asked thousands of times for a proposal
 
     def enter(self, optimizer: Optimizer) -> None:
         """Begin the next part of the run."""

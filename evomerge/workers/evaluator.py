@@ -11,6 +11,7 @@ from itertools import islice
 
 import torch
 
+from evomerge.allocation import keep_freed_memory
 from evomerge.errors import (
     DataError,
     FitnessError,
@@ -33,7 +34,6 @@ from evomerge.merging.spread import Placement, require_placeable
 from evomerge.recipe import Recipe
 from evomerge.redaction import redacted
 from evomerge.types import Completed, DeltaStatistics, Failed, FailureKind, Outcome, Split
-from evomerge.workers.allocation import keep_freed_memory
 from evomerge.workers.protocol import Job, JobResult
 from evomerge.workers.spec import (
     SPLITS,

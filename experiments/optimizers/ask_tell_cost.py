@@ -25,6 +25,7 @@ import numpy as np
 import yaml
 from threadpoolctl import threadpool_limits
 
+from evomerge.allocation import keep_freed_memory
 from evomerge.errors import UserError
 from evomerge.optimizers import build_optimizer
 from evomerge.optimizers.protocol import Optimizer
@@ -100,6 +101,7 @@ def main() -> None:
     for text in arguments.option:
         name, _, value = text.partition("=")
         options[name] = yaml.safe_load(value)
+    keep_freed_memory()  # as in a run
     print(f"{'genes':>6}{'objectives':>12}{'points':>8}{'mean ms':>11}{'max ms':>9}")
     for n_genes in arguments.genes:
         for n_objectives in arguments.objectives:

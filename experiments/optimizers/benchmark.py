@@ -28,6 +28,7 @@ from arms import ARMS, Arm
 from pages import publish_all
 from threadpoolctl import threadpool_limits
 
+from evomerge.allocation import keep_freed_memory
 from evomerge.errors import UserError
 from evomerge.pareto import non_dominated
 from evomerge.testing.problems import MERGE_PROBLEMS, MergeProblem, merge_problem
@@ -78,6 +79,7 @@ def run_arm(
     if not todo:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
+    keep_freed_memory()  # as in a run
     started = time.perf_counter()
     with file.open("a", encoding="utf-8") as stream:
         for seed, together in todo:

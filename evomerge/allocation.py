@@ -1,4 +1,4 @@
-"""How the C library of a worker handles memory."""
+"""How the C library handles memory that tensors free."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Workers keep the memory that tensors free."""
+"""Memory that tensors free is kept for the next ones."""
 
 from __future__ import annotations
 
 import platform
-import resource
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ import pytest
 PROBE = """
 import resource, sys
 import torch
-from evomerge.workers.allocation import keep_freed_memory
+from evomerge.allocation import keep_freed_memory
 
 if sys.argv[1] == "kept":
     keep_freed_memory()
@@ -36,6 +35,6 @@ def test_a_tensor_takes_the_pages_of_the_one_before():
         )
         return int(done.stdout)
 
-    pages = (64 << 20) // resource.getpagesize()
-    assert faults("plain") > 10 * pages  # of 20 passes
-    assert faults("kept") < pages
+    # a page has 4 KB to 2 MB, as the system has them; of 20 passes each takes some
+    assert faults("plain") > 20 * 16
+    assert faults("kept") < 20
