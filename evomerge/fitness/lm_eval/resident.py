@@ -13,6 +13,7 @@ import copy
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import torch
@@ -90,6 +91,7 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
         self._texts: dict[tuple[str, bool | None], list[int]] = {}
         self._pairs: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
         self._prompts: dict[str, list[int]] = {}
+        self._stopping: dict[tuple[str, ...], Callable[[list[int]], bool]] = {}
         self._generation: Any = None
         self._declared: frozenset[str] = frozenset()
         self.load(module)
@@ -332,11 +334,15 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
 
     def _stops(self, until: Sequence[str]) -> Callable[[list[int]], bool]:
         """Return what says whether a row's new tokens hold a stop text; special tokens count."""
-        # A token shows at least a byte, and a decoder may trim the first one's space.
-        window = max(len(text.encode()) for text in until) + 1 if until else 0
+        texts = tuple(text for text in until if text)
+        if texts not in self._stopping:
+            # A token shows at least a byte, and a decoder may trim the first one's space.
+            window = max(len(text.encode()) for text in texts) + 1 if texts else 0
 
-        def stopped(tokens: list[int]) -> bool:
-            tail = self.tok_decode(tokens[-window:], skip_special_tokens=False)
-            return any(text in tail for text in until if text)
+            @lru_cache(maxsize=1 << 16)  # one candidate after another says the same
+            def ends(tokens: tuple[int, ...]) -> bool:
+                tail = self.tok_decode(tokens, skip_special_tokens=False)
+                return any(text in tail for text in texts)
 
-        return stopped
+            self._stopping[texts] = lambda tokens: ends(tuple(tokens[-window:]))
+        return self._stopping[texts]
