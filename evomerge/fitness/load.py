@@ -285,7 +285,12 @@ def score_together(
         returned = [fitnesses[0]._call(models[0], **fitnesses[0]._arguments)]
     else:
         calls: list[Any] = [fitness._call for fitness in fitnesses]
-        returned = type(calls[0]).score_together(calls, models)
+        returned = list(type(calls[0]).score_together(calls, models))
+        if len(returned) != len(fitnesses):
+            raise FitnessError(
+                f"fitness '{fitnesses[0].name}': score_together returned {len(returned)} scores "
+                f"for {len(fitnesses)} objectives; return one for each, in order"
+            )
     return [
         fitness._checked(one, model)
         for fitness, one, model in zip(fitnesses, returned, models, strict=True)
@@ -316,6 +321,11 @@ def check_fitness(
     is_class = inspect.isclass(target)
     if is_class and not any("__call__" in vars(base) for base in inspect.getmro(target)):
         raise FitnessError(f"fitness '{name}': the class has no __call__(self, model)")
+    if is_class and hasattr(target, "together") and not hasattr(target, "score_together"):
+        raise FitnessError(
+            f"fitness '{name}': the class has together() and no classmethod "
+            "score_together(fitnesses, models); add it, see evomerge.fitness.ScoredTogether"
+        )
     arguments = bind_arguments(
         PlugIn(f"fitness '{name}'", target, FitnessError),
         args,

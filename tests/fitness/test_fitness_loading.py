@@ -163,6 +163,11 @@ def test_a_metric_parameter_receives_the_objectives_metric(source):
         ("def fit(*, model): ...", {}, "takes no model"),
         ("fit = 5", {}, "is a int; expected a function"),
         ("class fit: ...", {}, "has no __call__"),
+        (
+            "class fit:\n    def together(self): ...\n    def __call__(self, model): ...",
+            {},
+            r"has together\(\) and no classmethod score_together\(fitnesses, models\)",
+        ),
         ("def fit(model): ...\nfit.goal = 'up'", {}, "goal must be maximize or minimize"),
     ],
 )
