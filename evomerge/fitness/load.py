@@ -51,6 +51,7 @@ class FitnessSpec:
         needs_items: the objective must name data.
         brings_items: it lists its items itself, see `evomerge.fitness.protocol.BringsItems`.
         has_fingerprint: it says what its scores depend on, see `BoundFitness.fingerprint`.
+        has_group: its class says which objectives are scored at once, see `BoundFitness.group`.
         default_sources: what such a fitness scores where the objective names no items, by split.
     """
 
@@ -63,6 +64,7 @@ class FitnessSpec:
     needs_items: bool
     brings_items: bool = False
     has_fingerprint: bool = False
+    has_group: bool = False
     default_sources: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self) -> BoundFitness:
@@ -182,13 +184,25 @@ class BoundFitness:
         self._call.check_tokenizer(tokenizer)  # type: ignore[attr-defined]
 
     @property
-    def together(self) -> Hashable:
+    def group(self) -> Hashable:
         """What is equal of fitnesses that are scored at once, see `score_together`.
 
         None where this one is scored alone.
+
+        Raises:
+            FitnessError: what the class returned cannot be compared.
         """
-        own = getattr(self._call, "together", None)
-        return (type(self._call), own()) if callable(own) else None
+        if not self._spec.has_group:
+            return None
+        own = self._call.together()  # type: ignore[attr-defined]
+        try:
+            hash(own)
+        except TypeError:
+            raise FitnessError(
+                f"fitness '{self.name}': together() returned {own!r:.80}, which has no hash; "
+                "return a text, a number or a tuple of these"
+            ) from None
+        return (type(self._call), own)
 
     def score(self, model: MergedModel) -> ModelScore:
         """Score a merged model, see `score_together`."""
@@ -273,7 +287,7 @@ def score_together(
     """Score a merged model by one fitness, or by several that are scored at once.
 
     Args:
-        fitnesses: one, or several whose `together` is equal and not None.
+        fitnesses: one, or several whose `group` is equal and not None.
         models: for each the merged model with its items.
 
     Raises:
@@ -282,14 +296,14 @@ def score_together(
     for fitness, model in zip(fitnesses, models, strict=True):
         fitness._require_items(model)
     if len(fitnesses) == 1:
-        returned = [fitnesses[0]._call(models[0], **fitnesses[0]._arguments)]
+        returned: Any = [fitnesses[0]._call(models[0], **fitnesses[0]._arguments)]
     else:
         calls: list[Any] = [fitness._call for fitness in fitnesses]
-        returned = list(type(calls[0]).score_together(calls, models))
-        if len(returned) != len(fitnesses):
+        returned = type(calls[0]).score_together(calls, models)
+        if not isinstance(returned, Sequence) or len(returned) != len(fitnesses):
             raise FitnessError(
-                f"fitness '{fitnesses[0].name}': score_together returned {len(returned)} scores "
-                f"for {len(fitnesses)} objectives; return one for each, in order"
+                f"fitness '{fitnesses[0].name}': score_together returned {returned!r:.80} for "
+                f"{len(fitnesses)} objectives; return a list with a score for each, in order"
             )
     return [
         fitness._checked(one, model)
@@ -321,10 +335,13 @@ def check_fitness(
     is_class = inspect.isclass(target)
     if is_class and not any("__call__" in vars(base) for base in inspect.getmro(target)):
         raise FitnessError(f"fitness '{name}': the class has no __call__(self, model)")
-    if is_class and hasattr(target, "together") and not hasattr(target, "score_together"):
+    has_group = is_class and callable(getattr(target, "together", None))
+    if has_group and not isinstance(
+        inspect.getattr_static(target, "score_together", None), classmethod | staticmethod
+    ):
         raise FitnessError(
             f"fitness '{name}': the class has together() and no classmethod "
-            "score_together(fitnesses, models); add it, see evomerge.fitness.ScoredTogether"
+            "score_together(cls, fitnesses, models); add it, see evomerge.fitness.ScoredTogether"
         )
     arguments = bind_arguments(
         PlugIn(f"fitness '{name}'", target, FitnessError),
@@ -346,6 +363,7 @@ def check_fitness(
         needs_items=bool(getattr(target, "needs_items", False)),
         brings_items=is_class and callable(getattr(target, "list_items", None)),
         has_fingerprint=callable(getattr(target, "fingerprint", None)),
+        has_group=has_group,
         default_sources=dict(getattr(target, "default_sources", {})),
     )
 

@@ -93,7 +93,7 @@ class ScoredTogether(Protocol):
 
     @classmethod
     def score_together(cls, fitnesses: Sequence[Any], models: Sequence[Any]) -> Sequence[Score]:
-        """Score several objectives; with one alone, what calling it returns.
+        """Score several objectives, in order; an objective alone is scored by a call, as ever.
 
         Args:
             fitnesses: of this class, equal in what `together` returns.

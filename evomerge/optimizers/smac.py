@@ -45,7 +45,7 @@ class SmacForest:
 
     Args:
         domain: what to vary; genes of every kind, conditions on integer and categorical ones.
-        n_objectives: any number; several are scalarised anew for every proposal.
+        n_objectives: any number; several are scalarised anew for every forest.
         seed: source of all randomness.
         seeds: propose the domain's seeds and initial point first.
         design: points after those, before the first forest is fitted.

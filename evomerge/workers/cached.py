@@ -4,7 +4,8 @@ Whatever may change a score is in its key: the recipe, the base, the items and t
 fitness with its arguments, the file it is defined in and what it says itself that it depends on
 (`evomerge.fitness.Fingerprinted`), the libraries' versions, the device (cpu, cuda, ...). Which kind
 of GPU that is, what else a fitness imports from files of its own or asks of a server, is not: name
-another cache, or none, when that changes.
+another cache, or none, when that changes. Nor is which other rows shared a batch, which in 16 bits
+may decide a near tie.
 """
 
 from __future__ import annotations

@@ -116,7 +116,8 @@ class Evaluator:
             scores = _Scores()
             for group in self._groups(job):
                 names = [part.objective.name for part, _ in group]
-                where = f"objective{'s'[: len(names) > 1]} {', '.join(map(repr, names))}: "
+                word = "objective" if len(names) == 1 else "objectives"
+                where = f"{word} {', '.join(map(repr, names))}: "
                 for name, score in zip(names, self._score(job, resident, group), strict=True):
                     scores.add(name, score)
             outcome: Outcome = scores.outcome()
@@ -198,7 +199,7 @@ class Evaluator:
         for part, fitness in zip(self._spec.objectives, fitnesses, strict=True):
             name = part.objective.name
             if (job.batch or {}).get(name) != ():
-                groups.setdefault(fitness.together or name, []).append((part, fitness))
+                groups.setdefault(fitness.group or name, []).append((part, fitness))
         return list(groups.values())
 
     def _score(

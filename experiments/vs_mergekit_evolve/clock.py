@@ -63,6 +63,7 @@ class Parts:
     def watching(self, owner: Any, name: str, part: str) -> Iterator[None]:
         """Count the time of a method for a part; '{}' in the part's name is that around it."""
         own = getattr(owner, name)
+        kept = vars(owner)[name]
 
         @wraps(own)
         def counted(*args: Any, **kwargs: Any) -> Any:
@@ -79,7 +80,7 @@ class Parts:
         try:
             yield
         finally:
-            setattr(owner, name, own)
+            setattr(owner, name, kept)
 
     def _turn(self) -> None:
         now = Used(time.process_time(), time.perf_counter())

@@ -166,7 +166,7 @@ def test_a_metric_parameter_receives_the_objectives_metric(source):
         (
             "class fit:\n    def together(self): ...\n    def __call__(self, model): ...",
             {},
-            r"has together\(\) and no classmethod score_together\(fitnesses, models\)",
+            r"has together\(\) and no classmethod score_together\(cls, fitnesses, models\)",
         ),
         ("def fit(model): ...\nfit.goal = 'up'", {}, "goal must be maximize or minimize"),
     ],

@@ -37,7 +37,7 @@ from evomerge.testing.problems import (
     mixed_domain,
     sphere,
 )
-from evomerge.testing.simulation import drive, proposals, trials
+from evomerge.testing.simulation import drive, proposals, replay, trials
 
 FAST = {"design": 4, "local_searches": 1}
 SUBJECT = Subject(
@@ -195,6 +195,26 @@ def recorded(n_objectives):
     search = SmacForest(problem.domain, n_objectives, 3, design=4, local_searches=1)
     events = drive(search, problem, 14, workers=3, failure_rate=0.2)
     return [[list(proposal.genotype), proposal.origin] for proposal in proposals(events)]
+
+
+def test_of_many_trials_a_forest_makes_several_proposals_that_replay(monkeypatch):
+    monkeypatch.setattr("evomerge.optimizers.smac_facade.MANY", 12)
+    monkeypatch.setattr("evomerge.optimizers.smac_facade.RETRAIN_AFTER", 4)
+    problem = sphere(conditional_domain(), 2)
+    fitted = []
+    train = RandomForest.train
+    monkeypatch.setattr(
+        RandomForest, "train", lambda self, *args: fitted.append(len(args[0])) or train(self, *args)
+    )
+
+    def forest():
+        return SmacForest(problem.domain, 2, 3, design=4, local_searches=1)
+
+    events = drive(forest(), problem, 30, workers=3, failure_rate=0.2)
+    early, late = ([one for one in fitted if (one > 12) is many] for many in (False, True))
+    assert len(early) > len(late)
+    assert 2 <= len(late) <= 5  # of some 15 proposals
+    replay(forest(), events)
 
 
 def test_logging_is_silent_and_left_as_found(capfd):

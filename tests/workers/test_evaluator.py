@@ -241,7 +241,7 @@ class Joint:
         return self.score_together([self], [model])[0]
 
     def together(self):
-        return self.kind
+        return [self.kind] if self.name == "unhashable" else self.kind
 
     @classmethod
     def score_together(cls, fitnesses, models):
@@ -284,14 +284,21 @@ def test_objectives_that_belong_together_are_scored_by_one_call(tmp_path):
     assert Joint.calls == [[("b", "items-1")], [("c", "items-2")]]
 
 
+def test_who_belongs_together_must_be_comparable(tmp_path):
+    plain = spec(tmp_path)
+    evaluator = Evaluator(replace(plain, objectives=joint(tmp_path, "a/x", "unhashable/x")))
+    outcome = evaluator.evaluate(Job("first", path([(0, 0)]))).outcome
+    assert "together() returned ['x'], which has no hash" in outcome.message
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("broken", "ValueError: no answer"),
         (
             "short",
-            f"fitness '{__name__}:Joint': score_together returned 1 scores for 2 objectives; "
-            "return one for each, in order",
+            f"fitness '{__name__}:Joint': score_together returned [0.0] for 2 objectives; "
+            "return a list with a score for each, in order",
         ),
     ],
 )

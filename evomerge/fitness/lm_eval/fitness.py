@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from weakref import WeakValueDictionary
 
 from pydantic import NonNegativeInt, PositiveInt
 
@@ -26,6 +27,18 @@ if TYPE_CHECKING:  # the harness and torch take seconds to import
     from evomerge.fitness.lm_eval.tasks import Suite
 
 _UNSEEDED = 1234  # lm-eval's default seed of few-shot examples
+
+
+@dataclass(eq=False)
+class _View:
+    """The harness's view of a model, and the tokenizer it reads texts by."""
+
+    model: Any
+    tokenizer: Any
+
+
+_VIEWS: WeakValueDictionary[Hashable, _View] = WeakValueDictionary()
+"""Of this process, by how the model is asked; a view lasts as long as an objective has it."""
 
 
 @dataclass
@@ -75,8 +88,9 @@ class LmEval:
         fewshot_as_multiturn: with a template: examples are turns, not one long question.
         system_instruction: put before everything.
         include_path: a folder of YAML files with tasks of your own.
-        batch_size: rows of a forward pass; by default 64, fewer where logits, or cached keys and
-            values, would take more than 2 GB in 16 bits.
+        batch_size: rows of a forward pass; by default 64, fewer where the logits of
+            log-likelihoods, or the keys and values of greedy answers, would take more than 2 GB in
+            16 bits.
         metadata: passed to the tasks, as lm-eval's --metadata.
         gen_kwargs: changes to generation arguments, such as {max_gen_toks: 64}.
         fewshot_seed: seeds the choice of examples.
@@ -159,8 +173,7 @@ class LmEval:
         self._engine_args = engine_args or {}
         self._suites: dict[DatasetSplit | None, Suite] = {}
         self._listings: dict[tuple[Source, int | None], _Listing] = {}
-        self._model: Any = None
-        self._tokenizer: Any = None
+        self._view: _View | None = None
 
     def list_items(self, source: Any, limit: int | None = None) -> tuple[Item, ...]:
         """List the documents of a source as items 'task/position' with the content as 'doc'.
@@ -236,7 +249,14 @@ class LmEval:
         return result
 
     def together(self) -> Hashable:
-        """Return what objectives share that are scored at once: how the model is asked."""
+        """Return what objectives share that are scored at once: how the model is asked.
+
+        Sampled answers depend on what is drawn before them: such an objective is scored alone.
+        """
+        samples = any(suite.samples for suite in self._suites.values())
+        return (self._view_key(), id(self) if samples else None)
+
+    def _view_key(self) -> Hashable:
         engine_args = json.dumps(self._engine_args, sort_keys=True, default=str)
         return (
             *(self._batch_size, self._chat, self._share_contexts, self._drafts),
@@ -255,7 +275,7 @@ class LmEval:
             templates_kept,
         )
 
-        language_model = _ready(fitnesses, models[0])
+        language_model = fitnesses[0]._ready(models[0])
         asked = [
             fitness._asked(model, language_model)
             for fitness, model in zip(fitnesses, models, strict=True)
@@ -338,6 +358,29 @@ class LmEval:
             "name them in the objective: search: {docs: [0, 200]}"
         )
 
+    def _ready(self, model: MergedModel) -> Any:
+        """Return the harness's view of the model, made anew only when it reads texts otherwise.
+
+        Objectives of a worker that ask alike have one, whenever each is asked.
+        """
+        from evomerge.fitness.lm_eval.tasks import hushed  # noqa: PLC0415
+
+        key = self._view_key()
+        known = self._view or _VIEWS.get(key)
+        if known is None or not same_tokenizer(model.tokenizer, known.tokenizer):
+            if self._engine == "vllm" and known is not None:
+                raise FitnessError(
+                    "engine 'vllm' cannot change its tokenizer from candidate to candidate; "
+                    "give the study one tokenizer, or remove the engine"
+                )
+            with hushed():
+                known = _View(self._build(model), model.tokenizer)
+            _VIEWS[key] = known
+        known.tokenizer = model.tokenizer
+        known.model.load(model.module)
+        self._view = known
+        return known.model
+
     def _build(self, model: MergedModel) -> Any:
         if model.tokenizer is None:
             raise FitnessError(
@@ -376,25 +419,3 @@ class LmEval:
             )
             listing.written_for = written_for
         return listing.requests
-
-
-def _ready(fitnesses: Sequence[LmEval], model: MergedModel) -> Any:
-    """Return the harness's view of the model, one for all that are scored together.
-
-    It is made anew only when it reads texts otherwise.
-    """
-    from evomerge.fitness.lm_eval.tasks import hushed  # noqa: PLC0415
-
-    known = next((one for one in fitnesses if one._model is not None), fitnesses[0])
-    if known._model is None or not same_tokenizer(model.tokenizer, known._tokenizer):
-        if known._engine == "vllm" and known._model is not None:
-            raise FitnessError(
-                "engine 'vllm' cannot change its tokenizer from candidate to candidate; "
-                "give the study one tokenizer, or remove the engine"
-            )
-        with hushed():
-            known._model = known._build(model)
-    for fitness in fitnesses:
-        fitness._model, fitness._tokenizer = known._model, model.tokenizer
-    known._model.load(model.module)
-    return known._model

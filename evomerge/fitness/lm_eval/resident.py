@@ -14,6 +14,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, TypeAlias
 
 import torch
@@ -61,7 +62,8 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
     Args:
         tokenizer: of the model; it is copied, since the harness adds a padding token to it.
         module: the transformers model; `load` puts another in its place.
-        batch_size: rows of a forward pass; None for `ROWS`, or fewer where these would not fit.
+        batch_size: rows of a forward pass; None for `ROWS`, in our own loops fewer where these
+            would not fit.
         chat_template: which of several templates of the tokenizer writes conversations.
         share_contexts: compute a context once for all of its continuations; log-likelihoods are
             then not `HFLM`'s to the last bit.
@@ -169,9 +171,11 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
             return int(self.batch_size)
         text = self._config.get_text_config()
         heads = getattr(text, "num_attention_heads", 1)
-        shared = heads // (getattr(text, "num_key_value_heads", None) or heads)
-        kept = cached * text.num_hidden_layers * 2 * text.hidden_size // shared
-        most: int = MOST_NUMBERS // max(logits * text.vocab_size, kept, 1)
+        size = getattr(text, "head_dim", None) or text.hidden_size // heads
+        width = 2 * size * (getattr(text, "num_key_value_heads", None) or heads)
+        most: int = MOST_NUMBERS // max(
+            logits * text.vocab_size, cached * width * text.num_hidden_layers, 1
+        )
         return max(1, min(ROWS, most))
 
     def _score_choices(
@@ -186,8 +190,12 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
         shared = {key: numbers for key, numbers in by_context.items() if len(numbers) > 1}
         contexts = sorted(shared, key=lambda context: (-len(context), context))
         sizes = [len(shared[context]) for context in contexts]
-        longest = max(map(len, contexts), default=0)
-        for batch in context_batches(sizes, self._rows(cached=longest)):
+        lengths = [
+            len(requests[number][1]) + len(requests[number][2])
+            for number in chain.from_iterable(shared.values())
+        ]
+        longest = max(lengths, default=0)
+        for batch in context_batches(sizes, self._rows(logits=longest, cached=longest)):
             questions = [
                 (contexts[k], [requests[number][2] for number in shared[contexts[k]]])
                 for k in batch
@@ -259,11 +267,17 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
         groups: dict[str, list[int]] = defaultdict(list)
         for number, request in enumerate(requests):
             groups[json.dumps(request.args[1], sort_keys=True, default=str)].append(number)
-        if not all(self._is_greedy(requests[first].args[1]) for first, *_ in groups.values()):
-            answers: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
-            return answers
         found = [""] * len(requests)
+        greedy: list[list[int]] = []
+        others: list[list[int]] = []
         for numbers in groups.values():
+            (greedy if self._is_greedy(requests[numbers[0]].args[1]) else others).append(numbers)
+        if others:
+            kept = sorted(chain.from_iterable(others))
+            answers = super().generate_until([requests[n] for n in kept], disable_tqdm=disable_tqdm)
+            for number, text in zip(kept, answers, strict=True):
+                found[number] = text
+        for numbers in greedy:
             # In the harness's order, so that its batches are ours.
             ordered = sorted(
                 numbers,
@@ -339,9 +353,11 @@ class ResidentLM(HFLM):  # type: ignore[misc]  # the harness is untyped
             # A token shows at least a byte, and a decoder may trim the first one's space.
             window = max(len(text.encode()) for text in texts) + 1 if texts else 0
 
+            decode_tokens = self.tokenizer.decode  # and not `self`, which would hold the module
+
             @lru_cache(maxsize=1 << 16)  # one candidate after another says the same
             def ends(tokens: tuple[int, ...]) -> bool:
-                tail = self.tok_decode(tokens, skip_special_tokens=False)
+                tail = decode_tokens(tokens, skip_special_tokens=False)
                 return any(text in tail for text in texts)
 
             self._stopping[texts] = lambda tokens: ends(tuple(tokens[-window:]))

@@ -19,6 +19,7 @@ from lm_eval.api.group import Group
 from lm_eval.api.task import ConfigurableTask, Task
 from lm_eval.config.group import AggMetricConfig
 from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
+from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import env as environment
 from tqdm import tqdm
@@ -69,6 +70,16 @@ class Suite:
     def main_group(self) -> Group | None:
         """The group of that name; None for a single task."""
         return next((group for group in self.groups if group.name == self.main), None)
+
+    @property
+    def samples(self) -> bool:
+        """Whether answers of some task are drawn."""
+        kwargs = [
+            task.config.generation_kwargs or {}
+            for task in self.tasks.values()
+            if task.OUTPUT_TYPE == "generate_until"
+        ]
+        return any(normalize_gen_kwargs(dict(own), 1)["do_sample"] for own in kwargs)
 
 
 @contextmanager

@@ -33,15 +33,24 @@ class Learner:
         proposer: fits it.
         standardise: from costs to targets.
         max_points: evaluated points in the model; of more, the front and the latest.
+        always: learn hyperparameters from all evaluations.
 
     Attributes:
         latest: the model fitted last, if there is one.
     """
 
-    def __init__(self, proposer: Proposer, standardise: Standardise, max_points: int) -> None:
+    def __init__(
+        self,
+        proposer: Proposer,
+        standardise: Standardise,
+        max_points: int,
+        *,
+        always: bool = False,
+    ) -> None:
         self._proposer = proposer
         self._standardise = standardise
         self._max_points = max_points
+        self._always = always
         self._n_known = 0  # evaluations that the latest model knows of
         self._learn_at = 0  # how many evaluations hyperparameters are next learnt from
         self.latest: Fit | None = None
@@ -51,7 +60,7 @@ class Learner:
         if self.latest is None or self._n_known != len(known):
             rows = known.modelled(self._max_points)
             targets = self._standardise(known.costs[rows], known.errors[rows])
-            kept = self.latest if len(known) < self._learn_at else None
+            kept = None if self._always or len(known) >= self._learn_at else self.latest
             if kept is None or _rescaled(kept.targets.scale, targets.scale):
                 kept = None
                 self._learn_at = len(known) + max(1, len(known) // LEARN_EVERY)

@@ -33,8 +33,8 @@ where evaluations are few, `mobo` makes more of them, and does not wait for batc
 
 What is ours around it: known points belong to the first batch; the run is seeded; failures are
 excluded from the model and kept away from; the result is the front of everything evaluated;
-hyperparameters are learnt at every 25th part more evaluations, and past 200 of these the candidates
-of a round come from one search.
+hyperparameters are learnt at every 25th part more evaluations (as published: in every round), and
+past 200 of these the candidates of a round come from one search.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from evomerge.optimizers.gaussian_processes.backend import proposer_of
 from evomerge.optimizers.gaussian_processes.encoding import Encoding, apart
 from evomerge.optimizers.gaussian_processes.evaluations import Evaluations
 from evomerge.optimizers.gaussian_processes.learner import Learner
-from evomerge.optimizers.gaussian_processes.pool import joined
+from evomerge.optimizers.gaussian_processes.pool import USED_UP, Pool, joined
 from evomerge.optimizers.gaussian_processes.screens import SCREENS
 from evomerge.optimizers.gaussian_processes.settings import settings_of
 from evomerge.optimizers.gaussian_processes.transforms import published_targets, targets_of
@@ -105,7 +105,8 @@ class MmMo(Generational):
         importance: of genes by name or prefix, the more the larger; chooses 'importance'.
         samples: of the posterior; 64 by default, fewer for three and four objectives.
         raw_samples: points scored before the best are climbed.
-        restarts: how many are climbed, of up to 100 points; half as many of 200.
+        restarts: how many are climbed, of up to 100 points; half as many of 200, and of more as
+            many as candidates are left to choose.
         max_points: evaluated points in the model; of more, the front and the latest.
 
     Raises:
@@ -178,6 +179,7 @@ class MmMo(Generational):
                 else targets_of(costs, links, doubt * errors)
             ),
             settings.max_points,
+            always=self._published,
         )
         self._evaluations = Evaluations(len(domain), n_objectives)
         self._random = np.random.default_rng([self._seed, _START])
@@ -219,22 +221,24 @@ class MmMo(Generational):
     def _candidates(self, fit: Fit) -> Floats:
         """Choose candidates one after another, each given those before it.
 
-        Each has a search of its own, unless many points are evaluated: then one search for all.
+        Each has a search of its own. Where many points are evaluated the others choose among what
+        the first one's found, until nothing of it is worth a tenth as much.
         """
         together = len(self._evaluations) > MANY and not self._published
         avoided = self._evaluations.avoided[:0] if self._published else self._evaluations.avoided
         chosen: list[Floats] = []
+        found: Pool | None = None
+        least = -np.inf
         for place in range(self._n_candidates):
             pending = np.vstack([avoided, *(point[None] for point in chosen)])
             counter = self._round * self._n_candidates + place
             prospect = self._proposer.prospect(fit, pending, counter)
-            if not together:
-                pool, _ = prospect.climb()
-            elif not chosen:
-                best, raw = prospect.climb(self._n_candidates)
-                pool = joined([best, raw.first(self._n_candidates)])
-            else:
-                pool = prospect.score(pool.points)
+            pool = None if found is None else prospect.score(found.points)
+            if pool is None or pool.worths.max() < least:
+                pool, raw = prospect.climb(self._n_candidates - place if together else 1)
+                if together:
+                    found = joined([pool, raw.first(self._n_candidates)])
+                    least = pool.worths.max() - USED_UP
             chosen.append(pool.first(1).points[0])
         return np.array(chosen)
 

@@ -44,7 +44,7 @@ from evomerge.optimizers.gaussian_processes.backend import proposer_of
 from evomerge.optimizers.gaussian_processes.encoding import Encoding, apart
 from evomerge.optimizers.gaussian_processes.evaluations import Evaluations
 from evomerge.optimizers.gaussian_processes.learner import Learner
-from evomerge.optimizers.gaussian_processes.pool import Pool, joined
+from evomerge.optimizers.gaussian_processes.pool import USED_UP, Pool, joined
 from evomerge.optimizers.gaussian_processes.rerank import reranked
 from evomerge.optimizers.gaussian_processes.screens import SCREENS
 from evomerge.optimizers.gaussian_processes.settings import settings_of
@@ -105,7 +105,8 @@ class Mobo:
         importance: of genes by name or prefix, the more the larger; chooses 'importance'.
         samples: of the posterior; 64 by default, fewer for three and four objectives.
         raw_samples: points scored before the best are climbed.
-        restarts: how many are climbed, of up to 100 points; half as many of 200.
+        restarts: how many are climbed, of up to 100 points; half as many of 200, and as many as a
+            model makes proposals where that is more.
         max_points: evaluated points in the model; of more, the front and the latest.
 
     Attributes:
@@ -246,9 +247,10 @@ class Mobo:
         return self._planned.popleft()
 
     def _plan(self, count: int) -> list[Floats]:
-        """Return points that are worth most, each given those before it.
+        """Return points that are worth most, each given those before it, at most `count`.
 
-        All are chosen from what one search found.
+        All come from one search. They end where what it found is used up: where nothing new is
+        left, or nothing that is worth a tenth of the first.
         """
         fit = self._learner.fit(self._evaluations)
         avoided = self._evaluations.avoided
@@ -258,28 +260,27 @@ class Mobo:
         if self._weak_to_strong:
             varied = prospect.score(self._varied(fit, candidates.points))
             candidates = joined([candidates, varied])
-        planned = [self._chosen(fit, (candidates, raw, best), avoided)]
-        for place in range(1, count):
+        # `best`: a finite domain, and every point of it is known
+        new = self._new(candidates, avoided) or self._new(raw, avoided) or best
+        least = new.worths.max() - USED_UP
+        planned: list[Floats] = []
+        while new and new.worths.max() >= least:
+            planned.append(new.points[self._choice(fit, new, avoided)])
+            if len(planned) == count:
+                break
             avoided = np.vstack([avoided, planned[-1]])
-            candidates = self._prospect(fit, avoided, place).score(candidates.points)
-            planned.append(self._chosen(fit, (candidates, raw, best), avoided))
+            prospect = self._prospect(fit, avoided, len(planned))
+            new = self._new(prospect.score(candidates.points), avoided)
         return planned
 
     def _prospect(self, fit: Fit, avoided: Floats, place: int) -> Prospect:
         """Return where to look for a point of a plan."""
         return self._proposer.prospect(fit, avoided, self._asked + place, self.combination)
 
-    def _chosen(self, fit: Fit, pools: Sequence[Pool], avoided: Floats) -> Floats:
-        """Return a point of the first pool that has a new one; of the last if none has."""
+    def _new(self, pool: Pool, avoided: Floats) -> Pool:
+        """Return the candidates that are not near to a known point."""
         occupied = self._encoding.features(np.vstack([self._evaluations.points, avoided]))
-        for pool in pools[:-1]:
-            new = pool.only(apart(self._encoding.features(pool.points), occupied, NEAR))
-            if len(new):
-                break
-        else:
-            new = pools[-1]  # a finite domain, and every point of it is known
-        chosen: Floats = new.points[self._choice(fit, new, avoided)]
-        return chosen
+        return pool.only(apart(self._encoding.features(pool.points), occupied, NEAR))
 
     def _varied(self, fit: Fit, points: Floats) -> Floats:
         """Return points crossed with mutants of the elites."""

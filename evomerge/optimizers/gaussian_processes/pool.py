@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+USED_UP = float(np.log(10))
+"""Candidates are looked for anew where those left are worth so much less than the first one was, as
+a logarithm."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:

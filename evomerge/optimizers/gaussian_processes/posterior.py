@@ -26,7 +26,7 @@ joint covariance of B for every x; here it costs O(n + |B|) kernel values a poin
 
 from __future__ import annotations
 
-from functools import lru_cache, reduce
+from functools import reduce
 
 import numpy as np
 import torch
@@ -163,14 +163,6 @@ def _matern(x: Tensor, other: Tensor) -> Tensor:
     return (1 + distance + distance.square() / 3) * torch.exp(-distance)
 
 
-@lru_cache(maxsize=2)  # with many points one fit after another asks for the same
-def _normal_points(count: int, dimension: int, seed: int) -> Tensor:
-    """Return scrambled Sobol points as normal variables, (count, dimension)."""
-    engine = NormalQMCEngine(d=dimension, seed=seed, inv_transform=True)
-    points: Tensor = engine.draw(count, dtype=torch.double)
-    return points
-
-
 class JointSamples:
     """Functions drawn at fixed points, continued to any other point.
 
@@ -198,7 +190,8 @@ class JointSamples:
         self._fixed = fixed
         n_fixed, n_objectives = len(fixed), surrogate.n_objectives
         if normals is None:
-            drawn = _normal_points(n_samples, (n_fixed + 1) * n_objectives, seed)
+            engine = NormalQMCEngine(d=(n_fixed + 1) * n_objectives, seed=seed, inv_transform=True)
+            drawn = engine.draw(n_samples, dtype=torch.double)
             normals = drawn.reshape(n_samples, n_fixed + 1, n_objectives)
         by_output = normals.permute(2, 1, 0)  # n_objectives, n_fixed + 1, n_samples
         self._at_fixed, self._at_x = by_output[:, :-1], by_output[:, -1]

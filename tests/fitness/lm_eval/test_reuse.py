@@ -14,6 +14,7 @@ from tokenizers.processors import TemplateProcessing
 
 from evomerge.errors import FitnessError
 from evomerge.fitness.lm_eval import LmEval
+from evomerge.fitness.lm_eval.fitness import _VIEWS
 
 ALL = {"docs": [0, None]}
 KINDS = [
@@ -31,6 +32,7 @@ def test_the_second_candidate_scores_as_in_a_fresh_worker(merges, tasks, name, m
     kept = LmEval(name, metric, include_path=tasks, num_fewshot=n_shown)
     items = kept.list_items(ALL)
     first, second, again = (merges[k].scored(kept, items) for k in (0, 1, 0))
+    _VIEWS.clear()
     fresh = LmEval(name, metric, include_path=tasks, num_fewshot=n_shown)
     assert second == merges[1].scored(fresh, fresh.list_items(ALL))
     assert first == again != second
@@ -112,10 +114,10 @@ def test_another_tokenizer_is_noticed(merges, tasks):
     fitness = LmEval("continued", "perplexity", include_path=tasks)
     items = fitness.list_items(ALL)
     first = merges[0].scored(fitness, items)
-    kept = fitness._model
+    kept = fitness._view
     again = replace(merges[0], tokenizer=copy.deepcopy(merges[0].tokenizer))
     assert again.scored(fitness, items) == first
-    assert fitness._model is kept
+    assert fitness._view is kept
     # One that puts nothing before a text: other tokens, other scores.
     other = replace(merges[0], tokenizer=copy.deepcopy(merges[0].tokenizer))
     other.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A")

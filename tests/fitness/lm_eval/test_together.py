@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import wraps
 
 import pytest
+from lm_eval.models.huggingface import HFLM
 
+from evomerge.errors import FitnessError
 from evomerge.fitness import build_fitness, score_together
 from evomerge.fitness.lm_eval import LmEval
 from evomerge.fitness.lm_eval.resident import MOST_NUMBERS, ROWS, ResidentLM
@@ -46,7 +49,7 @@ def models(merge, fitnesses):
 
 def test_several_objectives_score_as_the_harness_scores_their_tasks(merges, tasks, passes):
     fitnesses = [bound(tasks, name) for name in TASKS]
-    assert len({one.together for one in fitnesses}) == 1
+    assert len({one.group for one in fitnesses}) == 1
     theirs = merges[1].harness(tasks, list(TASKS), batch_size=32)
     taken = []
     for merge in (merges[0], merges[1]):  # the second time everything is built
@@ -59,6 +62,7 @@ def test_several_objectives_score_as_the_harness_scores_their_tasks(merges, task
         assert {key: (notes | {metric: value})[key] for key in known} == {
             key: expected[key] for key in known
         }
+        assert bool(examples) is (metric.split(",")[0] in ("acc", "exact_match"))
         if examples:
             assert examples == by_item({name: theirs["samples"][name]}, metric)
     passes.clear()
@@ -69,21 +73,52 @@ def test_several_objectives_score_as_the_harness_scores_their_tasks(merges, task
 
 def test_what_is_asked_otherwise_is_scored_apart(tasks):
     plain = bound(tasks, "sorted")
-    assert plain.together == bound(tasks, "pick_flip", num_fewshot=1).together
+    assert plain.group == bound(tasks, "pick_flip", num_fewshot=1).group
     for changed in ({"batch_size": 4}, {"drafts": True}, {"share_contexts": True}):
-        assert plain.together != bound(tasks, "sorted", **changed).together
-    assert build_fitness("exact_match", {}, folder=tasks).together is None
+        assert plain.group != bound(tasks, "sorted", **changed).group
+    assert build_fitness("exact_match", {}, folder=tasks).group is None
 
 
-def test_whoever_was_scored_together_shares_what_was_tokenized(merges, tasks):
+def test_objectives_that_ask_alike_have_one_view_of_the_model(merges, tasks):
     first, second = (
         LmEval(name, TASKS[name], include_path=tasks) for name in ("sorted", "continued")
     )
-    views = [merges[0].view(one.list_items(ALL)) for one in (first, second)]
-    LmEval.score_together([first, second], views)
-    assert first._model is second._model
-    merges[1].scored(second, second.list_items(ALL))  # a rung that asks the one alone
-    assert first._model is second._model
+    merges[0].scored(first, first.list_items(ALL))  # a rung that asks the one alone
+    merges[0].scored(second, second.list_items(ALL))
+    assert first._view is second._view
+    apart = LmEval("sorted", TASKS["sorted"], include_path=tasks, batch_size=4)
+    merges[0].scored(apart, apart.list_items(ALL))
+    assert apart._view is not first._view
+
+
+def test_whose_answers_are_sampled_is_scored_alone(tasks):
+    found = []
+    for name, metric in 2 * [("voted", "exact_match,vote"), ("sorted", "exact_match,whole")]:
+        args = {"tasks": [name], "include_path": str(tasks)}
+        found.append(build_fitness("lm_eval", args, metric=metric, folder=tasks))
+        found[-1].load_items(ALL, folder=tasks)
+    sampled, greedy, again, other = (one.group for one in found)
+    assert greedy == other
+    assert len({sampled, again, greedy}) == 3
+
+
+def test_greedy_answers_stay_ours_beside_sampled_ones(merges, tasks, monkeypatch):
+    merge = merges[0]
+    fitness = LmEval(["sorted", "voted"], "exact_match", include_path=tasks)
+    alone = LmEval("sorted", "exact_match,whole", include_path=tasks)
+    handed = []
+    own = HFLM.generate_until
+
+    def counted(self, requests, **options):
+        handed.append(len(requests))
+        return own(self, requests, **options)
+
+    monkeypatch.setattr(HFLM, "generate_until", counted)
+    merge.scored(alone, alone.list_items(ALL))
+    assert handed == []
+    with suppress(FitnessError):  # the two tasks have no metric in common
+        merge.scored(fitness, fitness.list_items(ALL))
+    assert handed == [3 * 15]  # the sampled task's alone
 
 
 def test_a_batch_that_nobody_chose_fits(merges, tasks, monkeypatch):

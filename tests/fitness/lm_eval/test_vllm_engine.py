@@ -233,7 +233,7 @@ def test_what_an_engine_cannot_do_is_refused(merges, tasks, vllm, monkeypatch):
     say_on_gpu(deeper, monkeypatch)
     deeper.config.num_hidden_layers += 1
     with pytest.raises(FitnessError, match="cannot score layer paths; remove the engine"):
-        fitness._model.load(deeper)
+        fitness._view.model.load(deeper)
     with pytest.raises(FitnessError, match="engine_args: 'tokenizer' is set by evomerge"):
         vllm.VllmLM(merges[0].folder, chat_template=None, tokenizer="other")
 

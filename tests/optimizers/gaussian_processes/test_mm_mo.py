@@ -7,6 +7,7 @@ import pytest
 
 from evomerge.errors import ConfigError
 from evomerge.optimizers.gaussian_processes.encoding import apart
+from evomerge.optimizers.gaussian_processes.proposer import Prospect
 from evomerge.testing.problems import continuous_domain
 from evomerge.types import Objective
 from tests.optimizers.gaussian_processes.searches import mm_mo, search, two_spheres, unit_domain
@@ -156,3 +157,24 @@ def test_refusals(options, message):
 def test_the_published_preset_takes_two_to_four_objectives(n_objectives):
     with pytest.raises(ConfigError, match="two to four objectives"):
         mm_mo(unit_domain(2), n_objectives, preset="mm-mo-published")
+
+
+def test_of_many_evaluations_one_search_finds_the_candidates(monkeypatch):
+    monkeypatch.setattr("evomerge.optimizers.gaussian_processes.mm_mo.MANY", 20)
+    optimizer = mm_mo(unit_domain(4), initial=20, candidates=6, batch=3)
+    search(optimizer, two_spheres, 20)
+    climbs = []
+    climb = Prospect.climb
+
+    def counted(self, *args):
+        climbs.append(args)
+        return climb(self, *args)
+
+    monkeypatch.setattr(Prospect, "climb", counted)
+    search(optimizer, two_spheres, 3, first=20)
+    assert climbs == [(1,)] * 6  # 20 are not many yet
+    climbs.clear()
+    proposals = search(optimizer, two_spheres, 9, first=23)
+    assert climbs[0] == (6,)
+    assert len(climbs) < 3 * 6
+    assert len({one.genotype for one in proposals}) == 9

@@ -13,6 +13,7 @@ from scipy.stats import qmc
 from evomerge.errors import ConfigError, SpaceError
 from evomerge.optimizers import build_optimizer, groups
 from evomerge.optimizers.gaussian_processes.mobo import Mobo
+from evomerge.optimizers.gaussian_processes.pool import USED_UP
 from evomerge.optimizers.sobol import SobolSearch
 from evomerge.pareto import hypervolume
 from evomerge.spaces.domain import Condition, Domain, Gene
@@ -122,21 +123,50 @@ def test_hyperparameters_are_learnt_from_every_new_share_of_evaluations():
     assert news == [False, True, False, True, False]  # from 60, 62 and 64 evaluations
 
 
-def test_of_many_evaluations_one_model_makes_several_proposals(monkeypatch):
+@pytest.fixture
+def in_groups(monkeypatch):
+    """Have one model make up to ten proposals of 60 evaluations, and two of 12."""
+    monkeypatch.setattr(groups, "MANY", 8)
+    monkeypatch.setattr(groups, "SHARE", 6)
+
+
+def test_of_many_evaluations_one_model_makes_several_proposals(in_groups, monkeypatch):
+    planned = []
+    plan = Mobo._plan
+
+    def kept(self, count):
+        places = []
+        prospect = self._prospect
+
+        def noted(*args):
+            places.append(prospect(*args))
+            return places[-1]
+
+        monkeypatch.setattr(self, "_prospect", noted)
+        points = plan(self, count)
+        planned.append((count, points, places))
+        return points
+
     optimizer = after_start(n=60)
-    monkeypatch.setattr(groups, "MANY", 60)
-    monkeypatch.setattr(groups, "SHARE", 12)
-    numbers = []
-    asked = []
-    for number in range(100, 111):
-        asked.append(optimizer.ask(number).genotype)
-        numbers.append(len(optimizer._learner.latest.points))
-        optimizer.tell(trial(number, asked[-1], two_spheres(asked[-1])))
-    # one from 60, then five from 61 and five from 66
-    assert numbers == [60, *[61] * 5, *[66] * 5]
-    together = np.array(asked[1:6])
-    gaps = np.linalg.norm(together[:, None] - together[None], axis=2)[np.triu_indices(5, 1)]
-    assert gaps.min() > 1e-3
+    monkeypatch.setattr(Mobo, "_plan", kept)
+    asked = [optimizer.ask(number).genotype for number in range(100, 130)]
+    assert len(planned) < 15
+    for count, points, places in planned:
+        assert count == 10
+        assert 1 <= len(points) <= count
+        # each is worth what is asked of it, given those before it
+        worths = [
+            place.score(point[None]).worths[0] for place, point in zip(places, points, strict=False)
+        ]
+        assert min(worths) >= worths[0] - USED_UP - 1e-9
+    assert any(len(points) < 10 for _, points, _ in planned)
+    gaps = np.linalg.norm(np.array(asked)[:, None] - np.array(asked)[None], axis=2)
+    assert gaps[np.triu_indices(len(asked), 1)].min() > 1e-3
+
+
+def test_a_group_holds_no_known_point_while_others_are_left(in_groups):
+    proposals = search(mobo(integer_domain(0, 4, 2), initial=9), two_spheres, 25)
+    assert len({one.genotype for one in proposals}) == 25
 
 
 @pytest.mark.parametrize("name", ["mobo", "mm_mo", "auto"])

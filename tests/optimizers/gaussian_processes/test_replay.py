@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from evomerge.optimizers import groups
 from evomerge.testing.problems import mixed_domain, sphere
 from evomerge.testing.simulation import Asked, drive, replay
 from tests.optimizers.gaussian_processes.searches import mm_mo, mobo
@@ -48,6 +49,20 @@ def test_killed_after_any_evaluation_it_goes_on_the_same(name):
     assert len([one for one in events if isinstance(one, Asked)]) >= 8
     for length in range(4, len(events) + 1, 3):
         replay(BUILD[name](), events[:length])
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_several_proposals_of_one_model_are_replayed_too(name, monkeypatch):
+    monkeypatch.setattr(groups, "MANY", 6)
+    monkeypatch.setattr(groups, "SHARE", 3)
+    monkeypatch.setattr("evomerge.optimizers.gaussian_processes.mm_mo.MANY", 6)
+    n_trials = 20
+    events = drive(BUILD[name](), PROBLEM, n_trials, workers=3, order_seed=1, failure_rate=0.2)
+    replay(BUILD[name](), events)
+    for length in range(12, len(events), 7):  # killed there, and resumed
+        search = BUILD[name]()
+        replay(search, events[:length])
+        replay(search, events[length:])
 
 
 def test_another_process_proposes_the_same_bits():
