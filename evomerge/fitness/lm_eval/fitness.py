@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-from weakref import WeakValueDictionary
 
 from pydantic import NonNegativeInt, PositiveInt
 
 from evomerge.errors import DataError, FitnessError, MissingExtra
 from evomerge.fitness.lm_eval.bounds import BOUNDS
 from evomerge.fitness.lm_eval.documents import DatasetSplit, Source, interleaved
-from evomerge.fitness.lm_eval.tokenizers import same_tokenizer, template_name
+from evomerge.fitness.lm_eval.tokenizers import template_name
+from evomerge.fitness.lm_eval.views import Asking, View
 from evomerge.fitness.model import MergedModel
 from evomerge.fitness.protocol import Item
 from evomerge.fitness.public_tests import public_test
@@ -27,18 +27,6 @@ if TYPE_CHECKING:  # the harness and torch take seconds to import
     from evomerge.fitness.lm_eval.tasks import Suite
 
 _UNSEEDED = 1234  # lm-eval's default seed of few-shot examples
-
-
-@dataclass(eq=False)
-class _View:
-    """The harness's view of a model, and the tokenizer it reads texts by."""
-
-    model: Any
-    tokenizer: Any
-
-
-_VIEWS: WeakValueDictionary[Hashable, _View] = WeakValueDictionary()
-"""Of this process, by how the model is asked; a view lasts as long as an objective has it."""
 
 
 @dataclass
@@ -152,13 +140,9 @@ class LmEval:
         self._overrides = Overrides(
             num_fewshot, fewshot_seed, gen_kwargs or {}, confirm_run_unsafe_code
         )
-        self._chat = apply_chat_template
         self._multiturn = fewshot_as_multiturn
         self._system = system_instruction
-        self._batch_size = batch_size
         self._bootstrap_iters = bootstrap_iters
-        self._share_contexts = share_contexts
-        self._drafts = drafts
         if engine != "vllm" and engine_args:
             raise FitnessError("fitness 'lm_eval': engine_args are vLLM's; add 'engine: vllm'")
         if engine == "vllm" and (share_contexts or drafts):
@@ -169,11 +153,17 @@ class LmEval:
             )
         if engine == "vllm" and importlib.util.find_spec("vllm") is None:
             raise MissingExtra("engine 'vllm'", "vllm")
-        self._engine = engine
-        self._engine_args = engine_args or {}
+        self._asking = Asking(
+            batch_size,
+            apply_chat_template,
+            share_contexts,
+            drafts,
+            engine,
+            json.dumps(engine_args or {}, sort_keys=True, default=str),
+        )
         self._suites: dict[DatasetSplit | None, Suite] = {}
         self._listings: dict[tuple[Source, int | None], _Listing] = {}
-        self._view: _View | None = None
+        self._view: View | None = None
 
     def list_items(self, source: Any, limit: int | None = None) -> tuple[Item, ...]:
         """List the documents of a source as items 'task/position' with the content as 'doc'.
@@ -241,7 +231,7 @@ class LmEval:
         Raises:
             FitnessError: it lacks the chat template that is asked for.
         """
-        template_name(tokenizer, self._chat)
+        template_name(tokenizer, self._asking.chat)
 
     def __call__(self, model: MergedModel) -> FitnessResult:
         """Score the model's items."""
@@ -254,14 +244,7 @@ class LmEval:
         Sampled answers depend on what is drawn before them: such an objective is scored alone.
         """
         samples = any(suite.samples for suite in self._suites.values())
-        return (self._view_key(), id(self) if samples else None)
-
-    def _view_key(self) -> Hashable:
-        engine_args = json.dumps(self._engine_args, sort_keys=True, default=str)
-        return (
-            *(self._batch_size, self._chat, self._share_contexts, self._drafts),
-            *(self._engine, engine_args),
-        )
+        return (self._asking, id(self) if samples else None)
 
     @classmethod
     def score_together(
@@ -275,7 +258,9 @@ class LmEval:
             templates_kept,
         )
 
-        language_model = fitnesses[0]._ready(models[0])
+        first = fitnesses[0]
+        first._view = first._asking.view(models[0], first._view)
+        language_model = first._view.model
         asked = [
             fitness._asked(model, language_model)
             for fitness, model in zip(fitnesses, models, strict=True)
@@ -358,61 +343,16 @@ class LmEval:
             "name them in the objective: search: {docs: [0, 200]}"
         )
 
-    def _ready(self, model: MergedModel) -> Any:
-        """Return the harness's view of the model, made anew only when it reads texts otherwise.
-
-        Objectives of a worker that ask alike have one, whenever each is asked.
-        """
-        from evomerge.fitness.lm_eval.tasks import hushed  # noqa: PLC0415
-
-        key = self._view_key()
-        known = self._view or _VIEWS.get(key)
-        if known is None or not same_tokenizer(model.tokenizer, known.tokenizer):
-            if self._engine == "vllm" and known is not None:
-                raise FitnessError(
-                    "engine 'vllm' cannot change its tokenizer from candidate to candidate; "
-                    "give the study one tokenizer, or remove the engine"
-                )
-            with hushed():
-                known = _View(self._build(model), model.tokenizer)
-            _VIEWS[key] = known
-        known.tokenizer = model.tokenizer
-        known.model.load(model.module)
-        self._view = known
-        return known.model
-
-    def _build(self, model: MergedModel) -> Any:
-        if model.tokenizer is None:
-            raise FitnessError(
-                "the model has no tokenizer, and lm_eval's tasks are texts; "
-                "put the tokenizer's files (tokenizer.json) into the base model's folder"
-            )
-        template = template_name(model.tokenizer, self._chat)
-        if self._engine == "vllm":
-            from evomerge.fitness.lm_eval.vllm_engine import VllmLM  # noqa: PLC0415
-
-            return VllmLM(model.path(), chat_template=template, **self._engine_args)
-        from evomerge.fitness.lm_eval.resident import ResidentLM  # noqa: PLC0415
-
-        return ResidentLM(
-            model.module,
-            model.tokenizer,
-            batch_size=self._batch_size,
-            chat_template=template,
-            share_contexts=self._share_contexts,
-            drafts=self._drafts,
-        )
-
     def _requests(self, listing: _Listing, suite: Suite, language_model: Any) -> Requests:
         from evomerge.fitness.lm_eval.requests import Prompting, Requests  # noqa: PLC0415
 
         # Without a template prompts are the same for every tokenizer.
-        written_for = language_model if self._chat else None
+        written_for = language_model if self._asking.chat else None
         if listing.requests is None or listing.written_for is not written_for:
             prompting: Prompting = Prompting(
                 self._system,
                 self._multiturn,
-                language_model.apply_chat_template if self._chat else None,
+                language_model.apply_chat_template if self._asking.chat else None,
             )
             listing.requests = Requests(
                 suite, listing.documents(listing.places), prompting, self._overrides.fewshot_seed

@@ -14,7 +14,7 @@ from tokenizers.processors import TemplateProcessing
 
 from evomerge.errors import FitnessError
 from evomerge.fitness.lm_eval import LmEval
-from evomerge.fitness.lm_eval.fitness import _VIEWS
+from evomerge.fitness.lm_eval.views import _VIEWS
 
 ALL = {"docs": [0, None]}
 KINDS = [
