@@ -263,14 +263,14 @@ class Mobo:
         # `best`: a finite domain, and every point of it is known
         new = self._new(candidates, avoided) or self._new(raw, avoided) or best
         least = new.worths.max() - USED_UP
-        planned: list[Floats] = []
-        while new and new.worths.max() >= least:
-            planned.append(new.points[self._choice(fit, new, avoided)])
-            if len(planned) == count:
-                break
+        planned = [new.points[self._choice(fit, new, avoided)]]
+        while len(planned) < count:
             avoided = np.vstack([avoided, planned[-1]])
             prospect = self._prospect(fit, avoided, len(planned))
             new = self._new(prospect.score(candidates.points), avoided)
+            if not new or new.worths.max() < least:
+                break
+            planned.append(new.points[self._choice(fit, new, avoided)])
         return planned
 
     def _prospect(self, fit: Fit, avoided: Floats, place: int) -> Prospect:
