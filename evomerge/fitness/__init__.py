@@ -5,17 +5,10 @@ A fitness is a function of a `MergedModel` or a class that is built once and the
 Importing this package loads no back end.
 """
 
+from evomerge.fitness.bound import BoundFitness, FitnessSpec, ModelScore, score_together
 from evomerge.fitness.data import item_field, load_items, text_field
 from evomerge.fitness.language_model import LanguageModel
-from evomerge.fitness.load import (
-    FITNESSES,
-    BoundFitness,
-    FitnessSpec,
-    ModelScore,
-    build_fitness,
-    check_fitness,
-    score_together,
-)
+from evomerge.fitness.load import FITNESSES, build_fitness, check_fitness
 from evomerge.fitness.model import MergedModel
 from evomerge.fitness.protocol import (
     BringsItems,

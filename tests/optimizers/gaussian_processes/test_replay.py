@@ -11,7 +11,7 @@ import torch
 
 from evomerge.optimizers import groups
 from evomerge.testing.problems import mixed_domain, sphere
-from evomerge.testing.simulation import Asked, drive, replay
+from evomerge.testing.simulation import Asked, drive, proposals, replay
 from tests.optimizers.gaussian_processes.searches import mm_mo, mobo
 
 PROBLEM = sphere(mixed_domain(), 2)
@@ -58,7 +58,8 @@ def test_several_proposals_of_one_model_are_replayed_too(name, monkeypatch):
     monkeypatch.setattr("evomerge.optimizers.gaussian_processes.mm_mo.MANY", 6)
     n_trials = 20
     events = drive(BUILD[name](), PROBLEM, n_trials, workers=3, order_seed=1, failure_rate=0.2)
-    replay(BUILD[name](), events)
+    assert len({one.genotype for one in proposals(events)}) == n_trials
+    replay(BUILD[name](), events)  # fails where another point is proposed
     for length in range(12, len(events), 7):  # killed there, and resumed
         search = BUILD[name]()
         replay(search, events[:length])
