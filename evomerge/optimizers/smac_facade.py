@@ -10,14 +10,15 @@ for hyperparameter optimisation (Lindauer et al., 2022, arXiv 2109.09831), and w
   so that with several objectives each also has a weighting of its own.
 - A failed trial costs as much more than the worst completed one as that costs more than the best,
   at the time the forest is fitted, not what was known when it failed.
-- One evaluation a configuration: merges are deterministic.
+- One evaluation a configuration, since merges are deterministic; SMAC's races between them, which
+  compare each with all that lost before, are left out. Neither changes a proposal.
 
 With several objectives the forest is fitted to ParEGO's scalarisation (Knowles, 2006).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +39,7 @@ from smac import Scenario
 from smac.acquisition.maximizer.local_and_random_search import LocalAndSortedRandomSearch
 from smac.acquisition.maximizer.local_search import LocalSearch
 from smac.initial_design import DefaultInitialDesign
+from smac.intensifier import Intensifier
 from smac.main.config_selector import ConfigSelector
 from smac.main.exceptions import ConfigurationSpaceExhaustedException
 from smac.model.random_forest import RandomForest
@@ -149,7 +151,6 @@ class Forest:
     ) -> None:
         space = configurations.space
         self._n_objectives = n_objectives
-        self._trial_seed: int | None = None  # which SMAC evaluates every configuration with
         # SMAC writes its state when it is constructed; nobody reads it.
         with TemporaryDirectory(prefix="evomerge-smac-") as folder:
             scenario = Scenario(
@@ -185,7 +186,7 @@ class Forest:
                     scenario, n_configs=0, additional_configs=list(self.starts)
                 ),
                 random_design=Facade.get_random_design(scenario, probability=random_share),
-                intensifier=Facade.get_intensifier(scenario, max_config_calls=1),
+                intensifier=_Once(scenario, max_config_calls=1),
                 multi_objective_algorithm=ParEGO(scenario) if n_objectives > 1 else None,
                 runhistory_encoder=_FailuresLast(scenario),
                 config_selector=_EagerSelector(
@@ -201,15 +202,13 @@ class Forest:
         The starts come first, in order.
         """
         try:
-            info = self._facade.ask()
+            return self._facade.ask()
         except (StopIteration, ConfigurationSpaceExhaustedException):
             return None
-        self._trial_seed = info.seed
-        return info
 
     def announce(self, configuration: Configuration) -> TrialInfo:
-        """Return a trial of a configuration that SMAC did not choose; one was asked for before."""
-        info = TrialInfo(config=configuration, seed=self._trial_seed)
+        """Return a trial of a configuration that SMAC did not choose."""
+        info = _trial(configuration)
         self._facade.runhistory.add_running_trial(info)
         return info
 
@@ -253,11 +252,44 @@ class _OrderedSearch(LocalAndSortedRandomSearch):  # type: ignore[misc]  # SMAC 
         self._local_search = _OrderedLocalSearch(space, seed=seed)
 
 
+class _Once(Intensifier):  # type: ignore[misc]  # SMAC is not seen by mypy
+    """Has every configuration evaluated once, and races none."""
+
+    def __iter__(self) -> Iterator[TrialInfo]:
+        return map(_trial, self.config_generator)
+
+    def update_incumbents(self, config: Configuration) -> None:
+        """Keep none: the study has the front."""
+
+
+class _Processed(list[Configuration]):
+    """Configurations, and whether one is among them, without comparing it with each."""
+
+    def __init__(self, configurations: Iterable[Configuration]) -> None:
+        super().__init__(configurations)
+        self._known = set(self)
+
+    def __contains__(self, configuration: object) -> bool:
+        return configuration in self._known
+
+    def append(self, configuration: Configuration) -> None:
+        super().append(configuration)
+        self._known.add(configuration)
+
+
 class _EagerSelector(ConfigSelector):  # type: ignore[misc]  # SMAC is not seen by mypy
     """Fits a forest for every proposal, and asks it about all configurations at once.
 
     With many trials it is for eight proposals, as SMAC has it from the first on.
     """
+
+    @property
+    def _processed_configs(self) -> _Processed:
+        return self._processed
+
+    @_processed_configs.setter
+    def _processed_configs(self, configurations: Iterable[Configuration]) -> None:
+        self._processed = _Processed(configurations)
 
     def _collect_data(self) -> tuple[Floats, Floats, Floats]:
         self._previous_entries = -1
@@ -290,6 +322,10 @@ class _FailuresLast(RunHistoryLogScaledEncoder):  # type: ignore[misc]  # SMAC i
         }
         built: tuple[Floats, Floats] = super()._build_matrix(known, store_statistics)
         return built
+
+
+def _trial(configuration: Configuration) -> TrialInfo:
+    return TrialInfo(config=configuration, seed=0)
 
 
 def _parameter(name: str, gene: Gene) -> Any:
