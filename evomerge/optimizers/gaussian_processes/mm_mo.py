@@ -51,7 +51,7 @@ from evomerge.optimizers.gaussian_processes.backend import proposer_of
 from evomerge.optimizers.gaussian_processes.encoding import Encoding, apart
 from evomerge.optimizers.gaussian_processes.evaluations import Evaluations
 from evomerge.optimizers.gaussian_processes.learner import Learner
-from evomerge.optimizers.gaussian_processes.pool import USED_UP, Pool, joined
+from evomerge.optimizers.gaussian_processes.pool import joined
 from evomerge.optimizers.gaussian_processes.screens import SCREENS
 from evomerge.optimizers.gaussian_processes.settings import settings_of
 from evomerge.optimizers.gaussian_processes.transforms import published_targets, targets_of
@@ -106,7 +106,7 @@ class MmMo(Generational):
         samples: of the posterior; 64 by default, fewer for three and four objectives.
         raw_samples: points scored before the best are climbed.
         restarts: how many are climbed, of up to 100 points; half as many of 200, and of more as
-            many as candidates are left to choose.
+            many as there are candidates.
         max_points: evaluated points in the model; of more, the front and the latest.
 
     Raises:
@@ -221,26 +221,18 @@ class MmMo(Generational):
     def _candidates(self, fit: Fit) -> Floats:
         """Choose candidates one after another, each given those before it.
 
-        Each has a search of its own. Where many points are evaluated the others choose among what
-        the first one's found, until nothing of it is worth a tenth as much.
+        Each has a search of its own; where many points are evaluated all come from one.
         """
-        together = len(self._evaluations) > MANY and not self._published
-        avoided = self._evaluations.avoided[:0] if self._published else self._evaluations.avoided
-        chosen: list[Floats] = []
-        found: Pool | None = None
-        least = -np.inf
-        for place in range(self._n_candidates):
-            pending = np.vstack([avoided, *(point[None] for point in chosen)])
-            counter = self._round * self._n_candidates + place
-            prospect = self._proposer.prospect(fit, pending, counter)
-            pool = None if found is None else prospect.score(found.points)
-            if pool is None or pool.worths.max() < least:
-                pool, raw = prospect.climb(self._n_candidates - place if together else 1)
-                if together:
-                    found = joined([pool, raw.first(self._n_candidates)])
-                    least = pool.worths.max() - USED_UP
-            chosen.append(pool.first(1).points[0])
-        return np.array(chosen)
+        count, counter = self._n_candidates, self._round * self._n_candidates
+        known = self._evaluations.avoided[:0] if self._published else self._evaluations.avoided
+        if len(self._evaluations) > MANY and not self._published:
+            found = self._proposer.prospect(fit, known, counter).climb(count)
+            points = joined(found).points
+            return points[self._proposer.chosen(fit, points, known, counter, count)]
+        for place in range(count):
+            best, _ = self._proposer.prospect(fit, known, counter + place).climb()
+            known = np.vstack([known, best.points[:1]])
+        return known[-count:]
 
     def _varied(self, fit: Fit, points: Floats) -> Floats:
         """Return points crossed with mutants of the elites."""

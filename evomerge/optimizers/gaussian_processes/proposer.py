@@ -37,6 +37,7 @@ from evomerge.optimizers.gaussian_processes.models import conditioned, fitted
 from evomerge.optimizers.gaussian_processes.pool import Pool
 from evomerge.optimizers.gaussian_processes.posterior import JointSamples, Surrogate
 from evomerge.optimizers.gaussian_processes.settings import Settings
+from evomerge.optimizers.gaussian_processes.together import baseline_of, chosen_together
 from evomerge.optimizers.gaussian_processes.transforms import Targets
 from evomerge.optimizers.scalarise import Combination
 
@@ -46,7 +47,7 @@ FULL_EFFORT = 100
 """With more points in the model than this a climb is slower, and one evaluation matters less: fewer
 starts are climbed, in proportion."""
 
-_PROPOSE = 1  # stream of random numbers; optimizers have streams of their own
+_PROPOSE, _CHOOSE = 1, 4  # streams of random numbers; optimizers have streams of their own
 _ANY_SEED = 0  # where nothing, or always the same, is drawn
 _DRAWN = 128  # samples that say which points may be on the front
 
@@ -140,6 +141,32 @@ class Proposer:
         return Prospect(
             self._encoding, self._settings, fit, pending, seeds, self._published, objective
         )
+
+    def chosen(
+        self, fit: Fit, points: Floats, pending: Floats, counter: int, count: int
+    ) -> NDArray[np.intp]:
+        """Return which points are worth most, one after another, each given those before it.
+
+        Unlike so many prospects it draws the values of all points once; a pure function.
+
+        Args:
+            fit: of the evaluated points.
+            points: to choose from, (n_points, n_genes); of equals the first.
+            pending: points in flight, (n_pending, n_genes).
+            counter: of the random numbers.
+            count: how many; all, if there are no more.
+        """
+        state = np.random.SeedSequence([self._seed, _CHOOSE, counter]).generate_state(2)
+        seed, weights = (int(word) >> 1 for word in state)
+        rows = fit.on_fronts if len(fit.on_fronts) else fit.front
+        known = np.vstack([fit.points[rows], pending])
+        with isolated(seed):
+            features = torch.as_tensor(self._encoding.features(np.vstack([known, points])))
+            values = JointSamples(fit.surrogate, features, self._settings.samples, seed).values
+            random = np.random.default_rng(weights)
+            before, new = np.split(values.numpy(), [len(known)], axis=1)
+            baseline = baseline_of(before, new, fit.targets, random)
+            return chosen_together(baseline, len(points), count)
 
     def predict(self, fit: Fit, points: Floats) -> tuple[Floats, Floats]:
         """Return mean and variance of targets, both (n_points, n_objectives)."""

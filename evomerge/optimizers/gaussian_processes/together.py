@@ -1,0 +1,152 @@
+"""Several of a pool of points, each worth most given those before it, by values drawn once.
+
+An acquisition function says what one more point is expected to be worth; choosing several by it
+takes another one for each. Where the points to choose from are given, their values can be drawn
+together with those of the baseline: what each point adds to it in every sample, and what it still
+adds once others have joined, is then exact, and its worth the mean over the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evomerge.optimizers.gaussian_processes.acquisition import (
+    MOST_BOXED,
+    Objective,
+    first_objective,
+    scalarisation,
+)
+from evomerge.optimizers.gaussian_processes.boxes import stacked
+from evomerge.optimizers.gaussian_processes.transforms import Targets
+
+Floats = NDArray[np.float64]
+
+
+class Baseline(Protocol):
+    """What is known in every sample, and what points would add to it."""
+
+    def gains(self) -> Floats:
+        """Return the mean of what each point adds alone, (n_points,)."""
+        ...
+
+    def join(self, index: int) -> None:
+        """Let a point join."""
+        ...
+
+
+class UndominatedBoxes:
+    """What the front of each sample leaves undominated; points add hypervolume.
+
+    Args:
+        known: values of the baseline, maximised, (n_samples, n_known, n_objectives).
+        values: of the points, drawn with them, (n_samples, n_points, n_objectives).
+        reference: what a value must exceed to count, (n_objectives,).
+    """
+
+    def __init__(self, known: Floats, values: Floats, reference: Floats) -> None:
+        lower, upper, padding = stacked(known, reference)
+        self._sample, box = np.nonzero(~padding)
+        self._lower, self._upper = lower[self._sample, box], upper[self._sample, box]
+        self._values = values
+        self._gains = self._volumes(self._sample, self._lower, self._upper)
+
+    def gains(self) -> Floats:
+        """Return the mean of the hypervolume that each point adds alone, (n_points,)."""
+        return self._gains
+
+    def join(self, index: int) -> None:
+        """Cut what the point dominates out of the boxes; a piece a coordinate is left of each."""
+        corner = np.minimum(self._values[self._sample, index], self._upper)
+        cut = (corner > self._lower).all(axis=1)
+        sample, lower, upper, corner = (
+            rows[cut] for rows in (self._sample, self._lower, self._upper, corner)
+        )
+        dimension = lower.shape[1]
+        lowers, uppers = np.repeat(lower[None], dimension, 0), np.repeat(upper[None], dimension, 0)
+        for k in range(dimension):
+            # beyond the corner in this coordinate, and up to it in those before
+            lowers[k, :, k] = corner[:, k]
+            uppers[k, :, :k] = corner[:, :k]
+        solid = (uppers > lowers).all(axis=2)
+        pieces = np.broadcast_to(sample, solid.shape)[solid], lowers[solid], uppers[solid]
+        self._gains = self._gains - self._volumes(sample, lower, upper) + self._volumes(*pieces)
+        self._sample, self._lower, self._upper = (
+            np.concatenate([rows[~cut], more])
+            for rows, more in zip((self._sample, self._lower, self._upper), pieces, strict=True)
+        )
+
+    def _volumes(self, sample: NDArray[np.intp], lower: Floats, upper: Floats) -> Floats:
+        """Return how much of boxes is below each point, added up, over the number of samples."""
+        volumes = np.ones((len(sample), self._values.shape[1]))
+        for k in range(lower.shape[1]):
+            side = self._values[sample, :, k] - lower[:, k, None]
+            volumes *= np.clip(side, 0.0, (upper[:, k] - lower[:, k])[:, None], out=side)
+        total: Floats = volumes.sum(axis=0) / len(self._values)
+        return total
+
+
+class Best:
+    """The best of each sample by an objective; points add what they exceed it by.
+
+    Args:
+        known: values of the baseline, (n_samples, n_known, n_objectives), one point at least.
+        values: of the points, drawn with them, (n_samples, n_points, n_objectives).
+        objective: draws what is maximised, anew each time.
+    """
+
+    def __init__(self, known: Floats, values: Floats, objective: Callable[[], Objective]) -> None:
+        self._known, self._values = torch.as_tensor(known), torch.as_tensor(values)
+        self._objective = objective
+
+    def gains(self) -> Floats:
+        """Return the mean improvement by an objective that is drawn for it, (n_points,)."""
+        objective = self._objective()
+        best = objective(self._known).max(dim=-1, keepdim=True).values
+        gains: Floats = (objective(self._values) - best).clamp_min(0.0).mean(dim=0).numpy()
+        return gains
+
+    def join(self, index: int) -> None:
+        """Let a point join."""
+        self._known = torch.cat([self._known, self._values[:, index : index + 1]], dim=1)
+
+
+def baseline_of(
+    known: Floats, values: Floats, targets: Targets, random: np.random.Generator
+) -> Baseline:
+    """Return what counts for a number of objectives: hypervolume, or improvement by one number.
+
+    Args:
+        known: values of the baseline, (n_samples, n_known, n_objectives), one point at least.
+        values: of the points, drawn with them, (n_samples, n_points, n_objectives).
+        targets: of the evaluated points.
+        random: of scalarisations, with more objectives than boxes are cut for.
+    """
+    n_objectives = len(targets.reference)
+    if n_objectives == 1:
+        return Best(known, values, lambda: first_objective)
+    if n_objectives > MOST_BOXED:
+        return Best(known, values, lambda: scalarisation(targets.values, random))
+    return UndominatedBoxes(known, values, targets.reference)
+
+
+def chosen_together(baseline: Baseline, n_points: int, count: int) -> NDArray[np.intp]:
+    """Return which points are worth most, each given those before it; of equals the first.
+
+    Args:
+        baseline: what is known; the points that are chosen join it.
+        n_points: to choose from.
+        count: how many; all, if there are no more.
+    """
+    left = np.ones(n_points, dtype=bool)
+    chosen: list[int] = []
+    while left.any() and len(chosen) < count:
+        index = int(np.argmax(np.where(left, baseline.gains(), -np.inf)))
+        chosen.append(index)
+        left[index] = False
+        baseline.join(index)
+    return np.array(chosen, dtype=np.intp)
