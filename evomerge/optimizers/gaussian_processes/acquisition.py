@@ -32,7 +32,7 @@ from botorch.utils.safe_math import log_fatplus, logmeanexp
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evomerge.optimizers.gaussian_processes.boxes import stacked
+from evomerge.optimizers.gaussian_processes.boxes import undominated
 from evomerge.optimizers.gaussian_processes.posterior import JointSamples, Surrogate
 from evomerge.pareto import non_dominated
 
@@ -69,7 +69,8 @@ class LogNoisyHypervolumeImprovement:
     """
 
     def __init__(self, samples: JointSamples, reference: Floats) -> None:
-        lower, upper, padding = stacked(samples.values.numpy(), reference)
+        values = samples.values.numpy()
+        lower, upper, padding = undominated(values, reference).padded(len(values))
         sizes = np.where(padding[..., None], 0.0, upper - lower)
         self._samples = samples
         # for each objective n_samples, 1, n_boxes

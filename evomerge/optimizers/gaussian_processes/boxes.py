@@ -6,70 +6,130 @@ a point y is the sum over boxes of prod_k min(max(y_k - lower_k, 0), upper_k - l
 Two objectives give a strip for each step of the staircase. With three, the third is swept downwards
 and a box is closed whenever a new point changes a strip of the staircase below it, at most 2n + 1
 boxes for n points (the count of Yang et al., 2019, 'Efficient computation of expected hypervolume
-improvement using box decomposition algorithms'). BoTorch's partitioning has as many, but takes tens
-of milliseconds a front, and one front a posterior sample is needed. Four objectives and more are
-left to it.
+improvement using box decomposition algorithms'). With more, one point after another is cut out of
+the boxes, of all fronts at once. One front a posterior sample is needed: BoTorch's partitioning has
+as many boxes for three objectives, and three quarters as many for four, but takes some hundred
+times as long.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
-import torch
-from botorch.utils.multi_objective.box_decompositions.non_dominated import (
-    FastNondominatedPartitioning,
-)
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Bounds = tuple[Floats, Floats]
+Corners: TypeAlias = tuple[list[float], list[float]]
 
 
-def undominated_boxes(values: Floats, reference: Floats) -> Bounds:
-    """Return lower and upper corners of the boxes, each (n_boxes, n_objectives).
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """Boxes of many fronts.
+
+    Attributes:
+        front: whose each is, (n_boxes,).
+        lower: corners, (n_boxes, n_objectives).
+        upper: corners, (n_boxes, n_objectives).
+    """
+
+    front: NDArray[np.intp]
+    lower: Floats
+    upper: Floats
+
+    def only(self, which: NDArray[np.bool_]) -> Boxes:
+        """Return the boxes of a mask."""
+        return Boxes(self.front[which], self.lower[which], self.upper[which])
+
+    def and_others(self, others: Boxes) -> Boxes:
+        """Return these boxes and others after them."""
+        return Boxes(
+            np.concatenate([self.front, others.front]),
+            np.concatenate([self.lower, others.lower]),
+            np.concatenate([self.upper, others.upper]),
+        )
+
+    def reached(self, points: Floats) -> NDArray[np.bool_]:
+        """Say of which boxes a point dominates a part, (n_boxes,).
+
+        Args:
+            points: one for each front, (n_fronts, n_objectives).
+        """
+        reached: NDArray[np.bool_] = np.all(points[self.front] > self.lower, axis=1)
+        return reached
+
+    def beyond(self, points: Floats) -> Boxes:
+        """Return what points leave undominated of boxes that they reach: a piece a coordinate.
+
+        Args:
+            points: one for each front, (n_fronts, n_objectives).
+        """
+        corner = np.minimum(points[self.front], self.upper)
+        dimension = corner.shape[1]
+        lower = np.repeat(self.lower[None], dimension, axis=0)
+        upper = np.repeat(self.upper[None], dimension, axis=0)
+        for k in range(dimension):
+            # beyond the corner in this coordinate, and up to it in those before
+            lower[k, :, k] = corner[:, k]
+            upper[k, :, :k] = corner[:, :k]
+        solid = (upper > lower).all(axis=2)
+        return Boxes(np.broadcast_to(self.front, solid.shape)[solid], lower[solid], upper[solid])
+
+    def padded(self, n_fronts: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        """Return as many boxes for every front.
+
+        Returns:
+            Lower and upper corners, (n_fronts, most, n_objectives), and which boxes are none,
+            (n_fronts, most); those lie between 0 and 1.
+        """
+        counts = np.bincount(self.front, minlength=n_fronts)
+        order = np.argsort(self.front, kind="stable")
+        place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+        where = (self.front[order], place)
+        lower = np.zeros((n_fronts, int(counts.max()), self.lower.shape[1]))
+        upper = np.ones_like(lower)
+        padding = np.ones(lower.shape[:2], dtype=bool)
+        lower[where], upper[where], padding[where] = self.lower[order], self.upper[order], False
+        return lower, upper, padding
+
+
+def undominated(fronts: Floats, reference: Floats) -> Boxes:
+    """Return the boxes of many fronts.
 
     Args:
-        values: maximised, (n_points, n_objectives) with two objectives or more; points that are
-            dominated, repeat or do not exceed the reference change nothing.
+        fronts: maximised, (n_fronts, n_points, n_objectives) with two objectives or more; points
+            that are dominated, repeat or do not exceed the reference change nothing.
         reference: (n_objectives,).
     """
-    inside = values[(values > reference).all(axis=1)]
-    match len(reference):
-        case 2:
-            boxes = _strips(inside, reference)
-        case 3:
-            boxes = _swept(inside, reference)
-        case _:
-            return _partitioned(inside, reference)
-    corners = np.array(boxes).reshape(-1, 2, len(reference))
-    return corners[:, 0], corners[:, 1]
+    if len(reference) > 3:
+        return _cut(fronts, reference)
+    of_one = _strips if len(reference) == 2 else _swept
+    found = [of_one(one[(one > reference).all(axis=1)], reference) for one in fronts]
+    front = np.repeat(np.arange(len(found)), [len(boxes) for boxes in found])
+    corners = np.array([corner for boxes in found for corner in boxes])
+    return Boxes(front, corners[:, 0], corners[:, 1])
 
 
-def stacked(fronts: Floats, reference: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Return the boxes of many fronts, padded to one number.
+def _cut(fronts: Floats, reference: Floats) -> Boxes:
+    """Cut one point of each front after another out of everything beyond the reference.
 
-    Args:
-        fronts: (n_fronts, n_points, n_objectives).
-        reference: (n_objectives,).
-
-    Returns:
-        Lower and upper corners, (n_fronts, n_boxes, n_objectives), and which boxes are none,
-        (n_fronts, n_boxes); those lie between 0 and 1.
+    Points that dominate most come first, which leaves a third to half as many boxes.
     """
-    found = [undominated_boxes(front, reference) for front in fronts]
-    most = max(len(lower) for lower, _ in found)
-    lower = np.zeros((len(found), most, len(reference)))
-    upper = np.ones_like(lower)
-    padding = np.ones((len(found), most), dtype=bool)
-    for row, (low, high) in enumerate(found):
-        lower[row, : len(low)] = low
-        upper[row, : len(low)] = high
-        padding[row, : len(low)] = False
-    return lower, upper, padding
+    n_fronts, n_points, dimension = fronts.shape
+    volumes = np.maximum(fronts - reference, 0.0).prod(axis=2)
+    order = np.argsort(-volumes, axis=1, kind="stable")
+    corners = np.tile(reference, (n_fronts, 1))
+    boxes = Boxes(np.arange(n_fronts), corners, np.full((n_fronts, dimension), np.inf))
+    for place in range(n_points):
+        points = fronts[np.arange(n_fronts), order[:, place]]
+        reached = boxes.reached(points)
+        boxes = boxes.only(~reached).and_others(boxes.only(reached).beyond(points))
+    return boxes
 
 
-def _strips(values: Floats, reference: Floats) -> list[tuple[list[float], list[float]]]:
+def _strips(values: Floats, reference: Floats) -> list[Corners]:
     """Cut the plane into a strip for each step: [x_(i-1), x_i] above the height there."""
     left, floor = float(reference[0]), float(reference[1])
     order = np.lexsort((values[:, 1], values[:, 0]))
@@ -84,7 +144,7 @@ def _strips(values: Floats, reference: Floats) -> list[tuple[list[float], list[f
     return boxes
 
 
-def _swept(values: Floats, reference: Floats) -> list[tuple[list[float], list[float]]]:
+def _swept(values: Floats, reference: Floats) -> list[Corners]:
     """Sweep the third coordinate from above, keeping the strips over the staircase of the others.
 
     Strip i is [starts[i], starts[i + 1]] x [heights[i], inf], and has been so down from tops[i].
@@ -115,12 +175,3 @@ def _swept(values: Floats, reference: Floats) -> list[tuple[list[float], list[fl
         tops[first : last + 1] = [z, z] if has_rest else [z]
     close(0, len(starts), float(reference[2]))
     return boxes
-
-
-def _partitioned(values: Floats, reference: Floats) -> Bounds:
-    partitioning = FastNondominatedPartitioning(
-        ref_point=torch.as_tensor(reference), Y=torch.as_tensor(values)
-    )
-    lower, upper = partitioning.get_hypercell_bounds().numpy()
-    solid = (upper > lower).all(axis=1)
-    return lower[solid], upper[solid]

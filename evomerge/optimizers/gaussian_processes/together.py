@@ -21,7 +21,7 @@ from evomerge.optimizers.gaussian_processes.acquisition import (
     first_objective,
     scalarisation,
 )
-from evomerge.optimizers.gaussian_processes.boxes import stacked
+from evomerge.optimizers.gaussian_processes.boxes import Boxes, undominated
 from evomerge.optimizers.gaussian_processes.transforms import Targets
 
 Floats = NDArray[np.float64]
@@ -49,43 +49,30 @@ class UndominatedBoxes:
     """
 
     def __init__(self, known: Floats, values: Floats, reference: Floats) -> None:
-        lower, upper, padding = stacked(known, reference)
-        self._sample, box = np.nonzero(~padding)
-        self._lower, self._upper = lower[self._sample, box], upper[self._sample, box]
         self._values = values
-        self._gains = self._volumes(self._sample, self._lower, self._upper)
+        self._boxes = undominated(known, reference)
+        self._gains = self._volumes(self._boxes)
 
     def gains(self) -> Floats:
         """Return the mean of the hypervolume that each point adds alone, (n_points,)."""
         return self._gains
 
     def join(self, index: int) -> None:
-        """Cut what the point dominates out of the boxes; a piece a coordinate is left of each."""
-        corner = np.minimum(self._values[self._sample, index], self._upper)
-        cut = (corner > self._lower).all(axis=1)
-        sample, lower, upper, corner = (
-            rows[cut] for rows in (self._sample, self._lower, self._upper, corner)
-        )
-        dimension = lower.shape[1]
-        lowers, uppers = np.repeat(lower[None], dimension, 0), np.repeat(upper[None], dimension, 0)
-        for k in range(dimension):
-            # beyond the corner in this coordinate, and up to it in those before
-            lowers[k, :, k] = corner[:, k]
-            uppers[k, :, :k] = corner[:, :k]
-        solid = (uppers > lowers).all(axis=2)
-        pieces = np.broadcast_to(sample, solid.shape)[solid], lowers[solid], uppers[solid]
-        self._gains = self._gains - self._volumes(sample, lower, upper) + self._volumes(*pieces)
-        self._sample, self._lower, self._upper = (
-            np.concatenate([rows[~cut], more])
-            for rows, more in zip((self._sample, self._lower, self._upper), pieces, strict=True)
-        )
+        """Cut what the point dominates out of the boxes."""
+        points = self._values[:, index]
+        reached = self._boxes.reached(points)
+        before = self._boxes.only(reached)
+        after = before.beyond(points)
+        self._gains = self._gains - self._volumes(before) + self._volumes(after)
+        self._boxes = self._boxes.only(~reached).and_others(after)
 
-    def _volumes(self, sample: NDArray[np.intp], lower: Floats, upper: Floats) -> Floats:
+    def _volumes(self, boxes: Boxes) -> Floats:
         """Return how much of boxes is below each point, added up, over the number of samples."""
-        volumes = np.ones((len(sample), self._values.shape[1]))
-        for k in range(lower.shape[1]):
-            side = self._values[sample, :, k] - lower[:, k, None]
-            volumes *= np.clip(side, 0.0, (upper[:, k] - lower[:, k])[:, None], out=side)
+        volumes = np.ones((len(boxes.front), self._values.shape[1]))
+        sizes = boxes.upper - boxes.lower
+        for k in range(sizes.shape[1]):
+            side = self._values[boxes.front, :, k] - boxes.lower[:, k, None]
+            volumes *= np.clip(side, 0.0, sizes[:, k, None], out=side)
         total: Floats = volumes.sum(axis=0) / len(self._values)
         return total
 
