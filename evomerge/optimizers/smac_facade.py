@@ -97,14 +97,19 @@ class Configurations:
             self.space.add(*conditions)
 
     def configuration(self, genotype: Genotype) -> Configuration:
-        """Return the configuration of a genotype."""
+        """Return the configuration of a genotype, as SMAC itself would make it.
+
+        One that is made of values is equal to SMAC's, which are made of vectors, but has another
+        hash: the choices of the latter are numpy's strings.
+        """
         active = self._domain.active(genotype)
         values = {
             f"gene{index}": gene.to_unit(value) if gene.kind == "continuous" else value
             for index, (gene, value) in enumerate(zip(self._domain.genes, genotype, strict=True))
             if active[index]
         }
-        return Configuration(self.space, values=values)
+        vector = Configuration(self.space, values=values).get_array()
+        return Configuration(self.space, vector=vector)
 
     def genotype(self, configuration: Configuration) -> Genotype:
         """Return the canonical genotype of a configuration, of plain Python values."""
@@ -186,7 +191,7 @@ class Forest:
                     scenario, n_configs=0, additional_configs=list(self.starts)
                 ),
                 random_design=Facade.get_random_design(scenario, probability=random_share),
-                intensifier=_Once(scenario, max_config_calls=1),
+                intensifier=_Once(scenario),
                 multi_objective_algorithm=ParEGO(scenario) if n_objectives > 1 else None,
                 runhistory_encoder=_FailuresLast(scenario),
                 config_selector=_EagerSelector(
@@ -253,10 +258,12 @@ class _OrderedSearch(LocalAndSortedRandomSearch):  # type: ignore[misc]  # SMAC 
 
 
 class _Once(Intensifier):  # type: ignore[misc]  # SMAC is not seen by mypy
-    """Has every configuration evaluated once, and races none."""
+    """Has every configuration evaluated once, also an announced one, and races none."""
 
     def __iter__(self) -> Iterator[TrialInfo]:
-        return map(_trial, self.config_generator)
+        for configuration in self.config_generator:
+            if not self.runhistory.has_config(configuration):
+                yield _trial(configuration)
 
     def update_incumbents(self, config: Configuration) -> None:
         """Keep none: the study has the front."""

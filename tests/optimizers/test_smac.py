@@ -136,6 +136,28 @@ def test_agrees_with_smac_alone(n_objectives, monkeypatch, tmp_path):
     assert {genotype[0] for genotype in run[6:]} == {"a", "b"}
 
 
+CHOICES = Domain(
+    tuple(
+        Gene(name, "categorical", initial="a", choices=("a", "b", "c")) for name in ("one", "two")
+    ),
+    seeds=(Seed("corner", ("c", "c")),),
+)
+
+
+@pytest.mark.parametrize(
+    ("domain", "size"), [(CHOICES, 9), (integer_domain(0, 7), 8)], ids=["choices", "integers"]
+)
+@pytest.mark.parametrize("workers", [1, 6])
+def test_every_point_of_a_finite_domain_is_proposed_once(domain, size, workers):
+    """With six workers more points are asked for before the first outcome than SMAC designs."""
+    optimizer = SmacForest(domain, 1, 4, design=3, local_searches=1)
+    found = [
+        one.genotype for one in proposals(drive(optimizer, sphere(domain), 20, workers=workers))
+    ]
+    assert len(found) == len(set(found)) == size
+    assert optimizer.stop_reason() == "smac: finds no genotype that was not proposed before"
+
+
 def test_replays_in_another_process_and_leaves_no_trace():
     """Another order of sets, a first import of SMAC, and its files, logs and randomness."""
     done = subprocess.run(
