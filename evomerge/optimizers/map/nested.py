@@ -4,7 +4,8 @@ The two nodes whose scores differ least are merged by a small MAP of their scale
 left: the cost is linear in the number of donors. The released code carries one model a node, chosen
 by preferences that must be known beforehand. Here a node carries several, from good at the one
 side's tasks to good at the other's, and a merge above it varies which of them it takes, so that the
-root is a front. What is left of the budget is sampled around it.
+root is a front. Where preferences are given, those are carried that fall least short of them, and
+the root is the part of the front that they ask for. What is left of the budget is sampled around it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from evomerge.optimizers.map.search import SPARE, fit_notes
 from evomerge.optimizers.map.surrogate_front import Predicted, chosen
 from evomerge.optimizers.map.tree import Merging, Node
 from evomerge.optimizers.protocol import Needs, Proposal
+from evomerge.optimizers.scalarise import AUGMENTATION
 from evomerge.pareto import non_dominated, thin
 from evomerge.spaces.domain import Domain
 from evomerge.types import Genotype, Objective, Trial
@@ -38,6 +40,8 @@ FEWEST_POINTS = 6
 CARRIED = 4
 PREDICTIONS = 2048
 """Sobol points at which a node's surrogates are read: of 2 to 4 variables these are dense."""
+LIKED = 50
+"""Of the predictions, how many preferences leave to spread a node's versions over."""
 AROUND = 0.2
 """Half the width of the box, in coefficients, that is sampled around each of the root's members."""
 
@@ -61,8 +65,9 @@ class NestedMap(Generational):
         points: trials a node; by default what the budget allows, from 6 to 20, the released number.
         carried: versions that a node keeps and that are evaluated after its design; 4 by default,
             or a third of `points`.
-        preferences: objective name to weight, in the scores of nodes and the choice of versions;
-            equal by default.
+        preferences: objective name to weight: how much a shortfall hurts. Of a node the versions
+            are kept whose worst weighted shortfall, of the two sides, is smallest. By default they
+            are spread from one side to the other.
         ridge: of the fits.
 
     Attributes:
@@ -93,6 +98,7 @@ class NestedMap(Generational):
         self._seed = integer("seed", seed, 0)
         self._links = links_of(objectives, n_objectives)
         self._titles = titles(objectives, n_objectives)
+        self._prefers = preferences is not None
         self._preferences = _preferences(preferences, self._titles)
         self._ridge = not_negative("ridge", ridge)
         self._donors, self._origin, self._steps = directions(domain)
@@ -201,16 +207,24 @@ class NestedMap(Generational):
             named.append(self._titles[k])
         self.notes += fit_notes("nested_map", named, surrogates)
         merits = self._both_sides(merging, predicted)
-        front = non_dominated(merits)
-        order = np.concatenate([front, np.setdiff1d(np.arange(PREDICTIONS), front)])
-        choice = Predicted(points[order], merits[order], len(front))
+        if self._prefers:
+            order = self._from_best(merging, merits)
+            best = max(LIKED, self._carried)
+        else:
+            front = non_dominated(merits)
+            order = np.concatenate([front, np.setdiff1d(np.arange(PREDICTIONS), front)])
+            best = len(front)
+        choice = Predicted(points[order], merits[order], best)
         return chosen(choice, self._carried, merging.variables)
 
     def _made(self, merging: Merging) -> Node:
         """Make a node of the best points that were evaluated of it, on the sides' scores."""
         merits = self._both_sides(merging, merging.costs)
-        front = non_dominated(merits, dedupe=True)
-        kept = front[thin(merits[front], self._carried)]
+        if self._prefers:
+            kept = self._from_best(merging, merits)[: self._carried]
+        else:
+            front = non_dominated(merits, dedupe=True)
+            kept = front[thin(merits[front], self._carried)]
         kept = kept[np.argsort(merits[kept, 0], kind="stable")]
         members = merging.coefficients(merging.variables[kept])
         leaves = merging.sides[0].leaves + merging.sides[1].leaves
@@ -244,6 +258,22 @@ class NestedMap(Generational):
     def _both_sides(self, merging: Merging, costs: Floats) -> Floats:
         """Return the scores of points at the two sides' tasks, (n_points, 2); less is better."""
         return np.column_stack([self._merits(side.leaves, costs) for side in merging.sides])
+
+    def _from_best(self, merging: Merging, merits: Floats) -> npt.NDArray[np.intp]:
+        """Return all points, from what the preferences like best to what they like least.
+
+        By the augmented Tchebycheff function of the two sides' shortfalls, a side's weight being
+        the sum of its tasks'; as in `evomerge.pareto.preferred`.
+        """
+        weights = np.array(
+            [self._preferences[self._tasks_of(side.leaves)].sum() for side in merging.sides]
+        )
+        if not weights.any():
+            weights = np.ones(2)
+        shortfalls = merits - merits.min(axis=0)
+        weighted = shortfalls * weights
+        values = weighted.max(axis=1) + AUGMENTATION * weighted.sum(axis=1)
+        return np.lexsort((shortfalls.sum(axis=1), values))
 
     def _merits(self, leaves: Sequence[int], costs: Floats) -> Floats:
         """Return the weighted mean of scaled costs over the tasks of some donors, (n_points,)."""
