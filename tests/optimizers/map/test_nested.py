@@ -8,7 +8,7 @@ import pytest
 from evomerge.errors import ConfigError
 from evomerge.optimizers import build_optimizer
 from evomerge.optimizers.map.tree import Merging, Node
-from evomerge.testing.problems import Problem, continuous_domain
+from evomerge.testing.problems import Problem, continuous_domain, merge_problem
 from evomerge.testing.simulation import drive, proposals, replay, trials
 from tests.optimizers.map.domains import objectives, saturating, weights
 
@@ -122,7 +122,7 @@ def test_the_node_of_nearest_scores_comes_first():
 
 
 def sampled_around(problem, budget, preferences):
-    """Return the accuracies of what is sampled around the root, (n_points, n_tasks); three seeds."""
+    """Return the accuracies of what is sampled around the root, (n_points, n_tasks)."""
     scores = []
     for seed in range(3):
         optimizer = nested(problem, budget, seed, preferences=preferences)
@@ -164,6 +164,43 @@ def test_preferences_reach_the_middle_of_a_front_that_curves_inward():
     apart = np.ptp(sampled_around(problem, 40, None), axis=1)
     equal = np.ptp(sampled_around(problem, 40, {"task0": 1.0, "task1": 1.0}), axis=1)
     assert equal.mean() < apart.mean() - 0.15
+
+
+@pytest.mark.parametrize(("n", "budget", "points"), [(16, 120, 6), (16, 182, 10), (5, 40, 8)])
+def test_small_nodes_are_said_to_be_small(n, budget, points):
+    optimizer = nested(saturating(n), budget)
+    enough = n + 2 + 11 * (n - 1)
+    assert f"with {points} points a node some surrogates have 6 coeff" in optimizer.notes[0]
+    assert f"{enough} trials allow 11 points a node, and 9 for" in optimizer.notes[0]
+    assert nested(saturating(n), enough).notes == []
+    assert nested(saturating(n), enough, carried=4).notes  # 7 of 11 and the base
+    assert nested(saturating(n), points=12, carried=4).notes == []
+
+
+def test_the_surrogates_of_small_nodes_have_the_points_that_the_note_says():
+    problem = saturating(16)
+    optimizer = nested(problem, 120)
+    drive(optimizer, problem, 120)
+    fewest = min(
+        int(note.split(" coefficients from ")[1].split()[0])
+        for note in optimizer.notes[1:]
+        if " coefficients from " in note
+    )
+    assert f"6 coefficients from {fewest} points" in optimizer.notes[0]
+
+
+@pytest.mark.parametrize("name", ["two", "three"])
+def test_a_long_search_goes_on_finding(name):
+    """The samples around the best are worth more than as many more around the root's members."""
+    problem = merge_problem(name, noise=True, seed=1)
+    costs = []
+    for trial in trials(drive(nested(problem, 400), problem, 400)):
+        costs.append(problem.expected_costs(trial.genotype))
+    drawn = np.random.default_rng(0)
+    blind = [problem.expected_costs(problem.domain.draw(drawn)) for _ in range(400)]
+    worth = problem.normalised_hypervolume
+    assert worth(costs) > worth(costs[:100]) + 0.01
+    assert worth(costs) > worth(blind)
 
 
 def test_what_it_cannot_do_is_refused():
