@@ -30,8 +30,7 @@ from evomerge.optimizers.map.search import SPARE, fit_notes
 from evomerge.optimizers.map.surrogate_front import Predicted, chosen
 from evomerge.optimizers.map.tree import Merging, Node
 from evomerge.optimizers.protocol import Needs, Proposal
-from evomerge.optimizers.scalarise import AUGMENTATION
-from evomerge.pareto import non_dominated, thin
+from evomerge.pareto import by_preference, non_dominated, thin
 from evomerge.spaces.domain import Domain
 from evomerge.types import Genotype, Objective, Trial
 
@@ -246,7 +245,7 @@ class NestedMap(Generational):
         self.notes += fit_notes("nested_map", named, surrogates)
         merits = self._both_sides(merging, predicted)
         if self._prefers:
-            order = _from_preferred(merits, self._weights(merging))
+            order = by_preference(merits, self._weights(merging))
             best = max(LIKED, self._carried)
         else:
             front = non_dominated(merits)
@@ -259,7 +258,7 @@ class NestedMap(Generational):
         """Make a node of the best points that were evaluated of it, on the sides' scores."""
         merits = self._both_sides(merging, merging.costs)
         if self._prefers:
-            kept = _from_preferred(merits, self._weights(merging))[: self._carried]
+            kept = by_preference(merits, self._weights(merging))[: self._carried]
         else:
             front = non_dominated(merits, dedupe=True)
             kept = front[thin(merits[front], self._carried)]
@@ -273,7 +272,7 @@ class NestedMap(Generational):
         if not len(self._costs):
             return self._nodes[0].members
         if self._prefers:
-            best = _from_preferred(self._costs / self._units, self._preferences)[: self._carried]
+            best = by_preference(self._costs / self._units, self._preferences)[: self._carried]
         else:
             front = non_dominated(self._costs, dedupe=True)
             best = front[thin(self._costs[front], ROUND)]
@@ -412,21 +411,6 @@ def _preferences(given: Mapping[str, float] | None, names: Sequence[str]) -> Flo
     if not weights.any():
         raise ConfigError(["preferences: at least one must be above 0"])
     return weights
-
-
-def _from_preferred(costs: Floats, weights: Floats) -> npt.NDArray[np.intp]:
-    """Return all points, from the one whose worst weighted shortfall is smallest.
-
-    By the augmented Tchebycheff function, as `evomerge.pareto.preferred`.
-
-    Args:
-        costs: on one scale, (n_points, n_columns).
-        weights: (n_columns,).
-    """
-    shortfalls = costs - costs.min(axis=0)
-    weighted = shortfalls * weights
-    values = weighted.max(axis=1) + AUGMENTATION * weighted.sum(axis=1)
-    return np.lexsort((shortfalls.sum(axis=1), values))
 
 
 def _units(links: Sequence[Link], costs: Floats) -> Floats:
