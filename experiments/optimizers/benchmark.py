@@ -67,21 +67,12 @@ def main() -> None:
 
 
 def run_arm(
-    arm: Arm,
-    problem: str,
-    seeds: Sequence[int],
-    budgets: Sequence[int],
-    file: Path,
-    judge: Judge,
-    make: Callable[..., MergeProblem] = merge_problem,
+    arm: Arm, problem: str, seeds: Sequence[int], budgets: Sequence[int], file: Path, judge: Judge
 ) -> None:
-    """Carry out the searches of one arm on one problem that are not in the file yet.
-
-    `make` is called as `merge_problem` is, with the problem's name.
-    """
+    """Carry out the searches of one arm on one problem that are not in the file yet."""
     name = file.stem
     try:
-        todo = missing(arm, make(problem), seeds, budgets, file)
+        todo = missing(arm, problem, seeds, budgets, file)
     except UserError as error:
         print(f"{clock()} {problem} {name}: left out: {error}", flush=True)
         return
@@ -92,7 +83,7 @@ def run_arm(
     started = time.perf_counter()
     with file.open("a", encoding="utf-8") as stream:
         for seed, together in todo:
-            noisy = make(problem, noise=True, seed=seed)
+            noisy = merge_problem(problem, noise=True, seed=seed)
             with threadpool_limits(1, user_api="blas"):  # as in a run
                 found = search(arm, noisy, seed, max(together), judge)
             row = {**found, "budgets": together}
@@ -104,7 +95,7 @@ def run_arm(
 
 
 def missing(
-    arm: Arm, problem: MergeProblem, seeds: Sequence[int], budgets: Sequence[int], file: Path
+    arm: Arm, problem: str, seeds: Sequence[int], budgets: Sequence[int], file: Path
 ) -> list[tuple[int, list[int]]]:
     """Return seed and budgets of every search that is still to be carried out.
 
@@ -116,7 +107,7 @@ def missing(
     alike: dict[int, list[int]] = {}
     for budget in told:
         try:
-            optimizer = arm.build(problem, 0, budget)
+            optimizer = arm.build(merge_problem(problem), 0, budget)
         except UserError as error:
             refusals[budget] = error
             continue
@@ -124,7 +115,7 @@ def missing(
     if refusals and len(refusals) == len(told):
         raise refusals[told[-1]]
     for budget, error in refusals.items():
-        print(f"{clock()} {problem.name}: budget {budget} left out: {error}", flush=True)
+        print(f"{clock()} {problem}: budget {budget} left out: {error}", flush=True)
     known = {(row["seed"], budget) for row in read_rows(file) for budget in row["budgets"]}
     return [
         (seed, together)
