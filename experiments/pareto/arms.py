@@ -109,7 +109,7 @@ ARMS: Mapping[str, Arm] = {
     "bayesian_map": Arm("Bayesian MAP", {"optimizer": "bayesian_map"}),
     "nested_map": Arm("nested MAP", {"optimizer": "nested_map"}),
     "mm_mo": Arm("MM-MO", {"optimizer": "mm_mo"}),
-    "mobo": Arm("asynchronous qLogNEHVI", {"optimizer": "mobo"}),
+    "mobo": Arm("`mobo`, asynchronous", {"optimizer": "mobo"}),
     "dirichlet": Arm("Dirichlet + Tchebycheff", {"optimizer": "dirichlet"}),
     "map-published": Arm("MAP as published", PUBLISHED, bounds=WIDE, counts=(2, 3)),
     "map-published-box": Arm(
