@@ -12,8 +12,8 @@ Ten points and four rounds are the thirty evaluations of the paper; a larger bud
 
     mm-mo            as above with what was wrong put right: the reference point lies on the scale
                      of the model, a tenth of the front's range beyond it; improvement is the
-                     logarithm of qNEHVI, which costs no sum over subsets, and with five objectives or
-                     more the improvement of a random scalarisation; objectives are modelled
+                     logarithm of qNEHVI, which costs no sum over subsets, and with five
+                     objectives or more that of a random scalarisation; objectives are modelled
                      on the scale that their bounds suggest; elites are those with the largest sums
                      of standardised scores
     mm-mo-published  as released, **for comparison only**: the reference point is that of raw scores
