@@ -7,6 +7,7 @@ the link the model is linear in its coefficients, so that ridge regression has o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -115,18 +116,49 @@ def fit(
         errors: standard errors of costs that are estimates, 0 of those that are measured,
             (n_points,); points count as `_certainty` says.
     """
+    table = None if errors is None else errors[:, None]
+    return fit_all(points, costs[:, None], [link], ridge, table)[0]
+
+
+def fit_all(
+    points: Floats,
+    costs: Floats,
+    links: Sequence[Link],
+    ridge: float = RIDGE,
+    errors: Floats | None = None,
+) -> list[Quadratic]:
+    """Fit a surrogate of each objective to the same points; see `fit`.
+
+    Args:
+        points: (n_points, n_genes), each coordinate in about [0, 1].
+        costs: minimised, (n_points, n_objectives).
+        links: of the objectives.
+        ridge: lambda.
+        errors: standard errors of costs that are estimates, 0 of those that are measured,
+            (n_points, n_objectives).
+    """
     design = features(points)
+    rank = int(np.linalg.matrix_rank(design))
+    table = np.zeros_like(costs) if errors is None else errors
+    return [
+        _fitted(design, rank, column, link, ridge, own)
+        for column, link, own in zip(costs.T, links, table.T, strict=True)
+    ]
+
+
+def _fitted(
+    design: Floats, rank: int, costs: Floats, link: Link, ridge: float, errors: Floats
+) -> Quadratic:
     targets, slopes = link.forward(costs), link.slope(costs)
     unit = float(slopes.max())
     weights = slopes / unit
-    if errors is not None and errors.any():
+    if errors.any():
         weights = weights * _certainty(design, targets, slopes, errors, ridge)
     n, p = design.shape
     beta, factor, left_out = _solve(design, targets, weights, ridge)
     residuals = weights * (targets - design @ beta)
     spread = _spread(targets, weights)
     rotated = solve_triangular(factor, design.T, trans="T")
-    rank = int(np.linalg.matrix_rank(design))
     r2 = 1 - float(residuals @ residuals) / spread if spread > 0 else float("nan")
     spare = n - p
     return Quadratic(

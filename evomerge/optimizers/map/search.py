@@ -11,7 +11,7 @@ from evomerge.errors import ConfigError
 from evomerge.optimizers.costs import bounded
 from evomerge.optimizers.generation import Generational
 from evomerge.optimizers.links import links_of
-from evomerge.optimizers.map.quadratic import Quadratic, fit, n_coefficients
+from evomerge.optimizers.map.quadratic import Quadratic, fit_all, n_coefficients
 from evomerge.optimizers.protocol import Proposal
 from evomerge.spaces.domain import Domain
 from evomerge.types import Genotype, Objective, Trial
@@ -82,10 +82,8 @@ class SurrogateSearch(Generational):
     def _fitted(self) -> list[Quadratic]:
         """Fit every objective, estimates by their errors; the state of the fits becomes notes."""
         points, costs, errors = map(np.array, (self._points, self._costs, self._errors))
-        surrogates = [
-            fit(points, column, link.fitted(column), self._ridge, error)
-            for link, column, error in zip(self._links, costs.T, errors.T, strict=True)
-        ]
+        links = [link.fitted(column) for link, column in zip(self._links, costs.T, strict=True)]
+        surrogates = fit_all(points, costs, links, self._ridge, errors)
         self.notes += fit_notes(self._name, self._titles, surrogates)
         return surrogates
 

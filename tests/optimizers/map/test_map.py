@@ -280,6 +280,23 @@ def test_bins_with_larger_errors_score_higher_and_empty_ones_highest():
     assert found.tolist() == pytest.approx([0.1, 0.4, 0.4, 0.4])
 
 
+def test_a_fifth_of_a_bin_is_left_out_thirty_times_each_time_of_all_its_points():
+    draws = np.random.default_rng(1)
+    numbers = draws.integers(0, 8, 40)
+    numbers[numbers == 3] = 5  # an empty bin
+    errors = draws.random(40)
+    expected = np.full(8, -np.inf)
+    random = np.random.default_rng(2)
+    for number in np.unique(numbers):
+        own = errors[numbers == number]
+        kept = max(1, round(0.8 * len(own)))
+        means = [random.permutation(own)[:kept].mean() for _ in range(30)]
+        expected[number] = own.mean() + 0.5 * np.std(means)
+    expected[3] = expected.max()
+    found = scores(errors, numbers, Bins(4), np.random.default_rng(2))
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
 def test_updates_sample_where_the_surrogate_is_wrong():
     domain = weights(2)
 
