@@ -89,7 +89,7 @@ class Map(SurrogateSearch):
             base to the donors, and less far for many donors (`starting.start_box`).
         trust: where surrogates are searched: 'box' in what was sampled and 10 % beyond, 'leverage'
             wherever no point's leverage exceeds the largest fitted one, 'none' everywhere.
-        ridge: of the fits.
+        ridge: of the fits; with 0 they are least squares, of the least norm where that is open.
         design: 'sobol', or 'grid', the released sampler, whose design is singular for 8 genes.
         fit: 'ridge', or 'least_squares', the released one.
         generations: of the search on the surrogates, 100 points each.
@@ -213,15 +213,15 @@ class Map(SurrogateSearch):
     def _surrogates(self) -> list[Quadratic]:
         surrogates = self._fitted()
         if self._fit == "ridge":
-            return surrogates
+            return self._noted(surrogates)
         points, costs = np.array(self._points), np.array(self._costs)
         result = []
         for title, ridge, column in zip(self._titles, surrogates, costs.T, strict=True):
-            one = published.fit_from_ones(points, column, ridge.link)
-            if one is None:
-                self.notes.append(f"map: {title}: curve_fit gave up; the ridge fit takes its place")
+            one, remark = published.fit_from_ones(points, column, ridge.link)
+            if remark:
+                self.notes.append(f"map: {title}: {remark}")
             result.append(one or ridge)
-        return result
+        return self._noted(result)
 
     def _search(self, surrogates: Sequence[Quadratic]) -> Predicted:
         everywhere = self._trust != "box"

@@ -62,7 +62,7 @@ class BayesianMap(SurrogateSearch):
         batch: trials proposed from the final fit; what the budget leaves, at most 40, by default.
         box: [least, greatest] of every gene in its own units: what is sampled; by default from the
             base to the donors, and less far for many donors (`starting.start_box`).
-        ridge: of the fits.
+        ridge: of the fits; with 0 they are least squares, of the least norm where that is open.
         generations: of the search on the surrogates, 100 points each.
 
     Attributes:
@@ -147,10 +147,10 @@ class BayesianMap(SurrogateSearch):
             self.notes.append("bayesian_map: too few trials completed to fit; sampling goes on")
             proposals: list[Proposal] = []
         elif updating:
-            points = self._where_wrong(self._fitted(), count, random)
+            points = self._where_wrong(self._noted(self._fitted()), count, random)
             proposals = self._proposals(points, f"bayesian_map:update{self._round}")
         else:
-            proposals = self._from_front(self._fitted(), count, random)
+            proposals = self._from_front(self._noted(self._fitted()), count, random)
         missing = count - len(proposals)
         if missing > 0:
             more = self._region.sample(sobol(len(self._domain), missing, random))

@@ -21,6 +21,9 @@ Floats = npt.NDArray[np.float64]
 
 RIDGE = 1e-3
 """Relative to the weight of the point that counts most."""
+LEAST_RIDGE = 1e-10
+"""A smaller one, 0 among them, counts as this: least squares to within rounding and, where the
+points leave coefficients open, those of least norm; without any the system would be singular."""
 _SPREADS = np.geomspace(0.01, 10.0, 31)
 """What measured points may be missed by, in median errors of estimates."""
 
@@ -112,7 +115,7 @@ def fit(
         points: (n_points, n_genes), each coordinate in about [0, 1].
         costs: minimised, (n_points,).
         link: of the objective.
-        ridge: lambda.
+        ridge: lambda; see `LEAST_RIDGE`.
         errors: standard errors of costs that are estimates, 0 of those that are measured,
             (n_points,); points count as `_certainty` says.
     """
@@ -180,7 +183,7 @@ def _solve(
 ) -> tuple[Floats, Floats, Floats]:
     """Return coefficients, R of the augmented design, and weighted leave-one-out residuals."""
     n, p = design.shape
-    penalty = np.sqrt(ridge) * np.eye(p)
+    penalty = np.sqrt(max(ridge, LEAST_RIDGE)) * np.eye(p)
     penalty[-1, -1] = 0.0
     q, factor = np.linalg.qr(np.vstack([weights[:, None] * design, penalty]))
     padded = np.concatenate([weights * targets, np.zeros(p)])

@@ -80,10 +80,13 @@ class SurrogateSearch(Generational):
         return len(self._points) >= n_coefficients(len(self._domain)) + SPARE
 
     def _fitted(self) -> list[Quadratic]:
-        """Fit every objective, estimates by their errors; the state of the fits becomes notes."""
+        """Fit every objective, estimates by their errors."""
         points, costs, errors = map(np.array, (self._points, self._costs, self._errors))
         links = [link.fitted(column) for link, column in zip(self._links, costs.T, strict=True)]
-        surrogates = fit_all(points, costs, links, self._ridge, errors)
+        return fit_all(points, costs, links, self._ridge, errors)
+
+    def _noted(self, surrogates: list[Quadratic]) -> list[Quadratic]:
+        """Return surrogates that will be searched, having noted how good they are."""
         self.notes += fit_notes(self._name, self._titles, surrogates)
         return surrogates
 
@@ -135,15 +138,17 @@ def fit_notes(name: str, titles: Sequence[str], surrogates: Sequence[Quadratic])
         if one.rank < p:
             notes.append(
                 f"{name}: {title}: the {one.n_points} points determine {one.rank} of {p} "
-                "coefficients; the rest is the ridge's choice"
+                "coefficients; what the others are is the choice of the fit"
             )
         if np.isnan(one.r2):
             notes.append(f"{name}: {title}: all {one.n_points} points tie; nothing to fit")
             continue
         line = (
             f"{name}: {title}: {p} coefficients from {one.n_points} points, adjusted R2 "
-            f"{one.adjusted_r2:.2f}, leave-one-out R2 {one.loo_r2:.2f}, error {one.loo_error:.2g}"
+            f"{one.adjusted_r2:.2f}"
         )
+        if not np.isnan(one.loo_r2):
+            line += f", leave-one-out R2 {one.loo_r2:.2f}, error {one.loo_error:.2g}"
         if one.loo_r2 < TRUSTED:
             line += "; predicts little: trust what was evaluated"
         notes.append(line)

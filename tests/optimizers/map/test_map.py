@@ -14,6 +14,7 @@ from evomerge.optimizers.map.bayesian import Bins, scores
 from evomerge.optimizers.map.region import Region
 from evomerge.optimizers.map.surrogate_front import Predicted, chosen
 from evomerge.pareto import hypervolume, non_dominated
+from evomerge.spaces.domain import Domain, Gene
 from evomerge.testing.optimizer_contract import CHECKS, Subject
 from evomerge.testing.problems import continuous_domain, mixed_domain, sphere
 from evomerge.testing.simulation import drive, proposals, trials
@@ -209,6 +210,24 @@ def test_the_published_preset_searches_where_nothing_was_sampled():
     front = np.array([p.genotype for p in found if p.origin == "map:front1"])
     assert len(front) == 10
     assert np.abs(front).max() > 2
+
+
+def test_the_published_preset_says_what_eight_donors_leave_open():
+    problem = saturating(8, low=-3.0, high=3.0)
+    options = {"preset": "published", "seeds": False, "design_size": 60, "generations": 2}
+    optimizer, events = run("map", problem, 75, box=[0.0, 1.0], **options)
+    assert len(proposals(events)) == 75
+    assert any("curve_fit cannot tell how certain" in note for note in optimizer.notes)
+    assert any("determine 37 of 45 coefficients" in note for note in optimizer.notes)
+
+
+@pytest.mark.parametrize("name", ["map", "bayesian_map"])
+def test_a_search_without_a_ridge_survives_what_it_cannot_determine(name):
+    switch = Gene("switch", "integer", low=0, high=1, initial=0)  # its square says nothing more
+    problem = sphere(Domain((*continuous_domain(1).genes, switch)), 2)
+    optimizer = build_optimizer(name, problem.domain, 2, 0, {"ridge": 0, "generations": 5})
+    assert len(proposals(drive(optimizer, problem, 60))) == 60
+    assert any("determine 5 of 6 coefficients" in note for note in optimizer.notes)
 
 
 def test_failures_are_left_out_and_not_repeated():
