@@ -16,7 +16,7 @@ from evomerge.optimizers.map.surrogate_front import Predicted, chosen
 from evomerge.pareto import hypervolume, non_dominated
 from evomerge.spaces.domain import Domain, Gene
 from evomerge.testing.optimizer_contract import CHECKS, Subject
-from evomerge.testing.problems import continuous_domain, mixed_domain, sphere
+from evomerge.testing.problems import continuous_domain, integer_domain, mixed_domain, sphere
 from evomerge.testing.simulation import drive, proposals, trials
 from tests.optimizers.map.domains import objectives, saturating, weights
 
@@ -269,6 +269,34 @@ def test_a_constant_objective_keeps_its_place():
     )
     assert len(proposals(drive(optimizer, Half(), 40))) == 40
     assert any("task1: all 25 points tie" in note for note in optimizer.notes)
+
+
+@pytest.mark.parametrize("name", ["map", "bayesian_map"])
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 3), (-2, 4)])
+def test_nothing_of_a_finite_domain_is_proposed_twice_and_it_ends(name, low, high):
+    problem = sphere(integer_domain(low, high, 2), 2)
+    optimizer = build_optimizer(name, problem.domain, 2, 0, {"generations": 5})
+    found = [one.genotype for one in proposals(drive(optimizer, problem, 80, workers=4))]
+    assert len(found) == len(set(found)) == (high - low + 1) ** 2
+    assert optimizer.stop_reason() == f"{name}: finds no genotype that was not proposed before"
+
+
+def test_one_gene_of_three_values_is_three_trials():
+    problem = sphere(integer_domain(0, 2), 2)
+    optimizer = build_optimizer("map", problem.domain, 2, 0, {})
+    assert len(proposals(drive(optimizer, problem, 40))) == 3
+    assert optimizer.stop_reason() == "map: finds no genotype that was not proposed before"
+
+
+def test_a_batch_of_a_finite_domain_is_of_the_predicted_front():
+    domain = integer_domain(0, 20, 2)
+    problem = sphere(domain, 2)
+    optimizer = build_optimizer("map", domain, 2, 0, {}, budget=45)
+    batch = proposals(drive(optimizer, problem, 45))[30:]
+    assert {one.origin for one in batch} == {"map:front1"}
+    every = [problem.costs((i, j)) for i in range(21) for j in range(21)]
+    costs = np.array([problem.costs(one.genotype) for one in batch] + every)
+    assert np.mean([k in set(non_dominated(costs)) for k in range(15)]) > 0.5
 
 
 def test_choosing_takes_extremes_then_the_farthest():
