@@ -101,7 +101,7 @@ PUBLISHED: Mapping[str, Any] = {
 #: The released code searches [-3, 3] for coefficients, whatever was sampled.
 WIDE = (-3.0, 3.0)
 
-#: Objectives with which the published code is mended fault by fault; the tables have 2 and 3 so far.
+#: Objectives with which the published code is mended fault by fault; the tables have 2 and 3.
 TAKEN_APART = (2, 3, 4)
 
 ARMS: Mapping[str, Arm] = {
