@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from arms import Arm, Posed
 from benchmark import Costs, Pose, noisy, run_arm
-from pages import Searches, interval, rows_of
+from pages import Searches, interval, rows_of, worth_at
 
 from evomerge.spaces.domain import Domain
 from evomerge.testing.problems import MERGE_PROBLEMS, SmmBench, merge_problem, smm_domain
@@ -128,12 +128,8 @@ def report_lines(out: Path) -> Iterator[str]:
 
 def values_at(searches: Searches, problem: str, name: str, budget: int) -> dict[int, float]:
     """Return what each seed's search was worth: of the search that was told of the budget."""
-    told = ARMS[name].takes_budget()
-    return {
-        row["seed"]: row["curve"][str(budget)]
-        for row in searches.get((problem, name), ())
-        if budget in row["budgets"] or not told
-    }
+    rows = searches.get((problem, name), ())
+    return worth_at(rows, budget, told=ARMS[name].takes_budget())
 
 
 def cell(values: Mapping[int, float]) -> str:

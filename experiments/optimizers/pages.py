@@ -102,7 +102,17 @@ def disagreeing(rows: Sequence[Row]) -> dict[int, list[int]]:
 
 def values_at(rows: Sequence[Row], arm: str, budget: int) -> dict[int, float]:
     """Return what each seed's search was worth at a budget: of the search that was told of it."""
-    told = takes_budget(arm)
+    return worth_at(rows, budget, told=takes_budget(arm))
+
+
+def worth_at(rows: Sequence[Row], budget: int, *, told: bool) -> dict[int, float]:
+    """Return what each seed's search was worth at a budget.
+
+    Args:
+        rows: the searches of an arm on a problem.
+        budget: in evaluations.
+        told: searches know of their budget, so that one of a larger budget is another one.
+    """
     return {
         row["seed"]: row["curve"][str(budget)]
         for row in rows

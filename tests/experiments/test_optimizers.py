@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.stats import spearmanr
 
 from evomerge.errors import DataError
 from evomerge.testing.problems import SmmBench
@@ -18,7 +20,7 @@ FOLDER = Path(__file__).parents[2] / "experiments" / "optimizers"
 
 @pytest.fixture(scope="module")
 def lab():
-    names = ("benchmark", "one_objective", "pages")
+    names = ("benchmark", "layered", "many_genes", "one_objective", "pages")
     with modules_of(FOLDER, *names) as modules:
         yield SimpleNamespace(**dict(zip(names, modules, strict=True)))
 
@@ -122,3 +124,72 @@ def test_an_arm_with_fewer_seeds_is_not_ranked(lab):
     for key, rows in searches.items():
         searches[key] = rows[:5]
     assert "| seeds | 5 |" in lab.pages.rank_lines(searches, (30,), "both", ("two", "three"))
+
+
+@pytest.mark.parametrize("size", [48, 96])
+def test_the_front_of_many_weights_is_exact(lab, size):
+    problem = lab.layered.Layered(size)
+    front = problem.front_costs()
+    assert problem.normalised_hypervolume(front) == pytest.approx(1)
+    assert front[[0, -1]].min(axis=0) == pytest.approx(front.min(axis=0))
+    random = np.random.default_rng(0)
+    weights = random.uniform(0, 1.5, (2000, size))
+    costs = np.array([problem.expected_costs(tuple(one)) for one in weights.tolist()])
+    for share in (0.1, 0.5, 0.9):  # what is linear in -logit(accuracy) is found by descent
+
+        def cost(point, share=share):
+            floor, width = lab.layered.FLOOR, lab.layered.RANGE
+            p = (-np.array(problem.expected_costs(tuple(point))) - floor) / width
+            return float(np.array([share, 1 - share]) @ np.log(1 / p - 1))
+
+        found = minimize(cost, np.full(size, 0.5), bounds=[(0.0, 1.5)] * size)
+        costs = np.vstack([costs, problem.expected_costs(tuple(found.x))])
+        assert np.abs(front - costs[-1]).max(axis=1).min() < 2e-3
+    # none is beyond the front, but by what its 1001 points leave between them
+    dominated = (front[None] <= costs[:, None] + 1e-3).all(axis=2).any(axis=1)
+    assert dominated.all()
+
+
+def test_few_of_many_weights_matter_and_which_is_known(lab):
+    problem = lab.layered.Layered(48)
+    moved = {}
+    for place, gene in enumerate(problem.domain.genes):
+        off, on = list(problem.domain.initial), list(problem.domain.initial)
+        off[place], on[place] = 0.0, 1.0
+        difference = np.subtract(
+            problem.expected_costs(tuple(on)), problem.expected_costs(tuple(off))
+        )
+        moved[gene.name] = np.abs(difference).sum()
+    order = sorted(moved, key=moved.get, reverse=True)
+    assert sum(moved[name] for name in order[:12]) > 0.7 * sum(moved.values())
+    importance = problem.importance
+    ranks = spearmanr([importance[name] for name in order], [moved[name] for name in order])
+    assert ranks.statistic > 0.9
+
+
+def test_noise_of_many_weights_is_that_of_64_items(lab):
+    genotype = lab.layered.Layered(48).domain.initial
+    told = np.array(
+        [lab.layered.Layered(48, seed=seed).completed(0, genotype).costs for seed in range(400)]
+    )
+    again = lab.layered.Layered(48, seed=399).completed(7, genotype).costs
+    assert again == tuple(told[-1])
+    accuracy = -np.array(lab.layered.Layered(48).expected_costs(genotype))
+    error = np.sqrt(accuracy * (1 - accuracy) / 64)
+    assert (np.abs(-told.mean(axis=0) - accuracy) < 4 * error / 20).all()
+    assert told.std(axis=0) == pytest.approx(error, rel=0.15)
+
+
+def test_many_weights_are_searched_and_compared(lab, tmp_path, monkeypatch):
+    pytest.importorskip("botorch")
+    monkeypatch.setattr(lab.many_genes, "BUDGETS", (5, 10))
+    words = ["run", "--optimizers", "mobo-saas", "sobol", "--sizes", "48", "--seeds", "2"]
+    budgets = ["--budgets", "5", "10", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["many_genes.py", *words, *budgets])
+    lab.many_genes.main()
+    assert len(read(tmp_path / "layered-48" / "sobol.jsonl")) == 2
+    table = list(lab.many_genes.report_lines(tmp_path))
+    assert sum("(n = 2)" in line for line in table) == 2 * 2
+    assert "#### Seconds of asking and telling, 10 evaluations" in table
+    told = lab.many_genes.arms_of(lab.layered.Layered(48))["mobo-importance"]
+    assert told.build(lab.layered.Layered(48), 0, 30).n_start == 15
