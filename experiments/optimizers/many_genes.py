@@ -84,6 +84,9 @@ def file_of(out: Path, size: int, name: str) -> Path:
 def report_lines(out: Path) -> Iterator[str]:
     """Yield a table of each budget, and what the longest searches took."""
     searches = {(size, name): rows_of(file_of(out, size, name)) for size in SIZES for name in ARMS}
+    if not any(searches.values()):
+        yield "No search has been carried out."
+        return
     for budget in BUDGETS:
         yield from (f"#### {budget} evaluations", "")
         yield from table(

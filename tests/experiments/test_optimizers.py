@@ -183,6 +183,7 @@ def test_noise_of_many_weights_is_that_of_64_items(lab):
 def test_many_weights_are_searched_and_compared(lab, tmp_path, monkeypatch):
     pytest.importorskip("botorch")
     monkeypatch.setattr(lab.many_genes, "BUDGETS", (5, 10))
+    assert list(lab.many_genes.report_lines(tmp_path)) == ["No search has been carried out."]
     words = ["run", "--optimizers", "mobo-saas", "sobol", "--sizes", "48", "--seeds", "2"]
     budgets = ["--budgets", "5", "10", "--out", str(tmp_path)]
     monkeypatch.setattr("sys.argv", ["many_genes.py", *words, *budgets])
