@@ -99,7 +99,11 @@ def _scores(subject: Subject, contents: Contents) -> Iterator[str]:
         if row is None:
             why = "only members of the front are scored on hold-out items, and it is none"
         elif analysis is not None and analysis.front.held_words:
-            why = f"of {len(analysis.members)} members of the front {analysis.front.held_words}"
+            front = analysis.front
+            why = (
+                f"of {len(front.members)} members of the front {front.n_held} are scored on "
+                f"hold-out items (front.size: {front.holdout_size}), and it is none of these"
+            )
         else:
             why = "the study has no hold-out items, or they are not scored yet"
         yield f"None: {why}. Scores that the search picked by are optimistic and not repeated here."
