@@ -26,7 +26,8 @@ RunFolder = Annotated[
     Path | None, typer.Argument(metavar="RUN", help="A run directory; the latest by default.")
 ]
 LAST_NOTES = 6
-"""How many of an optimizer's latest notes `status` prints; --json has all."""
+"""How many of an optimizer's latest notes `status` prints, beside what `auto` chose and why; --json
+has all."""
 
 SCORING = frozenset({"measured", "finished"})
 """Events that hold what an evaluation of the search took."""
@@ -112,7 +113,7 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
     for line in (
         *_listed("warnings", report["warnings"]),
         *_listed("stages", stages),
-        *_listed("notes", report["notes"][-LAST_NOTES:]),
+        *_listed("notes", _shown_notes(report["notes"])),
     ):
         typer.echo(line)
     for line in archives.lines:
@@ -138,6 +139,15 @@ def status(run_folder: RunFolder = None, as_json: AsJson = False) -> None:
 def _listed(title: str, lines: Sequence[str]) -> list[str]:
     """Return lines of which the first stands beside a title."""
     return [f"  {'' if number else title:<9} {line}" for number, line in enumerate(lines)]
+
+
+def _shown_notes(notes: Sequence[str]) -> list[str]:
+    """Return what `auto` chose and why, in each stage, and the latest notes."""
+    earlier, latest = notes[:-LAST_NOTES], list(notes[-LAST_NOTES:])
+    chosen = [note for note in earlier if note.startswith("auto: ")]
+    n_hidden = len(earlier) - len(chosen)
+    hidden = [f"({n_hidden} more; --json has all)"] if n_hidden else []
+    return [*chosen, *hidden, *latest]
 
 
 @dataclass(frozen=True)

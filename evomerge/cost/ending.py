@@ -16,7 +16,7 @@ from evomerge.study.scoring import LAMBDA, baseline_recipes
 
 
 def members(prepared: Prepared, trials: int | None) -> int:
-    """Return how many members a front has, at most."""
+    """Return how many members of the front are scored on hold-out items, at most."""
     size = prepared.config.front.size
     return 1 if len(prepared.objectives) == 1 else min(size, trials or size)
 

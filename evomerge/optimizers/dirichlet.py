@@ -31,15 +31,10 @@ from pymoo.core.population import Population
 from scipy.stats import qmc
 
 from evomerge.optimizers.arguments import integer
+from evomerge.optimizers.exhaustion import TRIES
 from evomerge.optimizers.mixed_variation import Floats
 from evomerge.optimizers.protocol import Needs
-from evomerge.optimizers.pymoo_search import (
-    TRIES,
-    FirstPoints,
-    SteadySearch,
-    UnitCube,
-    completed,
-)
+from evomerge.optimizers.pymoo_search import FirstPoints, SteadySearch, UnitCube, completed
 from evomerge.optimizers.starting import is_shaped
 from evomerge.spaces.domain import Domain
 

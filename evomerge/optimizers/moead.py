@@ -37,9 +37,10 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from evomerge.optimizers.arguments import choice, flag, integer, number
+from evomerge.optimizers.exhaustion import TRIES
 from evomerge.optimizers.mixed_variation import Floats
 from evomerge.optimizers.protocol import Needs
-from evomerge.optimizers.pymoo_search import TRIES, SteadySearch, UnitCube, completed
+from evomerge.optimizers.pymoo_search import SteadySearch, UnitCube, completed
 from evomerge.optimizers.reference_directions import reference_directions
 from evomerge.spaces.domain import Domain
 

@@ -48,6 +48,8 @@ _REFUSED = {
     "PartialFixedSampler": "it wraps another sampler object",
 }
 
+_ONE_OBJECTIVE = ("CmaEsSampler",)
+
 DRAWS = 10
 """Points drawn from where a search starts; TPE by default models none of its first ten trials."""
 
@@ -69,7 +71,8 @@ class OptunaSampler:
 
     Raises:
         MissingExtra: Optuna is not installed.
-        ConfigError: the sampler or one of its options is unknown or refused.
+        ConfigError: the sampler or one of its options is unknown or refused, or it takes one
+            objective and there are several.
         PluginError: the sampler needs a package that is not installed.
     """
 
@@ -102,9 +105,10 @@ class OptunaSampler:
         }
         seed = integer("seed", seed, 0) % 2**32  # Optuna's generators take 32 bits
         with self._quiet():
+            chosen = _sampler(self._optuna, sampler, sampler_options or {}, seed)
+            _check_objectives(chosen, n_objectives)
             self._study = self._optuna.create_study(
-                sampler=_sampler(self._optuna, sampler, sampler_options or {}, seed),
-                directions=["minimize"] * n_objectives,
+                sampler=chosen, directions=["minimize"] * n_objectives
             )
 
     def ask(self, trial_number: int) -> Proposal | None:
@@ -211,6 +215,18 @@ def _sampler(optuna: ModuleType, name: str, options: Mapping[str, Any], seed: in
         return sampler_type(seed=seed, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError([f"sampler_options: {class_name}: {error}"]) from error
+
+
+def _check_objectives(sampler: Any, n_objectives: int) -> None:
+    """Refuse a sampler that would raise at its first proposal."""
+    name = type(sampler).__name__
+    if n_objectives > 1 and name in _ONE_OBJECTIVE:
+        raise ConfigError(
+            [
+                f"sampler: {name} takes one objective and the study has {n_objectives}; use tpe, "
+                "nsgaii, nsgaiii or gp, or say how to combine them with 'scalarize: mean'"
+            ]
+        )
 
 
 def distribution_of(distributions: ModuleType, gene: Gene) -> Any:

@@ -26,6 +26,7 @@ from pymoo.core.termination import NoTermination
 
 from evomerge.optimizers.arguments import checked_domain, flag, integer, number
 from evomerge.optimizers.costs import bounded
+from evomerge.optimizers.exhaustion import drawn_anew, exhausted
 from evomerge.optimizers.generation import Generation, Generational
 from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.mixed_variation import Floats, Snap, crossover, mutation, snapped
@@ -36,9 +37,6 @@ from evomerge.optimizers.sequences import Sequences
 from evomerge.optimizers.starting import is_shaped
 from evomerge.spaces.domain import Domain
 from evomerge.types import Genotype, Trial
-
-TRIES = 100
-"""Matings, and then draws, before a domain counts as exhausted; pymoo's own limit of matings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +288,7 @@ class SteadySearch(ABC):
         if self._prepared is None and self._stopped is None:
             self._prepared = self._next()
             if self._prepared is None:
-                reason = "mating finds no genotype that was not proposed before"
-                self._stopped = f"{self._name}: {reason}"
+                self._stopped = exhausted(self._name)
 
     def _next(self) -> tuple[Individual, str] | None:
         if self._first:
@@ -299,12 +296,11 @@ class SteadySearch(ABC):
         child = self._breed() if self._begun else None
         if child is not None:
             return child, "child"
-        for _ in range(TRIES):
-            point = self._cube.canonical(self._cube.drawn(1, self._random))
-            drawn = self._unseen.do(Population.new(X=point))
-            if len(drawn):
-                return drawn[0], "drawn"
-        return None
+        point = drawn_anew(
+            lambda: self._cube.canonical(self._cube.drawn(1, self._random))[0],
+            lambda point: self._cube.genotype(point) not in self._seen,
+        )
+        return None if point is None else (Individual(X=point), "drawn")
 
     @abstractmethod
     def _begin(self, told: Sequence[Individual]) -> None:

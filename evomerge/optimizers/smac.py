@@ -30,14 +30,13 @@ import numpy as np
 from evomerge.errors import MissingExtra
 from evomerge.optimizers.arguments import checked_domain, flag, integer, number
 from evomerge.optimizers.costs import bounded
+from evomerge.optimizers.exhaustion import drawn_anew, exhausted
 from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.pending import PendingTrials
 from evomerge.optimizers.protocol import Needs, Proposal
 from evomerge.optimizers.starting import is_shaped
 from evomerge.spaces.domain import Domain
 from evomerge.types import Genotype, Trial
-
-_TRIES = 100  # draws, before a domain counts as exhausted
 
 
 class SmacForest:
@@ -152,7 +151,7 @@ class SmacForest:
             with _undisturbed():
                 self._prepared = self._next()
             if self._prepared is None:
-                self._stopped = "smac: finds no genotype that was not proposed before"
+                self._stopped = exhausted("smac")
 
     def _next(self) -> tuple[Proposal, Any] | None:
         """Return what to propose, and SMAC's trial for it."""
@@ -172,12 +171,13 @@ class SmacForest:
 
     def _draw(self) -> tuple[Proposal, Any] | None:
         """Draw a point for a worker that is idle before the first outcome."""
-        for _ in range(_TRIES):
-            genotype = self._domain.draw(self._random)
-            if genotype not in self._seen:
-                configuration = self._configurations.configuration(genotype)
-                return Proposal(genotype, "smac:start"), self._forest.announce(configuration)
-        return None
+        genotype = drawn_anew(
+            lambda: self._domain.draw(self._random), lambda genotype: genotype not in self._seen
+        )
+        if genotype is None:
+            return None
+        configuration = self._configurations.configuration(genotype)
+        return Proposal(genotype, "smac:start"), self._forest.announce(configuration)
 
 
 @contextmanager

@@ -96,11 +96,16 @@ def _scores(subject: Subject, contents: Contents) -> Iterator[str]:
     if not contents.is_exact:
         return
     if row is None or row.holdout is None or analysis is None:
-        why = (
-            "the study has no hold-out items, or they are not scored yet"
-            if row is not None
-            else "only members of the front are scored on hold-out items, and it is none"
-        )
+        if row is None:
+            why = "only members of the front are scored on hold-out items, and it is none"
+        elif analysis is not None and analysis.front.held_words:
+            front = analysis.front
+            why = (
+                f"of {len(front.members)} members of the front {front.n_held} are scored on "
+                f"hold-out items (front.size: {front.holdout_size}), and it is none of these"
+            )
+        else:
+            why = "the study has no hold-out items, or they are not scored yet"
         yield f"None: {why}. Scores that the search picked by are optimistic and not repeated here."
         return
     rows = [row, *analysis.baselines]

@@ -74,6 +74,7 @@ def _result(found: Findings) -> Iterator[str]:
         return
     front, volumes = analysis.front, analysis.volumes
     text = f"{len(front.members)} recipes are on the front"
+    text += f", {front.held_words}" if front.held_words else ""
     confirmed = [row.confirmed for row in analysis.members if row.confirmed is not None]
     if confirmed:
         text += f"; {sum(confirmed)} of {len(confirmed)} are non-dominated on hold-out items"
@@ -93,7 +94,7 @@ def _result(found: Findings) -> Iterator[str]:
     shrunk = shrinkages(front, with_mean=share_a_unit(front))
     if shrunk:
         yield f"Winner's curse, {shrinkage_line(front, shrunk)}."
-    else:
+    elif analysis.split != "holdout":
         yield (
             f"Scores are on {front.picked_on} items, which the front was picked by, so they are "
             "optimistic; nothing is scored on hold-out items yet."

@@ -117,15 +117,18 @@ class Analysis:
         return self._sorted(row for row in self.rows if row.row.kind == "baseline")
 
     def _sorted(self, rows: Iterable[RowAnalysis]) -> tuple[RowAnalysis, ...]:
-        """By mean where there is one, otherwise by the first objective; unscored rows last."""
+        """By mean where there is one, otherwise by the first objective.
+
+        Rows without scores on `split` come last, by the scores they have.
+        """
         first = self.front.objectives[0]
 
         def key(row: RowAnalysis) -> tuple[bool, float, str]:
-            estimates, mean = row.on(self.split), row.mean_on(self.split)
-            if estimates is None:
-                return True, 0.0, row.row.name
-            cost = first.cost(estimates[first.name].score) if mean is None else -mean.score
-            return False, cost, row.row.name
+            scored = row.on(self.split)
+            mean = row.mean_on(self.split) if scored else row.search_mean
+            score = (scored or row.search)[first.name].score
+            cost = first.cost(score) if mean is None else -mean.score
+            return scored is None, cost, row.row.name
 
         return tuple(sorted(rows, key=key))
 
@@ -264,7 +267,9 @@ def _notes(
     volumes: Volumes | None,
     mean_means: bool,
 ) -> Iterable[str]:
-    missing = [row.name for row in front.rows if row.name not in holdout.scores]
+    size, n_members = front.holdout_size, len(front.members)
+    rows = front.baselines if front.held_words else front.rows
+    missing = [row.name for row in rows if row.name not in holdout.scores]
     if split != "holdout":
         yield (
             "No hold-out scores: the front was picked by these very scores, so its gains are "
@@ -276,8 +281,27 @@ def _notes(
             f"{front.picked_on.capitalize()} scores are "
             "optimistic (winner's curse), and so, less so, is the best of several hold-out scores."
         )
+        if front.held_words:
+            yield (
+                f"{front.n_held} of {n_members} members of the front, which stand for all, are "
+                f"scored on hold-out items (front.size: {size}), and their hypervolume there is "
+                f"that of these; the others have {front.picked_on} scores only. 'front: {{size: "
+                f"{n_members}}}' in the study file has all of them scored."
+            )
         if missing:
             yield f"Not scored on hold-out items: {', '.join(missing)}."
+    n_equal = sum(len(row.equals) for row in front.members)
+    if n_equal:
+        yield (
+            f"{n_equal} further trials have a member's score in every objective and are not shown; "
+            "'equals' in JSON and CSV names them."
+        )
+    n_candidates = front.luck.n_trials
+    if front.picked_on == "validation" and 0 < n_candidates < front.n_trials - front.n_failed:
+        yield (
+            f"The front is that of the {n_candidates} of {front.n_trials} trials that were scored "
+            "on validation items, the best by search scores."
+        )
     if front.stopped:
         yield (
             f"{len(front.stopped)} of {front.n_trials} trials stopped on a rung: their scores are "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,9 +44,12 @@ def collect_front(run: Path) -> Front:
         why = f"; the first failure: {failures[0]}" if failures else ""
         what = "trial is completed" if picked_on == "search" else "trial is validated"
         raise RunDirectoryError(f"{run}: no {what} yet{why}")
-    members = front_trials(final, study.config.front.size)
     course = Course.of(study, events)
-    rows = [scored.member(course, trial) for trial in members]
+    equals = _equals(final)
+    rows = [
+        replace(scored.member(course, trial), equals=equals[trial.number])
+        for trial in front_trials(final)
+    ]
     return Front(
         study=study.config.name,
         objectives=study.objectives,
@@ -59,7 +63,20 @@ def collect_front(run: Path) -> Front:
         luck=luck_of_best(study.objectives, final, scored, picked_on, study.config.seed),
         warnings=tuple(events[0].payload.get("warnings", ())),
         stopped=stopped_trials(events),
+        holdout_size=study.config.front.size,
     )
+
+
+def _equals(trials: Sequence[Trial]) -> dict[int, tuple[int, ...]]:
+    """Return, by number, the other trials with the same score in every objective."""
+    alike: dict[tuple[float, ...] | None, list[int]] = defaultdict(list)
+    for trial in trials:
+        alike[trial.costs].append(trial.number)
+    return {
+        number: tuple(sorted(other for other in numbers if other != number))
+        for numbers in alike.values()
+        for number in numbers
+    }
 
 
 def stopped_trials(events: Sequence[Event]) -> tuple[Stopped, ...]:

@@ -2,6 +2,9 @@
 
     format       'evomerge-front/1'; the number rises when a key changes meaning or goes
     study, seed, trials {finished, failed, stopped}, objectives [{name, goal}], confidence
+    members      {front, holdout, size, equal}: how many the front has, how many of these were
+                 scored on hold-out items, at most how many were to be (`front.size` of the study,
+                 or null), and how many further trials are not shown because they score the same
     split        'holdout', 'search' or 'validation': what gains, best, knee and order are about
     front        rows, best first; baselines likewise
     best         objective to the names of the rows with the best score
@@ -14,16 +17,18 @@
                  front was picked on validation items, {validation} is the score when picked, and
                  {search} the one by which the model came there, or null
     hypervolume  null, or {reference, degenerate, front, baselines, interval}, the two before the
-                 last {search, holdout}, on the scale 0 = base, 1 = best donor; the interval is
-                 null or {low, high}, of the front on `split`
+                 last {search, holdout}, on the scale 0 = base, 1 = best donor, on hold-out items
+                 of the members that were to be scored there; the interval is null or {low, high},
+                 of the front on `split`
     history      [[trial, hypervolume], ...]
     notes        sentences
     picks        only from `evomerge front` with --prefer, --knee or --thin, see
                  `evomerge.report.picks.picks_document`
 
 A row is {name, kind, trial, fingerprint, recipe, search, holdout, mean {search, holdout}, gains,
-mean_gain, confirmed, on_front, dominated_by}; in a study of several stages it also has {stage},
-null for a baseline. `on_front` is the probability that no other row dominates a member, and
+mean_gain, confirmed, on_front, dominated_by, equals}; in a study of several stages it also has
+{stage}, null for a baseline. `equals` are the numbers of further trials with a member's score in
+every objective. `on_front` is the probability that no other row dominates a member, and
 `dominated_by` {name, probability} the row that does with a probability above 0.5.
 Scores are objective to {score, low, high, items}, gains objective to {over, gain, low, high,
 probability_better, within_noise}; positive gains are better whatever the goal.
@@ -70,6 +75,12 @@ def document_of(analysis: Analysis) -> dict[str, Any]:
             "stopped": len(front.stopped),
         },
         "objectives": [{"name": item.name, "goal": item.goal} for item in front.objectives],
+        "members": {
+            "front": len(front.members),
+            "holdout": front.n_held,
+            "size": front.holdout_size,
+            "equal": sum(len(row.equals) for row in front.members),
+        },
         "confidence": analysis.confidence,
         "split": analysis.split,
         "front": [row_document(row, front) for row in analysis.members],
@@ -106,6 +117,7 @@ def row_document(analysis: RowAnalysis, front: Front) -> dict[str, Any]:
         "confirmed": analysis.confirmed,
         "on_front": analysis.on_front,
         "dominated_by": _rival(analysis.dominated_by),
+        "equals": list(row.equals),
     }
     return {**document, "stage": row.stage} if front.has_stages else document
 

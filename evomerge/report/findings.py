@@ -47,8 +47,8 @@ class Findings:
         weights: names of rows of the front to their weights by layer, where they have such.
         paths: names of rows of the front to their layer path and the names of its models.
         kin: populations.
-        on_front: trials of the front, thinned as the study says; where it cannot be read, of the
-            front of the items on which trials compare.
+        on_front: trials of the front; where it cannot be read, of the front of the items on
+            which trials compare.
     """
 
     run: Path
@@ -98,7 +98,7 @@ def findings_of(run: Path) -> Findings:
     weights, paths = ({}, {}) if study is None or analysis is None else _made_of(study, analysis)
     members = () if analysis is None else analysis.front.members
     on_front = tuple(sorted(row.trial for row in members if row.trial is not None))
-    on_front = on_front or _compared_front(history, events[0].payload)
+    on_front = on_front or _compared_front(history)
     return Findings(
         run=run,
         events=events,
@@ -121,7 +121,7 @@ def findings_of(run: Path) -> Findings:
     )
 
 
-def _compared_front(history: RunHistory, opening: Mapping[str, Any]) -> tuple[int, ...]:
+def _compared_front(history: RunHistory) -> tuple[int, ...]:
     """Return the trials of the front of the items on which trials compare."""
     trials = [
         Trial(
@@ -132,7 +132,7 @@ def _compared_front(history: RunHistory, opening: Mapping[str, Any]) -> tuple[in
         )
         for number, row in zip(history.scored, history.scores.tolist(), strict=True)
     ]
-    return tuple(one.number for one in front_trials(trials, opening["study"]["front"]["size"]))
+    return tuple(one.number for one in front_trials(trials))
 
 
 def _opened(run: Path) -> tuple[Outline | None, Analysis | None, str]:

@@ -42,6 +42,7 @@ class FrontRow:
         stage: name of the stage that found it; None in a study without stages.
         ancestry: the recipe of a population's individual with its whole lineage, which rebuilds
             the same model; None for other recipes.
+        equals: of a member, the numbers of further trials with its score in every objective.
     """
 
     name: str
@@ -56,6 +57,7 @@ class FrontRow:
     stage: str | None = None
     ancestry: Recipe | None = None
     before: Mapping[str, float] = field(default_factory=dict)
+    equals: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ class Front:
     Attributes:
         study: name of the study.
         objectives: in the order of the study file.
-        rows: members of the front and baselines, in any order; names are unique.
+        rows: members of the front, all of them but who has the scores of another (see
+            `FrontRow.equals`), and baselines, in any order; names are unique.
         seed: of the study; the bootstrap draws from it.
         n_trials: trials that were finished, failed ones included.
         n_failed: trials that failed.
@@ -114,6 +117,8 @@ class Front:
         warnings: what a reader must know of how it was found, as the journal has it.
         stopped: trials that stopped on a rung, by number; they are shown and are no candidates
             for the front.
+        holdout_size: at most so many of the members, that stand for all, were to be scored on
+            hold-out items, `front.size` of the study; None where nobody limits it.
 
     Raises:
         ValueError: names or trials repeat, a member has no trial, or a row lacks the score of an
@@ -132,6 +137,7 @@ class Front:
     luck: Luck = Luck()
     warnings: tuple[str, ...] = ()
     stopped: tuple[Stopped, ...] = ()
+    holdout_size: int | None = None
 
     def __post_init__(self) -> None:
         if not self.objectives:
@@ -160,6 +166,19 @@ class Front:
     def members(self) -> tuple[FrontRow, ...]:
         """The rows of the front, in order."""
         return tuple(row for row in self.rows if row.kind == "front")
+
+    @property
+    def n_held(self) -> int:
+        """How many members were scored on hold-out items."""
+        return sum(row.holdout is not None for row in self.members)
+
+    @property
+    def held_words(self) -> str:
+        """How many of the members have hold-out scores where the study leaves some out; else ''."""
+        size = self.holdout_size
+        if not self.n_held or size is None or len(self.members) <= size:
+            return ""
+        return f"{self.n_held} of them scored on hold-out items (front.size: {size})"
 
     @property
     def baselines(self) -> tuple[FrontRow, ...]:

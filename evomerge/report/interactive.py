@@ -39,8 +39,9 @@ def save_html(front: Front, path: Path) -> None:
 def write_page(analysis: Analysis, path: Path) -> None:
     """Write an analysis as a self-contained page."""
     front = analysis.front
+    held = f", {front.held_words}" if front.held_words else ""
     summary = (
-        f"{len(front.members)} on the front after {front.n_trials} trials "
+        f"{len(front.members)} on the front{held}, after {front.n_trials} trials "
         f"({front.n_failed} failed)."
     )
     sections = [front_section(analysis)]
@@ -73,7 +74,11 @@ def front_drawings(analysis: Analysis) -> tuple[Drawing, ...]:
     """Return a plane for each pair of up to three objectives, parallel coordinates for more."""
     objectives = analysis.front.objectives
     named = ", ".join(one.name for one in objectives)
-    count = f"{len(analysis.members)} members of the front and {len(analysis.baselines)} baselines"
+    held = f" ({analysis.front.held_words})" if analysis.front.held_words else ""
+    count = (
+        f"{len(analysis.members)} members of the front{held} and {len(analysis.baselines)} "
+        "baselines"
+    )
     if len(objectives) > 3:
         return (Drawing(_parallel(analysis), f"{count} over {named}", wide=True),)
     planes: list[tuple[Objective, Objective | None]] = [*combinations(objectives, 2)]
@@ -228,7 +233,9 @@ def hover_text(row: RowAnalysis, analysis: Analysis) -> str:
     for objective in analysis.front.objectives:
         name = objective.name
         line = f"{escape(name)}: {_interval(_of(row, analysis)[name])}"
-        if analysis.split == "holdout":
+        if analysis.split == "holdout" and row.holdout is None:
+            line += f" on {analysis.front.picked_on} items"
+        elif analysis.split == "holdout":
             line += f" ({analysis.front.picked_on} {number(row.search[name].score)})"
         if name in row.gains:
             gain = row.gains[name]

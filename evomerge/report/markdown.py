@@ -55,7 +55,7 @@ def standing_list(analysis: Analysis, row: RowAnalysis) -> list[str]:
     lines.append(
         f"- {analysis.front.picked_on.capitalize()} scores, by which it was picked, are optimistic "
         "(winner's curse) and not given here. So, less so, is the best of several hold-out scores: "
-        f"{len(analysis.members)} members of the front have some."
+        f"{analysis.front.n_held} members of the front have some."
     )
     if row.confirmed is not None:
         whom = "no other member of the front and no baseline dominates it"

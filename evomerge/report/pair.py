@@ -106,7 +106,7 @@ class _Models:
         elif not self._is_scored:
             return f"{row.name} has no hold-out scores yet; score them: evomerge resume {self._run}"
         else:
-            why = "only baselines and members of the front get them"
+            why = "only baselines and members of the front get them, at most front.size of these"
         first, second = (f"'{name}'" if " " in name else name for name in names)
         return (
             f"{row.name} has no hold-out scores ({why}); compare where both have some: "

@@ -46,15 +46,16 @@ def _table(analysis: Analysis) -> str:
     rows = []
     for row in (*analysis.members, *analysis.baselines):
         found = row.on(analysis.split)
-        if found is None:
-            continue
         knee = " (knee)" if row.row.name == analysis.knee else ""
         name = escape(row.row.name)
         cells: list[str] = [
             Markup(f'<button type="button" data-pick="{name}">{name}</button>{knee}')
         ]
         cells += [
-            Markup(_score(found[one.name]) + _gain(row.gains.get(one.name))) for one in objectives
+            Markup(_score(found[one.name]) + _gain(row.gains.get(one.name)))
+            if found
+            else Markup(f"<small>{analysis.front.picked_on} {_plain(row.search[one.name])}</small>")
+            for one in objectives
         ]
         if with_mean:
             mean = row.mean_on(analysis.split)
@@ -114,6 +115,8 @@ def _facts(row: RowAnalysis, analysis: Analysis) -> Iterator[str]:
     if row.dominated_by is not None:
         rival = row.dominated_by
         yield f"probably dominated by {rival.name} ({rival.probability:.2f})"
+    if row.row.equals:
+        yield f"the same scores: trial {', '.join(map(str, row.row.equals))}"
     if row.row.stage is not None:
         yield f"stage {row.row.stage}"
     yield f"merge method {row.row.recipe.merge_method}, fingerprint {row.row.fingerprint}"

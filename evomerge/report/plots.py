@@ -93,6 +93,8 @@ def _scatter(axes: Axes, analysis: Analysis, x: Objective, y: Objective) -> None
     _style(axes)
     _staircase(axes, analysis, x, y)
     for row in (*analysis.baselines, *analysis.members):
+        if row.row.kind == "front" and analysis.split == "holdout":
+            _shrinkage(axes, row, x, y)
         estimates = row.on(analysis.split)
         if estimates is None:
             continue
@@ -120,8 +122,6 @@ def _scatter(axes: Axes, analysis: Analysis, x: Objective, y: Objective) -> None
             linewidths=0.6,
             zorder=4 if row.row.kind == "front" else 3,
         )
-        if row.row.kind == "front" and analysis.split == "holdout":
-            _shrinkage(axes, row, x, y)
     axes.set_xlabel(_axis_title(x))
     axes.set_ylabel(_axis_title(y))
     axes.margins(0.08)
@@ -147,7 +147,7 @@ def _staircase(axes: Axes, analysis: Analysis, x: Objective, y: Objective) -> No
 
 
 def _shrinkage(axes: Axes, row: RowAnalysis, x: Objective, y: Objective) -> None:
-    """Show where the search saw this member, tied to where hold-out items put it."""
+    """Show where the search saw this member, tied to where hold-out items put it, if they do."""
     seen = (row.search[x.name].score, row.search[y.name].score)
     found = row.holdout or row.search
     now = (found[x.name].score, found[y.name].score)
@@ -235,10 +235,11 @@ def _progress(axes: Axes, analysis: Analysis) -> None:
 
 def _title(figure: Figure, analysis: Analysis) -> None:
     front = analysis.front
+    held = f", {front.held_words},\n" if front.held_words else " "
     bars = f"; bars: {analysis.confidence:.0%} intervals" if _has_intervals(analysis) else ""
     figure.suptitle(
-        f"{literal(front.study)}: {len(front.members)} on the front after {front.n_trials} trials "
-        f"(scores on {analysis.items} items{bars})",
+        f"{literal(front.study)}: {len(front.members)} on the front{held}"
+        f"after {front.n_trials} trials (scores on {analysis.items} items{bars})",
         x=0.01,
         ha="left",
         fontsize=11,

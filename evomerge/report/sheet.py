@@ -1,8 +1,9 @@
 """The front as CSV: one line a row, baselines included, numbers in full precision.
 
 Columns: name, kind, trial, fingerprint, confirmed, p_front (the probability that no other row
-dominates a member), dominated_by and p_dominated (the row that does with a probability above 0.5);
-then for each objective and split `<objective>.<split>`, `.low`, `.high` and `.items`; then for each
+dominates a member), dominated_by and p_dominated (the row that does with a probability above 0.5),
+equals (the numbers of further trials with a member's score in every objective, by spaces); then
+for each objective and split `<objective>.<split>`, `.low`, `.high` and `.items`; then for each
 objective what it gains over the best baseline, `<objective>.gain`, `.gain_low`, `.gain_high`,
 `.gain_over`, `.within_noise`. A study of several stages has a last column `stage`. Splits are
 search and holdout, in a study with batches of search items validation and holdout. What is unknown
@@ -36,7 +37,7 @@ def _splits(analysis: Analysis) -> tuple[Split, Split]:
 
 def _header(analysis: Analysis) -> list[str]:
     columns = ["name", "kind", "trial", "fingerprint", "confirmed"]
-    columns += ["p_front", "dominated_by", "p_dominated"]
+    columns += ["p_front", "dominated_by", "p_dominated", "equals"]
     names = [objective.name for objective in analysis.front.objectives]
     for name in names:
         for split in _splits(analysis):
@@ -53,6 +54,7 @@ def _cells(analysis: Analysis, row: RowAnalysis) -> Iterator[str]:
     yield from (row.row.fingerprint, _flag(row.confirmed), _number(row.on_front))
     rival = row.dominated_by
     yield from ("", "") if rival is None else (rival.name, _number(rival.probability))
+    yield " ".join(map(str, row.row.equals))
     names = [objective.name for objective in analysis.front.objectives]
     for name in names:
         for split in _splits(analysis):

@@ -103,6 +103,8 @@ def _summary(analysis: Analysis) -> Text:
     text.append(
         f": {front.n_trials} trials{failed}, {len(front.members)} on the front", style="not bold"
     )
+    if front.held_words:
+        text.append(f", {front.held_words}", style="not bold")
     confirmed = [row.confirmed for row in analysis.members if row.confirmed is not None]
     if confirmed:
         text.append(
@@ -184,7 +186,7 @@ def _probability(row: RowAnalysis) -> Text:
 def _score(analysis: Analysis, row: RowAnalysis, objective: str, *, with_gain: bool) -> Text:
     estimates = row.on(analysis.split)
     if estimates is None:
-        return Text("-", style="dim")
+        return Text(f"- ({number(row.search[objective].score)})", style="dim")
     searched = row.search[objective].score if analysis.split == "holdout" else None
     best = row.row.name in analysis.best.get(objective, ())
     text = _estimate(estimates[objective], searched, best=best)

@@ -40,16 +40,19 @@ def choose(trials: Sequence[Trial], pick: PickConfig, combine: Combine | None) -
     return [completed[lowest_mean(costs)]]
 
 
-def front_trials(trials: Sequence[Trial], size: int) -> list[Trial]:
-    """Return the non-dominated trials in trial order, thinned to `size` when there are more.
+def front_trials(trials: Sequence[Trial], size: int | None = None) -> list[Trial]:
+    """Return the non-dominated trials in trial order; of equal costs the earliest.
 
-    The trial of the lowest mean cost stays in any case: it is what a user of one number takes.
+    Args:
+        trials: finished trials whose costs compare.
+        size: at most so many, that stand for all; all by default. The trial of the lowest mean
+            cost stays in any case: it is what a user of one number takes.
     """
     completed, costs = _completed(trials)
     if not completed:
         return []
     indices = non_dominated(costs, dedupe=True)
-    if len(indices) > size:
+    if size is not None and len(indices) > size:
         best = indices[lowest_mean(costs[indices])]
         others = indices[indices != best]
         kept = others[thin(costs[others], size - 1)] if size > 1 else []

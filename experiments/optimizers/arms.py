@@ -5,12 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 from evomerge.optimizers import Combination, build_optimizer
 from evomerge.optimizers.build import OPTIMIZERS, given_names
 from evomerge.optimizers.protocol import Optimizer
-from evomerge.testing.problems import MergeProblem
+from evomerge.spaces.domain import Domain
+from evomerge.types import Genotype, Objective, Trial
+
+
+class Posed(Protocol):
+    """What a search is carried out on: `MergeProblem` and `SmmBench` are.
+
+    Attributes:
+        name: for messages.
+        domain: what is varied.
+        objectives: what an optimizer is told of them.
+        n_objectives: how many.
+    """
+
+    name: str
+    domain: Domain
+    objectives: tuple[Objective, ...]
+    n_objectives: int
+
+    def completed(self, number: int, genotype: Genotype) -> Trial:
+        """Evaluate a genotype as a search sees it."""
+        ...
+
+    def expected_costs(self, genotype: Genotype) -> tuple[float, ...]:
+        """Return the costs without noise."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,7 +59,7 @@ class Arm:
         """Say whether it behaves differently when it is told of another budget."""
         return "budget" in given_names(OPTIMIZERS.load(self.optimizer))
 
-    def build(self, problem: MergeProblem, seed: int, budget: int) -> Optimizer:
+    def build(self, problem: Posed, seed: int, budget: int) -> Optimizer:
         """Build it for a problem.
 
         Raises:
@@ -49,7 +74,7 @@ class Arm:
             objectives=problem.objectives,  # as a study does
             budget=budget,
             combination=Combination.of(problem.n_objectives, self.scalarize)
-            if self.scalarize
+            if self.scalarize and problem.n_objectives > 1
             else None,
         )
 
@@ -78,4 +103,5 @@ ARMS: Mapping[str, Arm] = {
     "random": Arm("random"),
 }
 """By the names that tables use. `auto` is not run, since it searches as what it chooses; M2N2 and
-CycleQD breed models and search no genes."""
+CycleQD breed models and search no genes; `pycma`, of one objective, is there to repeat searches of
+mergekit-evolve candidate for candidate, and wherever that is not the aim there is `cma_es`."""

@@ -3,6 +3,7 @@
     python experiments/optimizers/ask_tell_cost.py mobo
     python experiments/optimizers/ask_tell_cost.py map --points 50 100 200 --genes 5 10
     python experiments/optimizers/ask_tell_cost.py mm_mo --option initial=10 --option batch=5
+    python experiments/optimizers/ask_tell_cost.py nested_map --known --genes 10 --last 100
 
 Each line is a search of its own: N trials are asked for and told, one at a time, and of these the
 last `--last` asks with their tells are timed, so that the model has seen N trials. The objectives
@@ -29,16 +30,18 @@ from evomerge.allocation import keep_freed_memory
 from evomerge.errors import UserError
 from evomerge.optimizers import build_optimizer
 from evomerge.optimizers.protocol import Optimizer
-from evomerge.spaces.domain import Domain, Gene
+from evomerge.spaces.domain import Domain, Gene, Seed
 from evomerge.types import Completed, Objective, Trial
 
 N_ITEMS = 400
 
 
-def domain_of(n_genes: int) -> Domain:
-    """Return weights of a linear merge."""
+def domain_of(n_genes: int, *, known: bool) -> Domain:
+    """Return weights of a linear merge, on demand with the base and the donors as known points."""
     genes = tuple(Gene(f"weight[{i}]", low=0.0, high=1.0, initial=0.5) for i in range(n_genes))
-    return Domain(genes, linear=True)
+    rows = {"base": np.zeros(n_genes)} | {f"donor{i}": row for i, row in enumerate(np.eye(n_genes))}
+    seeds = tuple(Seed(name, tuple(row.tolist())) for name, row in rows.items() if known)
+    return Domain(genes, seeds, linear=True)
 
 
 def objectives_of(n_objectives: int) -> tuple[Objective, ...]:
@@ -94,6 +97,11 @@ def main() -> None:
     parser.add_argument(
         "--start", type=float, help="share of the points that the option `initial` makes a start of"
     )
+    parser.add_argument(
+        "--known",
+        action="store_true",
+        help="begin with the base and the donors, as nested_map must",
+    )
     parser.add_argument("--cpu", action="store_true", help="processor time: on a busy machine")
     arguments = parser.parse_args()
     clock = time.process_time if arguments.cpu else time.perf_counter
@@ -112,7 +120,7 @@ def main() -> None:
                 try:
                     optimizer = build_optimizer(
                         arguments.optimizer,
-                        domain_of(n_genes),
+                        domain_of(n_genes, known=arguments.known),
                         n_objectives,
                         arguments.seed,
                         options,

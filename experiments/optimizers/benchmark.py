@@ -18,13 +18,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from arms import ARMS, Arm
+from arms import ARMS, Arm, Posed
 from pages import publish_all
 from threadpoolctl import threadpool_limits
 
@@ -38,9 +40,11 @@ CHECKPOINTS = (5, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 300, 450, 600, 800,
 """Numbers of evaluations at which the result so far is judged."""
 
 Costs: TypeAlias = Sequence[tuple[float, ...]]
-Judge: TypeAlias = Callable[[MergeProblem, Costs, Costs], float]
+Judge: TypeAlias = Callable[[Any, Costs, Costs], float]
 """A problem, the costs a search was told and the expected ones of the same trials → what its
 result is worth."""
+Pose: TypeAlias = Callable[[int], Posed]
+"""Seed of a search → the problem with the noise that this search meets."""
 
 
 def main() -> None:
@@ -63,18 +67,23 @@ def main() -> None:
         for arm in options.optimizers:
             seeds = range(1, options.seeds + 1)
             file = options.out / problem / f"{arm}.jsonl"
-            run_arm(ARMS[arm], problem, seeds, sorted(options.budgets), file, worth)
+            run_arm(ARMS[arm], noisy(problem), seeds, sorted(options.budgets), file, worth)
+
+
+def noisy(name: str) -> Pose:
+    """Return how searches meet a merge problem."""
+    return lambda seed: merge_problem(name, noise=True, seed=seed)
 
 
 def run_arm(
-    arm: Arm, problem: str, seeds: Sequence[int], budgets: Sequence[int], file: Path, judge: Judge
+    arm: Arm, pose: Pose, seeds: Sequence[int], budgets: Sequence[int], file: Path, judge: Judge
 ) -> None:
     """Carry out the searches of one arm on one problem that are not in the file yet."""
-    name = file.stem
+    about, code = f"{pose(0).name} {file.stem}", commit()
     try:
-        todo = missing(arm, problem, seeds, budgets, file)
+        todo = missing(arm, pose(0), seeds, budgets, file)
     except UserError as error:
-        print(f"{clock()} {problem} {name}: left out: {error}", flush=True)
+        print(f"{clock()} {about}: left out: {error}", flush=True)
         return
     if not todo:
         return
@@ -83,19 +92,34 @@ def run_arm(
     started = time.perf_counter()
     with file.open("a", encoding="utf-8") as stream:
         for seed, together in todo:
-            noisy = merge_problem(problem, noise=True, seed=seed)
             with threadpool_limits(1, user_api="blas"):  # as in a run
-                found = search(arm, noisy, seed, max(together), judge)
-            row = {**found, "budgets": together}
+                found = search(arm, pose(seed), seed, max(together), judge)
+            row = {**found, "budgets": together, "commit": code}
             stream.write(json.dumps(row) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
     took = time.perf_counter() - started
-    print(f"{clock()} {problem} {name}: {len(todo)} searches in {took:.0f} s", flush=True)
+    print(f"{clock()} {about}: {len(todo)} searches in {took:.0f} s", flush=True)
+
+
+@cache
+def commit() -> str | None:
+    """Return the commit of these files, with '+' where they differ from it; None in no checkout.
+
+    As it is when it is first asked for: a checkout may go on while searches run.
+    """
+    command = ("git", "describe", "--always", "--exclude=*", "--dirty=+")
+    try:
+        said = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return said.stdout.strip()
 
 
 def missing(
-    arm: Arm, problem: str, seeds: Sequence[int], budgets: Sequence[int], file: Path
+    arm: Arm, problem: Posed, seeds: Sequence[int], budgets: Sequence[int], file: Path
 ) -> list[tuple[int, list[int]]]:
     """Return seed and budgets of every search that is still to be carried out.
 
@@ -107,7 +131,7 @@ def missing(
     alike: dict[int, list[int]] = {}
     for budget in told:
         try:
-            optimizer = arm.build(merge_problem(problem), 0, budget)
+            optimizer = arm.build(problem, 0, budget)
         except UserError as error:
             refusals[budget] = error
             continue
@@ -115,7 +139,7 @@ def missing(
     if refusals and len(refusals) == len(told):
         raise refusals[told[-1]]
     for budget, error in refusals.items():
-        print(f"{clock()} {problem}: budget {budget} left out: {error}", flush=True)
+        print(f"{clock()} {problem.name}: budget {budget} left out: {error}", flush=True)
     known = {(row["seed"], budget) for row in read_rows(file) for budget in row["budgets"]}
     return [
         (seed, together)
@@ -125,9 +149,7 @@ def missing(
     ]
 
 
-def search(
-    arm: Arm, problem: MergeProblem, seed: int, budget: int, judge: Judge
-) -> Mapping[str, Any]:
+def search(arm: Arm, problem: Posed, seed: int, budget: int, judge: Judge) -> Mapping[str, Any]:
     """Carry out one search with one worker.
 
     Returns:

@@ -13,7 +13,7 @@ import argparse
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from operator import attrgetter
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import numpy as np
 from arms import Arm
 from benchmark import run_arm, worth
 from numpy.typing import ArrayLike, NDArray
-from pages import Searches, interval, rows_of
+from pages import Searches, interval, rows_of, worth_at
 from pymoo.util.ref_dirs import get_reference_directions
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -75,11 +75,11 @@ def main() -> None:
         for name in options.optimizers:
             file = options.out / problem / f"{name}.jsonl"
             seeds = range(1, options.seeds + 1)
-            run_arm(ARMS[name], problem, seeds, options.budgets, file, worth, many_donors)
+            run_arm(ARMS[name], partial(drawn, problem), seeds, options.budgets, file, worth)
 
 
 class ManyDonors:
-    """Accuracies of tasks that share donors; has all that a search asks of `MergeProblem`.
+    """Accuracies of tasks that share donors.
 
     Donor d has learnt task d mod k. With weights w, of which those of a task's own donors are v,
 
@@ -167,8 +167,8 @@ class ManyDonors:
 
 
 @cache
-def many_donors(name: str, noise: bool = True, *, seed: int = 0) -> ManyDonors:  # noqa: ARG001
-    """Return a problem; what a search is told of it is always drawn."""
+def drawn(name: str, seed: int) -> ManyDonors:
+    """Return a problem, one object for all arms: its front takes a second."""
     return ManyDonors(name, seed)
 
 
@@ -217,12 +217,8 @@ def row_of(title: str, cells: list[list[float]], sign: str) -> str:
 
 def by_seed(searches: Searches, problem: str, name: str, budget: int) -> dict[int, float]:
     """Return what each seed's search was worth: of the search that was told of the budget."""
-    told = ARMS[name].takes_budget()
-    return {
-        row["seed"]: row["curve"][str(budget)]
-        for row in searches.get((problem, name), ())
-        if str(budget) in row["curve"] and (budget in row["budgets"] or not told)
-    }
+    rows = searches.get((problem, name), ())
+    return worth_at(rows, budget, told=ARMS[name].takes_budget())
 
 
 def values_at(searches: Searches, problem: str, name: str, budget: int) -> list[float]:

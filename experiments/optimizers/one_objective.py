@@ -6,6 +6,9 @@
 As `benchmark.py`, which carries out the searches: what is told is noisy, files are continued, and
 several `run` may work side by side for different problems or arms. A search's result is the trial
 with the highest mean accuracy that it was told; it is worth its expected mean accuracy.
+
+`run --smm-bench FOLDER` searches SMM-Bench instead: those of its benchmarks, unzipped, that are in
+the folder. Their one accuracy has no noise.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
-from arms import Arm
-from benchmark import Costs, run_arm
-from pages import Searches, interval, rows_of
+from arms import Arm, Posed
+from benchmark import Costs, Pose, noisy, run_arm
+from pages import Searches, interval, rows_of, worth_at
 
-from evomerge.testing.problems import MERGE_PROBLEMS, MergeProblem, merge_problem
+from evomerge.spaces.domain import Domain
+from evomerge.testing.problems import MERGE_PROBLEMS, SmmBench, merge_problem, smm_domain
+from evomerge.testing.problems.smm_bench import SmmKind
 from evomerge.testing.readme import publish
 
 BUDGETS = (30, 60, 100)
@@ -30,6 +35,9 @@ ARMS: Mapping[str, Arm] = {
     "cat_cma": Arm("cat_cma", scalarize="mean"),
     "sobol": Arm("sobol", scalarize="mean"),
 }
+SMM_BENCH: Mapping[str, SmmKind] = {"smm-bench-ps": "ps", "smm-bench-dfs": "dfs"}
+"""Its benchmarks, by the names of their folders."""
+PROBLEMS = (*MERGE_PROBLEMS, *SMM_BENCH)
 MODEL = "mobo"
 """The arm that is compared with every other, seed by seed."""
 
@@ -40,7 +48,13 @@ def main() -> None:
     steps = parser.add_subparsers(dest="step", required=True)
     run = steps.add_parser("run", help="carry out the searches")
     run.add_argument("--optimizers", nargs="*", choices=ARMS, default=list(ARMS))
-    run.add_argument("--problems", nargs="*", choices=MERGE_PROBLEMS, default=list(MERGE_PROBLEMS))
+    which = run.add_mutually_exclusive_group()
+    which.add_argument(
+        "--problems", nargs="*", choices=MERGE_PROBLEMS, default=list(MERGE_PROBLEMS)
+    )
+    which.add_argument(
+        "--smm-bench", type=Path, metavar="FOLDER", help=f"search its {' and '.join(SMM_BENCH)}"
+    )
     run.add_argument("--seeds", type=int, default=10, help="how many; they are 1, 2, ...")
     report = steps.add_parser("report", help="write the tables into the README")
     for step in (run, report):
@@ -49,13 +63,40 @@ def main() -> None:
     if options.step == "report":
         publish(__file__, "one_objective", report_lines(options.out))
         return
-    for problem in options.problems:
+    if options.smm_bench is None:
+        poses = {problem: noisy(problem) for problem in options.problems}
+    else:
+        poses = smm_poses(options.smm_bench)
+    for problem, pose in poses.items():
         for name in options.optimizers:
             file = options.out / problem / f"{name}.jsonl"
-            run_arm(ARMS[name], problem, range(1, options.seeds + 1), BUDGETS, file, best_mean)
+            run_arm(ARMS[name], pose, range(1, options.seeds + 1), BUDGETS, file, best_mean)
 
 
-def best_mean(problem: MergeProblem, told: Costs, expected: Costs) -> float:  # noqa: ARG001
+def smm_poses(folder: Path) -> dict[str, Pose]:
+    """Return the benchmarks that are in a folder.
+
+    Raises:
+        DataError: there are none, or one is damaged.
+    """
+    found = [name for name in SMM_BENCH if (folder / name).is_dir()]
+    problems = {name: SmmBench(SMM_BENCH[name], folder / name) for name in found or SMM_BENCH}
+    return {name: always(problem) for name, problem in problems.items()}
+
+
+def always(problem: Posed) -> Pose:
+    """Return how searches meet a problem that has no noise."""
+    return lambda _: problem
+
+
+def domain_of(problem: str) -> Domain:
+    """Return what is varied, of SMM-Bench without its files."""
+    if problem in SMM_BENCH:
+        return smm_domain(SMM_BENCH[problem])
+    return merge_problem(problem).domain
+
+
+def best_mean(problem: Posed, told: Costs, expected: Costs) -> float:  # noqa: ARG001
     """Return the expected mean accuracy of the trial that was told the best one."""
     best = int(np.argmin(np.mean(told, axis=1)))
     return round(-float(np.mean(expected[best])), 5)
@@ -65,12 +106,12 @@ def report_lines(out: Path) -> Iterator[str]:
     """Yield a table of each budget, and the differences."""
     searches = {
         (problem, name): rows
-        for problem in MERGE_PROBLEMS
+        for problem in PROBLEMS
         for name in ARMS
         if (rows := rows_of(out / problem / f"{name}.jsonl"))
     }
-    problems = [one for one in MERGE_PROBLEMS if any(one == problem for problem, _ in searches)]
-    heads = [f"{one} ({len(merge_problem(one).domain)} genes)" for one in problems]
+    problems = [one for one in PROBLEMS if any(one == problem for problem, _ in searches)]
+    heads = [f"{one} ({len(domain_of(one))} genes)" for one in problems]
     for budget in BUDGETS:
         yield from (f"#### After {budget} evaluations", "")
         yield f"| arm | {' | '.join(heads)} |"
@@ -87,12 +128,8 @@ def report_lines(out: Path) -> Iterator[str]:
 
 def values_at(searches: Searches, problem: str, name: str, budget: int) -> dict[int, float]:
     """Return what each seed's search was worth: of the search that was told of the budget."""
-    told = ARMS[name].takes_budget()
-    return {
-        row["seed"]: row["curve"][str(budget)]
-        for row in searches.get((problem, name), ())
-        if budget in row["budgets"] or not told
-    }
+    rows = searches.get((problem, name), ())
+    return worth_at(rows, budget, told=ARMS[name].takes_budget())
 
 
 def cell(values: Mapping[int, float]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
@@ -72,15 +73,46 @@ def with_chooser(searches: Searches, budgets: Sequence[int]) -> Searches:
 
 
 def rows_of(file: Path) -> list[Row]:
-    """Read the searches of an arm on a problem."""
+    """Read the searches of an arm on a problem, and say where two of them disagree."""
     if not file.exists():
         return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    for budget, seeds in disagreeing(rows).items():
+        print(
+            f"{file}: after {budget} evaluations rows of seed {', '.join(map(str, seeds))} differ "
+            "and the latest counts; delete the others",
+            file=sys.stderr,
+        )
+    return rows
+
+
+def disagreeing(rows: Sequence[Row]) -> dict[int, list[int]]:
+    """Return by budget the seeds whose searches of this budget have different results."""
+    found: dict[tuple[int, int], set[float]] = {}
+    for row in rows:
+        for budget in row["budgets"]:
+            values = found.setdefault((budget, row["seed"]), set())
+            values.add(row["curve"][str(budget)])
+    seeds: dict[int, list[int]] = {}
+    for (budget, seed), values in sorted(found.items()):
+        if len(values) > 1:
+            seeds.setdefault(budget, []).append(seed)
+    return seeds
 
 
 def values_at(rows: Sequence[Row], arm: str, budget: int) -> dict[int, float]:
     """Return what each seed's search was worth at a budget: of the search that was told of it."""
-    told = takes_budget(arm)
+    return worth_at(rows, budget, told=takes_budget(arm))
+
+
+def worth_at(rows: Sequence[Row], budget: int, *, told: bool) -> dict[int, float]:
+    """Return what each seed's search was worth at a budget.
+
+    Args:
+        rows: the searches of an arm on a problem.
+        budget: in evaluations.
+        told: searches know of their budget, so that one of a larger budget is another one.
+    """
     return {
         row["seed"]: row["curve"][str(budget)]
         for row in rows
@@ -206,10 +238,15 @@ def rank_lines(
     searches: Searches, budgets: Sequence[int], group: str, problems: Sequence[str]
 ) -> Iterator[str]:
     """Yield the mean rank of every arm that was run on all problems of a group."""
-    columns = {budget: ranks(searches, budget, problems) for budget in budgets}
-    columns = {budget: found for budget, found in columns.items() if found}
-    if not columns:
+    compared = {budget: comparable(searches, budget, problems) for budget in budgets}
+    compared = {
+        budget: (arms, tables)
+        for budget, (arms, tables) in compared.items()
+        if len(arms) > 1 and all(table.size for table in tables)
+    }
+    if not compared:
         return
+    columns = {budget: ranks(*found) for budget, found in compared.items()}
     yield from (f"### Ranks: {group}", "")
     yield "| arm | " + " | ".join(f"{budget} evaluations" for budget in columns) + " |"
     yield "|---" + "|---:" * len(columns) + "|"
@@ -220,7 +257,41 @@ def rank_lines(
         if any(row):
             yield f"| {arm} | {' | '.join(row)} |"
     yield f"| arms ranked | {' | '.join(str(len(found)) for found in columns.values())} |"
+    n_seeds = [spread([len(table[0]) for table in tables]) for _, tables in compared.values()]
+    yield f"| seeds | {' | '.join(n_seeds)} |"
     yield ""
+
+
+def comparable(
+    searches: Searches, budget: int, problems: Sequence[str]
+) -> tuple[list[str], list[Floats]]:
+    """Return the arms that can be ranked, and what they are worth on each problem.
+
+    An arm can be that has on every problem as many seeds as the arm with the most, or all it should
+    have.
+
+    Returns:
+        Arms, and of each problem their worth on the seeds that all have, (n_arms, n_seeds).
+    """
+    values = {
+        (problem, arm): values_at(searches.get((problem, arm), ()), arm, budget)
+        for problem in problems
+        for arm in ARMS
+    }
+    most = {one: max(len(values[one, arm]) for arm in ARMS) for one in problems}
+    enough = {one: max(1, min(SEEDS, count)) for one, count in most.items()}
+    arms = [arm for arm in ARMS if all(len(values[one, arm]) >= enough[one] for one in problems)]
+    tables = []
+    for problem in problems if arms else ():
+        seeds = sorted(set.intersection(*(set(values[problem, arm]) for arm in arms)))
+        tables.append(np.array([[values[problem, arm][one] for one in seeds] for arm in arms]))
+    return arms, tables
+
+
+def spread(counts: Sequence[int]) -> str:
+    """Return a number, or the least and the greatest."""
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def rank_text(found: tuple[float, float, float] | None) -> str:
@@ -228,29 +299,17 @@ def rank_text(found: tuple[float, float, float] | None) -> str:
     return "" if found is None else f"{found[0]:.1f} [{found[1]:.1f}, {found[2]:.1f}]"
 
 
-def ranks(
-    searches: Searches, budget: int, problems: Sequence[str]
-) -> dict[str, tuple[float, float, float]]:
+def ranks(arms: Sequence[str], tables: Sequence[Floats]) -> dict[str, tuple[float, float, float]]:
     """Rank arms by their mean worth, average over problems, and resample seeds.
+
+    Args:
+        arms: some.
+        tables: of each problem what they are worth, (n_arms, n_seeds).
 
     Returns:
         Arm to its mean rank and the 2.5th and 97.5th percentiles over resampled seeds; the seeds
         of a problem are drawn alike for all arms.
     """
-    tables: list[Floats] = []
-    arms = [
-        arm
-        for arm in ARMS
-        if all(values_at(searches.get((one, arm), ()), arm, budget) for one in problems)
-    ]
-    if len(arms) < 2:
-        return {}
-    for problem in problems:
-        values = [values_at(searches[problem, arm], arm, budget) for arm in arms]
-        seeds = sorted(set.intersection(*(set(one) for one in values)))
-        if not seeds:
-            return {}
-        tables.append(np.array([[one[seed] for seed in seeds] for one in values]))
     random = np.random.default_rng(0)
     draws = np.empty((RESAMPLES, len(arms)))
     for i in range(RESAMPLES):

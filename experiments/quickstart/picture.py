@@ -53,7 +53,7 @@ def draw(analysis: Analysis, path: Path) -> None:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     renderer = canvas.get_renderer()
-    members = [row.on(analysis.split) or row.search for row in analysis.members]
+    members = [found for row in analysis.members if (found := row.on(analysis.split)) is not None]
     for axes, (x, y) in zip(planes, pairs, strict=True):
         labels = [
             Label(label_of(row), found[x].score, found[y].score, ROLES[role_of(row)].ink)

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from evomerge.cli.results import LAST_NOTES
 from evomerge.journal import read_events
+from evomerge.optimizers import auto
 
 SEARCHES = {
     "map": ({"optimizer": "map", "design_size": 12, "batch": 4}, 20),
@@ -61,3 +63,19 @@ def test_a_budget_that_determines_no_quadratic_is_refused_before_anything_is_wri
     assert code == 2
     assert "search: optimizer: 'map' fits 6 coefficients in 2 genes and a budget of 20" in err
     assert not (world.folder / "run").exists()
+
+
+def test_status_shows_what_auto_chose_however_much_was_said_since(world, monkeypatch):
+    monkeypatch.setattr(auto, "has_botorch", lambda: False)
+    world.study |= {"search": {"optimizer": "auto"}, "budget": {"trials": 30}}
+    for name in ("l1_distance", "delta_sparsity"):
+        world.study["objectives"][name] = {"fitness": name, "goal": "minimize"}
+    assert world.run()[0] == 0
+    notes = json.loads(world("status", "run", "--json")[1])["notes"]
+    assert notes[0].startswith("auto: map: 4 objectives, 2 genes, 30 trials")
+    assert len(notes) > LAST_NOTES + 1
+    shown = world("status", "run")[1].split("  notes     ")[1].splitlines()
+    assert shown[0] == notes[0]
+    hidden = len(notes) - LAST_NOTES - 1
+    assert shown[1].strip() == f"({hidden} more; --json has all)"
+    assert [line.strip() for line in shown[2 : 2 + LAST_NOTES]] == notes[-LAST_NOTES:]

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from evomerge.cli import results
+from evomerge.journal import read_events
 from tests.report.fronts import build_front
 
 
@@ -172,3 +173,58 @@ def test_a_real_run_is_picked_from_and_judged(world):
         name: row["on_front"] for name, row in rows.items()
     }
     assert "P(front) is the probability" in (world.folder / "front/README.md").read_text()
+
+
+def trials_on_the_front(folder):
+    """The trials that nobody dominates, and those of equal scores, from the events alone."""
+    scores = {
+        event.trial: (event.payload["metrics"]["likely"], event.payload["metrics"]["near"])
+        for event in read_events(folder)
+        if event.kind == "finished" and "metrics" in event.payload
+    }
+    return {
+        trial: sorted(other for other in scores if other != trial and scores[other] == own)
+        for trial, own in scores.items()
+        if not any(a <= own[0] and b <= own[1] and (a, b) != own for a, b in scores.values())
+    }
+
+
+def test_a_front_larger_than_its_size_is_shown_whole(world):
+    assert world.run("--set", "front.size=2")[0] == 0
+    expected = trials_on_the_front(world.folder / "run")
+    firsts = [trial for trial, equals in expected.items() if not equals or trial < min(equals)]
+    assert len(firsts) > 2
+    document = json.loads(world("front", "run", "--json")[1])
+    assert {row["trial"]: row["equals"] for row in document["front"]} == {
+        trial: expected[trial] for trial in firsts
+    }
+    n_equal = len(expected) - len(firsts)
+    assert document["members"] == {
+        "front": len(firsts), "holdout": 2, "size": 2, "equal": n_equal,
+    }  # fmt: skip
+    assert sum(row["holdout"] is not None for row in document["front"]) == 2
+    assert document["hypervolume"]["front"]["holdout"] is not None
+
+    words = "2 of them scored on hold-out items (front.size: 2)"
+    text = " ".join(world("front", "run")[1].split())
+    assert f"{len(firsts)} on the front, {words}" in text
+    assert f"'front: {{size: {len(firsts)}}}' in the study file has all of them scored" in text
+    assert ("further trials have a member's score" in text) == bool(n_equal)
+
+    assert world("export", "front", "--run", "run")[0] == 0
+    folders = {path.name for path in (world.folder / "front").glob("trial-*")}
+    assert folders == {f"trial-{trial:06d}" for trial in firsts}
+    assert words in " ".join((world.folder / "front/README.md").read_text().split())
+    assert words in (world.folder / "front/front.html").read_text()
+    assert world("report", "run", "--format", "html,md", "--out", "page")[0] == 0
+    for name in ("report.html", "report.md"):
+        assert words in (world.folder / "page" / name).read_text()
+
+
+def test_a_front_within_its_size_says_nothing_of_it(world):
+    assert world.run("--set", "front.size=32")[0] == 0
+    document = json.loads(world("front", "run", "--json")[1])
+    counts = document["members"]
+    assert counts["front"] == counts["holdout"] == len(document["front"]) < counts["size"] == 32
+    assert "front.size" not in world("front", "run")[1]
+    assert "front.size" not in " ".join(document["notes"])

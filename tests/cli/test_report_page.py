@@ -156,10 +156,18 @@ def test_hypervolume_is_that_of_pymoo(report, rows):
     assert shown["data"][0]["y"] == pytest.approx(expected, abs=1e-9)
 
 
-def test_every_row_has_its_recipe_and_how_to_rebuild_it(report, run):
+def test_every_row_has_its_recipe_and_how_to_rebuild_it(report, run, rows):
     page = (report[0] / "report.html").read_text()
     members = re.findall(r'<article data-name="trial (\d+)"', page)
-    assert 1 < len(members) <= 4
+    costs = {n: (one["likely"], one["near"]) for n, one in metrics_of(rows).items()}
+    assert set(map(int, members)) == {
+        trial
+        for trial, own in costs.items()
+        if not any(a <= own[0] and b <= own[1] and (a, b) != own for a, b in costs.values())
+        and not any(costs[earlier] == own for earlier in costs if earlier < trial)
+    }
+    assert len(members) > 4
+    assert "4 of them scored on hold-out items (front.size: 4)" in page
     assert len(re.findall(r"<article data-name", page)) == len(members) + 5
     assert page.count("merge_method: task_arithmetic") >= len(members)
     for number in members:

@@ -93,7 +93,8 @@ def argv(words: list[str], folder: Path) -> list[str]:
     if any(word == TRIAL or FOLDER in word for word in words):
         with contextlib.chdir(folder):
             members = collect_front(find_run(None)).members
-        member = max(row.trial for row in members)  # the first trials are base and donors
+        # The first trials are base and donors; commands compare on hold-out items.
+        member = max(row.trial for row in members if row.holdout is not None)
         typed = [str(member) if word == TRIAL else word for word in typed]
         typed = [word.replace(FOLDER, f"trial-{member:06d}") for word in typed]
     return typed

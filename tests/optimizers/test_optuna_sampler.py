@@ -9,7 +9,9 @@ import pytest
 optuna = pytest.importorskip("optuna")
 
 from evomerge.errors import ConfigError, MissingExtra  # noqa: E402
-from evomerge.optimizers.optuna_sampler import OptunaSampler  # noqa: E402
+from evomerge.optimizers import Combination, build_optimizer  # noqa: E402
+from evomerge.optimizers.optuna_sampler import SAMPLERS, OptunaSampler  # noqa: E402
+from evomerge.pareto import hypervolume, non_dominated  # noqa: E402
 from evomerge.testing.problems import (  # noqa: E402
     conditional_domain,
     continuous_domain,
@@ -93,6 +95,54 @@ def test_a_gaussian_process_runs_and_replays():
     events = drive(OptunaSampler(problem.domain, 1, 0, **options), problem, 9, workers=2)
     assert len(trials(events)) == 9
     replay(OptunaSampler(problem.domain, 1, 0, **options), events)
+
+
+SEVERAL = {
+    "gp": ({"n_startup_trials": 6}, 12),
+    "nsgaii": ({"population_size": 8}, 40),
+    "nsgaiii": ({"population_size": 8}, 40),
+    "qmc": ({"scramble": True}, 40),
+    "random": ({}, 40),
+    "tpe": ({"n_startup_trials": 10}, 40),
+}
+
+
+def test_every_named_sampler_takes_several_objectives_or_refuses_them():
+    assert {*SEVERAL, "cmaes"} == set(SAMPLERS)
+
+
+@pytest.mark.parametrize("sampler", SEVERAL)
+def test_two_objectives(sampler):
+    if sampler == "gp":
+        pytest.importorskip("torch")
+    problem = sphere(mixed_domain(), 2)
+    options, n_trials = SEVERAL[sampler]
+
+    def build():
+        return OptunaSampler(problem.domain, 2, 3, sampler=sampler, sampler_options=options)
+
+    events = drive(build(), problem, n_trials, workers=2, failure_rate=0.1)
+    for proposal in proposals(events):
+        assert problem.domain.checked(proposal.genotype) == proposal.genotype
+    assert proposals(events)[-1].origin == f"optuna:{sampler}"
+    replay(build(), events)
+    completed = [trial for trial in trials(events) if trial.costs is not None]
+    costs = [trial.costs for trial in completed]
+    known = [problem.costs(one.genotype) for one in problem.domain.seeds]
+    assert len({costs[i] for i in non_dominated(costs)}) >= 3
+    assert hypervolume(costs, (2.0, 2.0)) > 1.05 * hypervolume(known, (2.0, 2.0))
+
+
+@pytest.mark.parametrize("name", ["cmaes", "CmaEsSampler"])
+def test_a_sampler_of_one_objective_refuses_two_in_a_line(name):
+    domain = continuous_domain(2)
+    with pytest.raises(ConfigError) as error:
+        OptunaSampler(domain, 2, 0, sampler=name)
+    (line,) = str(error.value).splitlines()
+    assert line.startswith("sampler: CmaEsSampler takes one objective and the study has 2; use tpe")
+    mean = Combination.of(2, "mean")
+    optimizer = build_optimizer("optuna", domain, 2, 0, {"sampler": name}, combination=mean)
+    assert len(trials(drive(optimizer, sphere(domain, 2), 8))) == 8
 
 
 def test_options_reach_the_sampler():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,16 +14,7 @@ from evomerge.pareto import (
     non_dominated,
     running_hypervolume,
 )
-
-
-def by_inclusion_and_exclusion(costs, reference):
-    """The volume of a union of boxes from those of the intersections of all subsets."""
-    gains = np.maximum(reference - costs, 0.0)
-    return sum(
-        (-1) ** (size + 1) * np.prod(gains[list(rows)].min(axis=0))
-        for size in range(1, len(gains) + 1)
-        for rows in combinations(range(len(gains)), size)
-    )
+from tests.pareto.volume_by_hand import by_inclusion_and_exclusion
 
 
 @settings(max_examples=100, deadline=None)
@@ -38,6 +27,21 @@ def test_agrees_with_inclusion_and_exclusion(seed, n_objectives, n_points, on_a_
     reference = rng.choice([0.75, 1.0, 1.1], n_objectives)  # some points lie beyond it
     expected = by_inclusion_and_exclusion(costs, reference)
     assert hypervolume(costs, reference) == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 5), st.integers(9, 40), st.booleans())
+def test_larger_sets_agree_with_botorch(seed, n_objectives, n_points, on_a_grid):
+    """pymoo's hypervolume is moocore's, as ours; botorch has its own."""
+    torch = pytest.importorskip("torch")
+    theirs = pytest.importorskip("botorch.utils.multi_objective.hypervolume")
+    costs = np.random.default_rng(seed).random((n_points, n_objectives))
+    if on_a_grid:
+        costs = np.round(costs * 4) / 4
+    reference = np.full(n_objectives, 0.9)
+    front = torch.tensor(-costs[non_dominated(costs, dedupe=True)])
+    expected = theirs.Hypervolume(torch.tensor(-reference)).compute(front)
+    assert hypervolume(costs, reference) == pytest.approx(expected, abs=1e-9)
 
 
 @settings(max_examples=100, deadline=None)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -21,6 +23,7 @@ from evomerge.pareto import (
     preferred,
     thin,
 )
+from tests.pareto.volume_by_hand import by_inclusion_and_exclusion
 
 
 def test_knee_is_farthest_below_the_line_through_the_extremes():
@@ -54,6 +57,35 @@ def test_what_is_preferred_next_is_what_is_preferred_without_the_first():
     assert by_preference(costs, [2.0, 1.0], costs.min(axis=0) - 1).tolist() != expected
     with pytest.raises(ValueError, match="no point"):
         by_preference(np.empty((0, 2)), [1.0, 1.0])
+
+
+whole_costs = st.integers(2, 4).flatmap(
+    lambda n_objectives: st.lists(
+        st.tuples(*[st.integers(0, 9)] * n_objectives), min_size=1, max_size=10
+    )
+)
+
+
+@given(whole_costs)
+def test_knee_has_the_smallest_sum_of_shares_of_the_range(points):
+    front = np.array(points)[non_dominated(points, dedupe=True)].tolist()
+    low, high = ([extreme(column) for column in zip(*front, strict=True)] for extreme in (min, max))
+    sums = [
+        sum(Fraction(c - b, w - b) for c, b, w in zip(row, low, high, strict=True) if w > b)
+        for row in front
+    ]
+    assert sums[knee(front)] == min(sums)
+
+
+@given(st.sets(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=2, max_size=20))
+def test_knee_spans_the_largest_triangle_below_the_ends_of_two_objectives(points):
+    costs = np.array(sorted(points))
+    front = costs[non_dominated(costs)].tolist()
+    (ax, ay), (bx, by) = front[0], front[-1]
+    # Twice the signed area, a multiple of the distance from the line through both ends; scaling
+    # an objective scales the areas of all alike.
+    areas = [(ay - by) * (ax - x) + (bx - ax) * (ay - y) for x, y in front]
+    assert areas[knee(front)] == max(areas)
 
 
 def shortfall_by_hand(point, best, weights):
@@ -155,6 +187,57 @@ def test_thinning_to_farthest_points_keeps_extremes_and_spreads():
     assert {0, 100} <= set(kept.tolist())
     # Greedy farthest-point picks on a line leave no gap above half of the largest possible.
     assert np.diff(x[kept]).max() <= 0.5
+
+
+def some_points(seed, n_points, n_objectives):
+    """Distances between such points do not tie, but for those of the extremes."""
+    return (
+        np.random.default_rng(seed).random((n_points, n_objectives))
+        * [1.0, 30.0, 0.2][:n_objectives]
+    )
+
+
+def unit_by_hand(costs):
+    return ((costs - costs.min(axis=0)) / (costs.max(axis=0) - costs.min(axis=0))).tolist()
+
+
+sizes = st.tuples(st.integers(0, 2**32 - 1), st.integers(2, 9), st.integers(2, 3))
+
+
+@given(sizes, st.integers(1, 9))
+def test_each_farthest_point_is_the_one_farthest_from_those_taken(size, k):
+    costs = some_points(*size)
+    unit = unit_by_hand(costs)
+    firsts = [min(range(len(unit)), key=lambda row: sum(unit[row]))]
+    firsts += [min(range(len(unit)), key=lambda row: unit[row][one]) for one in range(size[2])]
+    taken = list(dict.fromkeys(firsts))[:k]
+    while len(taken) < min(k, len(unit)):
+        left = [row for row in range(len(unit)) if row not in taken]
+        distance = {row: min(math.dist(unit[row], unit[one]) for one in taken) for row in left}
+        taken.append(max(left, key=distance.__getitem__))
+    assert thin(costs, k, by="farthest").tolist() == sorted(taken)
+
+
+def drops_lead_to(kept, left, unit):
+    """Whether dropping a point that costs the least volume, again and again, leaves `kept`."""
+    if len(left) == len(kept):
+        return left == kept
+    rests = [[one for one in left if one != row] for row in left]
+    volumes = [by_inclusion_and_exclusion(unit[rest], 1.1) for rest in rests]
+    best = max(volumes) - 1e-12  # the ends of two objectives lose as much as one another
+    return any(
+        set(kept) <= set(rest) and volume >= best and drops_lead_to(kept, rest, unit)
+        for rest, volume in zip(rests, volumes, strict=True)
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(sizes, st.integers(1, 9))
+def test_each_point_dropped_by_volume_leaves_the_largest_volume(size, k):
+    costs = some_points(*size)
+    kept = thin(costs, k, by="hypervolume").tolist()
+    assert len(kept) == min(k, len(costs))
+    assert drops_lead_to(kept, list(range(len(costs))), np.array(unit_by_hand(costs)))
 
 
 def test_thinning_by_volume_drops_the_least_contributor():

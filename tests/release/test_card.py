@@ -14,12 +14,13 @@ from evomerge.recipe import fingerprint, load
 from evomerge.recipe.native import loads
 from evomerge.release import export_adapter, export_checkpoint, read_subject
 from evomerge.release.card import hub_ids, model_card
-from evomerge.report import collect_front
+from evomerge.report import analyse, collect_front
+from tests.report.fronts import limited
 
 
 def member_of(run):
-    """Return the trial of a member of the front."""
-    return collect_front(run).members[0].trial
+    """Return the trial of a member of the front that was scored on hold-out items."""
+    return next(row.trial for row in collect_front(run).members if row.holdout is not None)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,20 @@ def test_a_trial_beside_the_front_has_no_scores(zoo_run, tmp_path):
     assert section(card, "Scores").strip().startswith("None: only members of the front")
     assert not re.search(r"\d\.\d{3}", section(card, "Scores"))
     assert "**Not verified**: it was exported with --no-verify." in section(card, "Verification")
+
+
+def test_a_member_left_out_on_hold_out_items_has_no_scores(zoo_run, tmp_path):
+    subject = read_subject(zoo_run, member_of(zoo_run))
+    front = limited(subject.analysis.front, 1)
+    assert len(front.members) == 2
+    analysis = analyse(front)
+    row = next(one for one in analysis.rows if one.row.kind == "front" and one.holdout is None)
+    left_out = replace(subject, trial=row.row.trial, row=row, analysis=analysis)
+    export_checkpoint(left_out, tmp_path / "out", verify=False)
+    scores = section(ModelCard.load(tmp_path / "out" / "README.md"), "Scores").strip()
+    assert scores.startswith("None: of 2 members of the front 1 are scored on hold-out items")
+    assert "(front.size: 1), and it is none of these. " in scores
+    assert not re.search(r"\d\.\d{3}", scores)
 
 
 def test_the_recipe_names_models_as_the_study_does(card, zoo_run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -64,6 +65,16 @@ def make_row(
 def make_front(*rows: FrontRow, objectives: tuple[Objective, ...] | None = None) -> Front:
     chosen = objectives or tuple(Objective(name) for name in rows[0].search)
     return Front("small", chosen, rows, seed=3, n_trials=10, n_failed=0)
+
+
+def limited(front: Front, size: int) -> Front:
+    """Return a front of whose members only the first `size` were scored on hold-out items."""
+    left_out = {row.name for row in front.members[size:]}
+    rows = tuple(
+        replace(row, holdout=None, holdout_examples={}) if row.name in left_out else row
+        for row in front.rows
+    )
+    return replace(front, rows=rows, holdout_size=size)
 
 
 def build_front(n_objectives: int = 2, n_items: int = 200, *, holdout: bool = True) -> Front:

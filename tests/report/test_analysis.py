@@ -234,6 +234,9 @@ def test_hypervolumes_by_hand():
     assert volumes.degenerate == ()
     unscored = make_row("trial 2", {"a": 0.1, "b": 0.1})
     assert analyse(make_front(*rows, unscored)).volumes.front_holdout is None
+    # The study had one of the two scored: the volume there is its own.
+    limit = replace(make_front(*rows, unscored), holdout_size=1)
+    assert analyse(limit).volumes.front_holdout == pytest.approx(0.6 * 0.6)
     assert analyse(make_front(*rows[1:])).volumes is None
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from evomerge.recipe.model import Recipe
 from evomerge.report import to_json
-from tests.report.fronts import make_front, make_row
+from tests.report.fronts import limited, make_front, make_row
 
 
 def test_same_front_same_bytes(front):
@@ -21,13 +22,13 @@ def test_round_trips_through_strict_json(any_front):
 def test_keys_are_those_documented(front):
     document = to_json(front)
     assert list(document) == [
-        "format", "study", "seed", "trials", "objectives", "confidence", "split", "front",
-        "baselines", "best", "knee", "shrinkage", "hypervolume", "history", "notes",
+        "format", "study", "seed", "trials", "objectives", "members", "confidence", "split",
+        "front", "baselines", "best", "knee", "shrinkage", "hypervolume", "history", "notes",
     ]  # fmt: skip
     assert document["format"] == "evomerge-front/1"
     assert set(document["front"][0]) == {
         "name", "kind", "trial", "fingerprint", "recipe", "search", "holdout", "mean", "gains",
-        "mean_gain", "confirmed", "on_front", "dominated_by",
+        "mean_gain", "confirmed", "on_front", "dominated_by", "equals",
     }  # fmt: skip
     assert set(document["front"][0]["search"]["math"]) == {"score", "low", "high", "items"}
     assert set(document["front"][0]["gains"]["math"]) == {
@@ -78,3 +79,23 @@ def test_the_unknown_is_null():
     assert row["dominated_by"] is None
     assert document["hypervolume"] is None
     assert document["knee"] is None
+
+
+def test_members_are_counted_whether_or_not_they_were_scored_on_holdout(front):
+    everybody = {"front": 5, "holdout": 5, "size": None, "equal": 0}
+    assert to_json(front)["members"] == everybody
+    assert to_json(limited(front, 8))["members"] == everybody | {"size": 8}
+    document = to_json(limited(front, 2))
+    assert document["members"] == everybody | {"holdout": 2, "size": 2}
+    assert len(document["front"]) == 5
+    assert [row["holdout"] is None for row in document["front"]] == [False] * 2 + [True] * 3
+    means = [row["mean"]["search"]["score"] for row in document["front"][2:]]
+    assert means == sorted(means, reverse=True)
+
+
+def test_trials_with_the_scores_of_a_member_are_named():
+    row = replace(make_row("trial 1", {"a": 0.5, "b": 0.5}), equals=(4, 7))
+    document = to_json(make_front(row, make_row("trial 2", {"a": 0.6, "b": 0.4})))
+    assert document["members"]["equal"] == 2
+    assert {one["trial"]: one["equals"] for one in document["front"]} == {1: [4, 7], 2: []}
+    assert any(note.startswith("2 further trials have a member's") for note in document["notes"])

@@ -13,7 +13,7 @@ from evomerge.report.front import Stopped
 from evomerge.report.interactive import hover_text
 from evomerge.report.stopped_marks import stopped_in_plane, stopped_over_trials
 from evomerge.types import Objective
-from tests.report.fronts import make_front, make_row
+from tests.report.fronts import limited, make_front, make_row
 
 FETCHING = {"src", "href", "data", "action", "srcset", "poster"}
 
@@ -151,3 +151,14 @@ def test_sparse_fronts_make_a_page(n_objectives, tmp_path):
         path = tmp_path / f"{index}.html"
         save_html(make_front(*rows, objectives=objectives), path)
         assert len(figures_in(path)) == {1: 1, 2: 1, 3: 3, 5: 1}[n_objectives]
+
+
+def test_members_left_out_on_holdout_are_in_the_table(any_front, tmp_path):
+    save_html(limited(any_front, 3), tmp_path / "front.html")
+    text = (tmp_path / "front.html").read_text(encoding="utf-8")
+    assert "5 on the front, 3 of them scored on hold-out items (front.size: 3)" in text
+    for row in any_front.members:
+        assert f'data-pick="{row.name}"' in text
+    assert text.count("<small>search ") == 2 * len(any_front.objectives)
+    save_html(any_front, tmp_path / "whole.html")
+    assert "front.size" not in (tmp_path / "whole.html").read_text(encoding="utf-8")

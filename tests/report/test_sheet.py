@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 from evomerge.report import analyse
 from evomerge.report.sheet import to_csv
@@ -32,3 +33,9 @@ def test_probabilities_read_back_exactly(analysis):
 def test_what_is_unknown_is_empty():
     (line,) = lines_of(analyse(make_front(make_row("trial 1", {"a": 0.5})))).values()
     assert (line["p_front"], line["dominated_by"], line["p_dominated"]) == ("", "", "")
+
+
+def test_trials_with_the_scores_of_a_member_are_named():
+    row = replace(make_row("trial 1", {"a": 0.5}), equals=(4, 7))
+    lines = lines_of(analyse(make_front(row, make_row("base", {"a": 0.4}))))
+    assert (lines["trial 1"]["equals"], lines["base"]["equals"]) == ("4 7", "")

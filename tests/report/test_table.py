@@ -10,7 +10,7 @@ from rich.console import Console
 from evomerge.report import print_table, to_text
 from evomerge.report.table import print_analysis
 from evomerge.types import Objective
-from tests.report.fronts import build_front, make_front, make_row
+from tests.report.fronts import build_front, limited, make_front, make_row
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -171,3 +171,18 @@ def test_many_objectives_are_split_into_tables_that_fit():
     text = to_text(build_front(4), 60)
     assert max(map(len, text.splitlines())) <= 60
     assert text.count("trial 37") >= 2
+
+
+def test_members_left_out_on_holdout_are_shown_and_counted(any_front):
+    text = to_text(limited(any_front, 3))
+    whole = " ".join(text.split())
+    assert "5 on the front, 3 of them scored on hold-out items (front.size: 3)" in whole
+    assert "3 of 5 members of the front, which stand for all, are scored on hold-out" in whole
+    assert "'front: {size: 5}' in the study file has all of them scored" in whole
+    assert "Not scored on hold-out items" not in text
+    for row in any_front.members[3:]:
+        assert f"\n{row.name} " in text
+        for objective in any_front.objectives:
+            assert f"- ({row.search[objective.name]:.3f})" in text
+    for size in (5, 32):
+        assert "front.size" not in to_text(limited(any_front, size))

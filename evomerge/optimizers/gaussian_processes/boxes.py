@@ -115,7 +115,7 @@ def undominated(fronts: Floats, reference: Floats) -> Boxes:
 def _cut(fronts: Floats, reference: Floats) -> Boxes:
     """Cut one point of each front after another out of everything beyond the reference.
 
-    Points that dominate most come first, which leaves a third to half as many boxes.
+    Points that dominate most come first, which leaves fewer boxes, often about half as many.
     """
     n_fronts, n_points, dimension = fronts.shape
     volumes = np.maximum(fronts - reference, 0.0).prod(axis=2)

@@ -12,7 +12,8 @@ Ten points and four rounds are the thirty evaluations of the paper; a larger bud
 
     mm-mo            as above with what was wrong put right: the reference point lies on the scale
                      of the model, a tenth of the front's range beyond it; improvement is the
-                     logarithm of qNEHVI, which costs no sum over subsets; objectives are modelled
+                     logarithm of qNEHVI, which costs no sum over subsets, and with five
+                     objectives or more that of a random scalarisation; objectives are modelled
                      on the scale that their bounds suggest; elites are those with the largest sums
                      of standardised scores
     mm-mo-published  as released, **for comparison only**: the reference point is that of raw scores
@@ -78,6 +79,7 @@ NEAR = 1e-3
 """A candidate this near to a known point, in every feature, is kept only if there is no other."""
 
 _N_ELITES = 5
+_POOL = 64  # raw points that a round is chosen from, beside those that were climbed
 _START, _VARIATION = 2, 3  # streams of random numbers
 
 
@@ -105,8 +107,8 @@ class MmMo(Generational):
         importance: of genes by name or prefix, the more the larger; chooses 'importance'.
         samples: of the posterior; 64 by default, fewer for three and four objectives.
         raw_samples: points scored before the best are climbed.
-        restarts: how many are climbed, of up to 100 points; half as many of 200, and of more as
-            many as there are candidates.
+        restarts: how many are climbed, of up to 100 points; half as many of 200, and of more
+            as many as there are candidates, where that is more.
         max_points: evaluated points in the model; of more, the front and the latest.
 
     Raises:
@@ -226,8 +228,8 @@ class MmMo(Generational):
         count, counter = self._n_candidates, self._round * self._n_candidates
         known = self._evaluations.avoided[:0] if self._published else self._evaluations.avoided
         if len(self._evaluations) > MANY and not self._published:
-            found = self._proposer.prospect(fit, known, counter).climb(count)
-            points = joined(found).points
+            best, raw = self._proposer.prospect(fit, known, counter).climb(count)
+            points = joined([best, raw.first(_POOL)]).points
             return points[self._proposer.chosen(fit, points, known, counter, count)]
         for place in range(count):
             best, _ = self._proposer.prospect(fit, known, counter + place).climb()

@@ -37,7 +37,11 @@ from evomerge.optimizers.gaussian_processes.models import conditioned, fitted
 from evomerge.optimizers.gaussian_processes.pool import Pool
 from evomerge.optimizers.gaussian_processes.posterior import JointSamples, Surrogate
 from evomerge.optimizers.gaussian_processes.settings import Settings
-from evomerge.optimizers.gaussian_processes.together import baseline_of, chosen_together
+from evomerge.optimizers.gaussian_processes.together import (
+    Best,
+    UndominatedBoxes,
+    chosen_together,
+)
 from evomerge.optimizers.gaussian_processes.transforms import Targets
 from evomerge.optimizers.scalarise import Combination
 
@@ -81,6 +85,14 @@ class Fit:
     def on_fronts(self) -> NDArray[np.intp]:
         """The rows that are on the front of some sample, but not too many."""
         return likely_best(self.drawn, self.targets.reference, self.baseline)
+
+    def best_by(self, objectives: Sequence[Objective]) -> NDArray[np.intp]:
+        """Return the rows that are the best of some sample by one of the objectives."""
+        found = [
+            likely_best(self.drawn, self.targets.reference, self.baseline, one)
+            for one in objectives
+        ]
+        return np.unique(np.concatenate(found))
 
 
 class Proposer:
@@ -156,16 +168,22 @@ class Proposer:
             counter: of the random numbers.
             count: how many; all, if there are no more.
         """
-        state = np.random.SeedSequence([self._seed, _CHOOSE, counter]).generate_state(2)
-        seed, weights = (int(word) >> 1 for word in state)
-        rows = fit.on_fronts if len(fit.on_fronts) else fit.front
+        state = np.random.SeedSequence([self._seed, _CHOOSE, counter]).generate_state(1 + count)
+        seed, *weights = (int(word) >> 1 for word in state)
+        targets = fit.targets
+        drawn = [objective_for(targets.values, one) for one in weights]
+        objectives = [one for one in drawn if one is not None]
+        rows = fit.best_by(objectives) if objectives else fit.on_fronts
         known = np.vstack([fit.points[rows], pending])
         with isolated(seed):
             features = torch.as_tensor(self._encoding.features(np.vstack([known, points])))
             values = JointSamples(fit.surrogate, features, self._settings.samples, seed).values
-            random = np.random.default_rng(weights)
             before, new = np.split(values.numpy(), [len(known)], axis=1)
-            baseline = baseline_of(before, new, fit.targets, random)
+            baseline = (
+                Best(before, new, objectives)
+                if objectives
+                else UndominatedBoxes(before, new, targets.reference)
+            )
             return chosen_together(baseline, len(points), count)
 
     def predict(self, fit: Fit, points: Floats) -> tuple[Floats, Floats]:
@@ -216,10 +234,7 @@ class Prospect:
                 fit.surrogate, fit.features, pending, targets.reference, settings.samples, seeds[0]
             )
         objective = self._objective or objective_for(targets.values, seeds[1])
-        if objective is None:
-            kept = fit.on_fronts
-        else:
-            kept = likely_best(fit.drawn, targets.reference, settings.baseline, objective)
+        kept = fit.on_fronts if objective is None else fit.best_by([objective])
         if self._objective is not None:
             self._near = kept
         fixed = torch.as_tensor(np.vstack([fit.features[kept], pending]))
@@ -236,7 +251,8 @@ class Prospect:
         random = np.random.default_rng(self._seeds[2])
         near = self._fit.points[self._near]
         with isolated(self._seeds[0]):
-            raw = starting_points(self._encoding, self._effort.raw_samples, near, random)
+            count = max(self._effort.raw_samples, starts)
+            raw = starting_points(self._encoding, count, near, random)
             worths = score(self._acquisition, self._encoding, raw, self._effort.chunk)
             best = climbed(self._acquisition, self._encoding, raw, worths, effort, random)
         return Pool(*best), Pool(raw, worths)

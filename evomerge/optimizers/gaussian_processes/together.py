@@ -8,23 +8,20 @@ adds once others have joined, is then exact, and its worth the mean over the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evomerge.optimizers.gaussian_processes.acquisition import (
-    MOST_BOXED,
-    Objective,
-    first_objective,
-    scalarisation,
-)
+from evomerge.optimizers.gaussian_processes.acquisition import Objective
 from evomerge.optimizers.gaussian_processes.boxes import Boxes, undominated
-from evomerge.optimizers.gaussian_processes.transforms import Targets
 
 Floats = NDArray[np.float64]
+
+_ROUNDING = 1e-12
+"""Of the largest gain: what is smaller is nothing, but the rounding of what was taken off."""
 
 
 class Baseline(Protocol):
@@ -52,10 +49,11 @@ class UndominatedBoxes:
         self._values = values
         self._boxes = undominated(known, reference)
         self._gains = self._volumes(self._boxes)
+        self._least = _ROUNDING * self._gains.max()
 
     def gains(self) -> Floats:
         """Return the mean of the hypervolume that each point adds alone, (n_points,)."""
-        return self._gains
+        return np.where(self._gains > self._least, self._gains, 0.0)
 
     def join(self, index: int) -> None:
         """Cut what the point dominates out of the boxes."""
@@ -83,16 +81,16 @@ class Best:
     Args:
         known: values of the baseline, (n_samples, n_known, n_objectives), one point at least.
         values: of the points, drawn with them, (n_samples, n_points, n_objectives).
-        objective: draws what is maximised, anew each time.
+        objectives: what is maximised, one after another.
     """
 
-    def __init__(self, known: Floats, values: Floats, objective: Callable[[], Objective]) -> None:
+    def __init__(self, known: Floats, values: Floats, objectives: Sequence[Objective]) -> None:
         self._known, self._values = torch.as_tensor(known), torch.as_tensor(values)
-        self._objective = objective
+        self._objectives = iter(objectives)
 
     def gains(self) -> Floats:
-        """Return the mean improvement by an objective that is drawn for it, (n_points,)."""
-        objective = self._objective()
+        """Return the mean improvement by the next objective, (n_points,)."""
+        objective = next(self._objectives)
         best = objective(self._known).max(dim=-1, keepdim=True).values
         gains: Floats = (objective(self._values) - best).clamp_min(0.0).mean(dim=0).numpy()
         return gains
@@ -100,25 +98,6 @@ class Best:
     def join(self, index: int) -> None:
         """Let a point join."""
         self._known = torch.cat([self._known, self._values[:, index : index + 1]], dim=1)
-
-
-def baseline_of(
-    known: Floats, values: Floats, targets: Targets, random: np.random.Generator
-) -> Baseline:
-    """Return what counts for a number of objectives: hypervolume, or improvement by one number.
-
-    Args:
-        known: values of the baseline, (n_samples, n_known, n_objectives), one point at least.
-        values: of the points, drawn with them, (n_samples, n_points, n_objectives).
-        targets: of the evaluated points.
-        random: of scalarisations, with more objectives than boxes are cut for.
-    """
-    n_objectives = len(targets.reference)
-    if n_objectives == 1:
-        return Best(known, values, lambda: first_objective)
-    if n_objectives > MOST_BOXED:
-        return Best(known, values, lambda: scalarisation(targets.values, random))
-    return UndominatedBoxes(known, values, targets.reference)
 
 
 def chosen_together(baseline: Baseline, n_points: int, count: int) -> NDArray[np.intp]:
@@ -131,7 +110,7 @@ def chosen_together(baseline: Baseline, n_points: int, count: int) -> NDArray[np
     """
     left = np.ones(n_points, dtype=bool)
     chosen: list[int] = []
-    while left.any() and len(chosen) < count:
+    for _ in range(min(count, n_points)):
         index = int(np.argmax(np.where(left, baseline.gains(), -np.inf)))
         chosen.append(index)
         left[index] = False

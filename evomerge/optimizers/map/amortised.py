@@ -19,19 +19,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import qmc
 
 from evomerge.errors import ConfigError
 from evomerge.optimizers.arguments import (
     checked_domain,
     choice,
-    flag,
     integer,
     not_negative,
     of_preset,
 )
 from evomerge.optimizers.generation import Generation
-from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.map import published
 from evomerge.optimizers.map.quadratic import RIDGE, Quadratic, n_coefficients
 from evomerge.optimizers.map.region import MARGIN, Region
@@ -43,6 +40,7 @@ from evomerge.optimizers.map.surrogate_front import (
     chosen,
     predicted_front,
 )
+from evomerge.optimizers.mixed_variation import snapped
 from evomerge.optimizers.protocol import Needs, Proposal
 from evomerge.spaces.domain import Domain
 from evomerge.types import Objective, Trial
@@ -89,7 +87,7 @@ class Map(SurrogateSearch):
             base to the donors, and less far for many donors (`starting.start_box`).
         trust: where surrogates are searched: 'box' in what was sampled and 10 % beyond, 'leverage'
             wherever no point's leverage exceeds the largest fitted one, 'none' everywhere.
-        ridge: of the fits.
+        ridge: of the fits; with 0 they are least squares, of the least norm where that is open.
         design: 'sobol', or 'grid', the released sampler, whose design is singular for 8 genes.
         fit: 'ridge', or 'least_squares', the released one.
         generations: of the search on the surrogates, 100 points each.
@@ -141,14 +139,12 @@ class Map(SurrogateSearch):
         self._generations = integer("generations", given("generations", generations), 1)
         self._region = Region.of(domain, box, MARGIN if self._trust == "box" else 1.0)
         self._batch = None if batch is None else integer("batch", batch, 1)
-        known = known_points(domain) if flag("seeds", seeds) else ()
+        known = self._known_points(seeds=seeds)
         size = self._design_size(design_size, budget, len(known))
         self._left = None if budget is None else budget - size
         self._round = 0
         self._extended = False
-        points = self._designed(size - len(known))
-        first = [*known, *self._proposals(points, "map:design")]
-        self._generation = Generation(first)
+        self._generation = Generation([*known, *self._designed(max(size - len(known), 0))])
 
     def _design_size(self, given: int | None, budget: int | None, n_known: int) -> int:
         n_genes = len(self._domain)
@@ -165,14 +161,12 @@ class Map(SurrogateSearch):
         check_budget(self._name, self._domain, size, f"a budget of {budget} trials")
         return size
 
-    def _designed(self, count: int) -> Floats:
-        n_genes = len(self._domain)
-        if count <= 0:
-            return np.empty((0, n_genes))
+    def _designed(self, count: int) -> list[Proposal]:
         random = np.random.default_rng([self._seed, 0])
-        if self._design == "grid":
-            return self._region.sample(published.grid_design(n_genes, count, random))
-        return self._region.sample(sobol(n_genes, count, random))
+        if self._design == "sobol":
+            return self._sampled(count, random, "map:design")
+        grid = published.grid_design(len(self._domain), count, random)
+        return self._proposals(self._region.sample(grid), "map:design")
 
     def _advance(self, trials: Sequence[Trial]) -> None:
         self._learn(trials)
@@ -180,48 +174,43 @@ class Map(SurrogateSearch):
         if self._left is not None and self._left <= 0:
             self._left = None  # the budget was extended: go on batch by batch
         count = self._batch or min(self._left or BATCH, LARGEST_BATCH)
-        if self._fits:
-            proposals = self._from_surrogates(count)
-        else:
+        proposals = self._from_surrogates(count) if self._fits else self._filled([], count)
+        if proposals and not self._fits:
             self.notes.append(
                 f"map: only {len(self._points)} trials completed, too few to fit; sampling goes on"
             )
-            proposals = self._filled([], count)
-        if self._left is not None:
-            self._left -= len(proposals)
-        self._generation = Generation(proposals)
+        self._go_on(proposals)
 
     def _from_surrogates(self, count: int) -> list[Proposal]:
         surrogates = self._surrogates()
         found = self._search(surrogates)
         faces = self._region.crowded_faces(found.front) if found.n_front else []
         if faces and self._trust == "box" and not self._extended:
-            return self._extension(faces, count)
+            wider = self._extension(faces, count)
+            if wider:
+                return wider
         self._extended = False
         picked = chosen(found, count, np.array(self._tried))
         return self._filled(self._proposals(picked, f"map:front{self._round}"), count)
 
     def _filled(self, proposals: list[Proposal], count: int) -> list[Proposal]:
         """Fill a batch up with samples where the surrogates have too few distinct points."""
-        missing = count - len(proposals)
-        if missing <= 0:
-            return proposals
         random = np.random.default_rng([self._seed, self._round, 1])
-        more = self._region.sample(sobol(len(self._domain), missing, random))
-        return proposals + self._proposals(more, f"map:fill{self._round}")
+        missing = max(count - len(proposals), 0)
+        return proposals + self._sampled(missing, random, f"map:fill{self._round}")
 
     def _surrogates(self) -> list[Quadratic]:
         surrogates = self._fitted()
         if self._fit == "ridge":
-            return surrogates
+            return self._noted(surrogates)
         points, costs = np.array(self._points), np.array(self._costs)
         result = []
         for title, ridge, column in zip(self._titles, surrogates, costs.T, strict=True):
-            one = published.fit_from_ones(points, column, ridge.link)
-            if one is None:
-                self.notes.append(f"map: {title}: curve_fit gave up; the ridge fit takes its place")
+            one, remark = published.fit_from_ones(points, column, ridge.link)
+            if remark:
+                self.notes.append(f"map: {title}: {remark}")
             result.append(one or ridge)
-        return result
+        return self._noted(result)
 
     def _search(self, surrogates: Sequence[Quadratic]) -> Predicted:
         everywhere = self._trust != "box"
@@ -242,6 +231,7 @@ class Map(SurrogateSearch):
             limit_leverage=self._trust == "leverage",
             generations=self._generations,
             algorithm=published.released_nsga3 if self._released else None,
+            canonical=partial(snapped, domain=self._domain),
         )
 
     def _extension(self, faces: Sequence[tuple[int, bool]], count: int) -> list[Proposal]:
@@ -258,9 +248,3 @@ class Map(SurrogateSearch):
         self._region = larger
         self._extended = True
         return self._proposals(np.vstack(points)[:count], f"map:wider{self._round}")
-
-
-def sobol(n_genes: int, count: int, random: np.random.Generator) -> Floats:
-    """Return the first points of a scrambled Sobol sequence, (count, n_genes)."""
-    engine = qmc.Sobol(n_genes, scramble=True, seed=random)
-    return np.asarray(engine.random(2 ** math.ceil(math.log2(max(count, 1))))[:count])

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from evomerge.errors import ConfigError
-from evomerge.optimizers.arguments import checked_domain, flag, integer, not_negative
+from evomerge.optimizers.arguments import checked_domain, integer, not_negative
 from evomerge.optimizers.generation import Generation
-from evomerge.optimizers.known_points import known_points
-from evomerge.optimizers.map.amortised import BATCH, LARGEST_BATCH, sobol
+from evomerge.optimizers.map.amortised import BATCH, LARGEST_BATCH
 from evomerge.optimizers.map.quadratic import RIDGE, Quadratic, n_coefficients
 from evomerge.optimizers.map.region import Region
 from evomerge.optimizers.map.search import SPARE, SurrogateSearch, check_budget
@@ -31,6 +31,7 @@ from evomerge.optimizers.map.surrogate_front import (
     chosen,
     predicted_front,
 )
+from evomerge.optimizers.mixed_variation import snapped
 from evomerge.optimizers.protocol import Needs, Proposal
 from evomerge.spaces.domain import Domain
 from evomerge.types import Objective, Trial
@@ -62,7 +63,7 @@ class BayesianMap(SurrogateSearch):
         batch: trials proposed from the final fit; what the budget leaves, at most 40, by default.
         box: [least, greatest] of every gene in its own units: what is sampled; by default from the
             base to the donors, and less far for many donors (`starting.start_box`).
-        ridge: of the fits.
+        ridge: of the fits; with 0 they are least squares, of the least norm where that is open.
         generations: of the search on the surrogates, 100 points each.
 
     Attributes:
@@ -105,7 +106,7 @@ class BayesianMap(SurrogateSearch):
         self._generations = integer("generations", generations, 1)
         self._region = Region.of(domain, box)
         self._batch = None if batch is None else integer("batch", batch, 1)
-        known = known_points(domain) if flag("seeds", seeds) else ()
+        known = self._known_points(seeds=seeds)
         p = n_coefficients(n_genes)
         last = self._batch or BATCH
         free = None if budget is None else budget - last
@@ -131,8 +132,7 @@ class BayesianMap(SurrogateSearch):
         self._weights: Floats | None = None
         self._base = np.array(domain.to_unit(base_of(domain)))
         random = np.random.default_rng([self._seed, 0])
-        points = self._region.sample(sobol(n_genes, max(size - len(known), 0), random))
-        design = self._proposals(points, "bayesian_map:design")
+        design = self._sampled(max(size - len(known), 0), random, "bayesian_map:design")
         self._generation = Generation([*known, *design])
 
     def _advance(self, trials: Sequence[Trial]) -> None:
@@ -144,20 +144,17 @@ class BayesianMap(SurrogateSearch):
         updating = self._round <= self._updates
         count = self._each if updating else self._batch or min(self._left or BATCH, LARGEST_BATCH)
         if not self._fits:
-            self.notes.append("bayesian_map: too few trials completed to fit; sampling goes on")
             proposals: list[Proposal] = []
         elif updating:
-            points = self._where_wrong(self._fitted(), count, random)
+            points = self._where_wrong(self._noted(self._fitted()), count, random)
             proposals = self._proposals(points, f"bayesian_map:update{self._round}")
         else:
-            proposals = self._from_front(self._fitted(), count, random)
-        missing = count - len(proposals)
-        if missing > 0:
-            more = self._region.sample(sobol(len(self._domain), missing, random))
-            proposals += self._proposals(more, f"bayesian_map:fill{self._round}")
-        if self._left is not None:
-            self._left -= len(proposals)
-        self._generation = Generation(proposals)
+            proposals = self._from_front(self._noted(self._fitted()), count, random)
+        missing = max(count - len(proposals), 0)
+        proposals += self._sampled(missing, random, f"bayesian_map:fill{self._round}")
+        if proposals and not self._fits:
+            self.notes.append("bayesian_map: too few trials completed to fit; sampling goes on")
+        self._go_on(proposals)
 
     def _where_wrong(
         self, surrogates: Sequence[Quadratic], count: int, random: np.random.Generator
@@ -192,6 +189,7 @@ class BayesianMap(SurrogateSearch):
             int(random.integers(2**31)),
             start=start,
             generations=self._generations,
+            canonical=partial(snapped, domain=self._domain),
         )
         picked = chosen(found, count, np.array(self._tried))
         return self._proposals(picked, f"bayesian_map:front{self._round}")
@@ -235,13 +233,15 @@ def scores(
     is left out, 30 times, each time of all points.
     """
     result = np.full(grid.count, -np.inf)
-    for number in np.unique(bins):
-        own = errors[bins == number]
-        kept = max(1, round(len(own) * (1 - REMOVED)))
-        means = [random.permutation(own)[:kept].mean() for _ in range(REMOVALS)]
-        result[number] = own.mean() + SPREAD_WEIGHT * float(np.std(means))
-    worst = result.max()
-    return np.where(np.isneginf(result), worst, result)
+    order = np.argsort(bins, kind="stable")
+    filled, starts = np.unique(bins[order], return_index=True)
+    for number, own in zip(filled, np.split(errors[order], starts[1:]), strict=True):
+        result[number] = own.mean()
+        if len(own) > 1:  # a point alone is never left out
+            kept = round(len(own) * (1 - REMOVED))
+            drawn = random.permuted(np.tile(own, (REMOVALS, 1)), axis=1)[:, :kept]
+            result[number] += SPREAD_WEIGHT * float(drawn.mean(axis=1).std())
+    return np.where(np.isneginf(result), result.max(), result)
 
 
 def standardised(values: Floats) -> Floats:

@@ -1,7 +1,7 @@
 """NSGA-II and NSGA-III on arrays, for functions that cost less than the objects of individuals do.
 
 pymoo's algorithms keep an object for each individual: milliseconds a generation, where surrogates
-of a hundred points take microseconds. The operators are pymoo's, with the settings of its NSGA-II.
+of a hundred points take microseconds. The operators have the settings of its NSGA-II.
 Survival is by non-domination rank, feasible points first, and within the rank that does not fit as
 a whole by crowding (Deb et al., 2002) or by reference directions (Deb and Jain, 2014). Parents win
 tournaments by rank and crowding; by rank and chance where directions are given.
@@ -14,11 +14,10 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pymoo.algorithms.moo.nsga3 import HyperplaneNormalization
-from pymoo.operators.crossover.sbx import cross_sbx
-from pymoo.operators.mutation.pm import mut_pm
 from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
 
+from evomerge.optimizers.map.hyperplane import Hyperplane
+from evomerge.optimizers.map.variation import crossed, mutated
 from evomerge.pareto import ranks
 
 Floats = npt.NDArray[np.float64]
@@ -29,7 +28,7 @@ Preference: TypeAlias = Callable[[Floats, npt.NDArray[np.intp], int], Floats]
 """Costs (n_points, n_objectives) of feasible points, their ranks (n_points,) and how many survive,
 to how much each point is preferred to others of its rank, (n_points,), where that decides."""
 
-_CROSSED, _CROSSOVER_ETA, _EXCHANGED = 0.9, 15.0, 0.5
+_CROSSED, _CROSSOVER_ETA, _GENE_CROSSED = 0.9, 15.0, 0.5
 _MUTATED, _MUTATION_ETA = 0.9, 20.0
 
 
@@ -96,7 +95,7 @@ class Niches:
 
     def __init__(self, directions: Floats, random: np.random.Generator) -> None:
         self._units = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-        self._normal = HyperplaneNormalization(directions.shape[1])
+        self._normal = Hyperplane(directions.shape[1])
         self._random = random
 
     def __call__(self, costs: Floats, layer: npt.NDArray[np.intp], count: int) -> Floats:
@@ -118,9 +117,10 @@ class Niches:
         nearest = by_distance[_starts(own[by_distance])]
         draw[0, nearest[taken[own[nearest]] == 0]] = -1.0
         queue = np.lexsort((draw[0], own))
-        starts = np.flatnonzero(_starts(own[queue]))
+        numbers = np.arange(len(rows))
+        begins = np.maximum.accumulate(np.where(_starts(own[queue]), numbers, 0))
         place = np.empty(len(rows))
-        place[queue] = np.arange(len(rows)) - np.repeat(starts, np.diff([*starts, len(rows)]))
+        place[queue] = numbers - begins
         found[rows] = -(taken[own] + place + 0.5 * draw[1])  # ties are drawn
         return found
 
@@ -128,8 +128,8 @@ class Niches:
         self, costs: Floats, front: npt.NDArray[np.intp]
     ) -> tuple[npt.NDArray[np.intp], Floats]:
         """Return the niche of each point, and the square of its distance from the direction."""
-        self._normal.update(costs, nds=front)
-        ideal, nadir = self._normal.ideal_point, self._normal.nadir_point
+        self._normal.update(costs, front)
+        ideal, nadir = self._normal.ideal, self._normal.nadir
         scaled = (costs - ideal) / np.where(nadir > ideal, nadir - ideal, 1e-12)
         squares = (scaled**2).sum(axis=1)[:, None] - (scaled @ self._units.T) ** 2
         niche = squares.argmin(axis=1)
@@ -168,25 +168,10 @@ def _children(parents: Floats, low: Floats, high: Floats, random: np.random.Gene
     """Cross each parent of the first half with one of the second, and mutate what comes of it."""
     n_pairs, n_genes = len(parents) // 2, parents.shape[1]
     pairs = parents.reshape(2, n_pairs, n_genes)
-    crossed = cross_sbx(
-        pairs,
-        low,
-        high,
-        np.full((n_pairs, 1), _CROSSOVER_ETA),
-        np.full((n_pairs, 1), 0.5),
-        np.full((n_pairs, 1), _EXCHANGED),
-        random_state=random,
-    )
-    children = np.where((random.random(n_pairs) < _CROSSED)[None, :, None], crossed, pairs)
+    made = crossed(pairs, low, high, random, eta=_CROSSOVER_ETA, probability=_GENE_CROSSED)
+    children = np.where((random.random(n_pairs) < _CROSSED)[None, :, None], made, pairs)
     children = children.reshape(parents.shape)
-    mutants = mut_pm(
-        children,
-        low,
-        high,
-        np.full(len(children), _MUTATION_ETA),
-        np.full(len(children), min(0.5, 1.0 / n_genes)),
-        at_least_once=False,
-        random_state=random,
-    )
+    each = min(0.5, 1.0 / n_genes)
+    mutants = mutated(children, low, high, random, eta=_MUTATION_ETA, probability=each)
     changed = random.random(len(children)) < _MUTATED
     return np.asarray(np.where(changed[:, None], mutants, children))

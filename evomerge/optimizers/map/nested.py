@@ -24,9 +24,8 @@ from evomerge.optimizers.costs import bounded
 from evomerge.optimizers.generation import Generation, Generational
 from evomerge.optimizers.known_points import SEED, known_points
 from evomerge.optimizers.links import Link, LogitLink, links_of
-from evomerge.optimizers.map.amortised import sobol
 from evomerge.optimizers.map.quadratic import RIDGE, fit, n_coefficients
-from evomerge.optimizers.map.search import SPARE, fit_notes
+from evomerge.optimizers.map.search import SPARE, fit_notes, sobol
 from evomerge.optimizers.map.surrogate_front import Predicted, chosen
 from evomerge.optimizers.map.tree import Merging, Node
 from evomerge.optimizers.protocol import Needs, Proposal

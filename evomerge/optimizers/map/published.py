@@ -7,6 +7,7 @@ from all ones, and its surrogates are searched far outside what was sampled.
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from pymoo.algorithms.moo.nsga3 import NSGA3
 from pymoo.operators.crossover.sbx import SBX
 from pymoo.operators.mutation.pm import PM
 from pymoo.util.ref_dirs import get_reference_directions
-from scipy.optimize import curve_fit
+from scipy.optimize import OptimizeWarning, curve_fit
 
 from evomerge.optimizers.links import Link
 from evomerge.optimizers.map.quadratic import Quadratic, features, fit
@@ -24,6 +25,9 @@ Floats = npt.NDArray[np.float64]
 
 POPULATION = 100
 GENERATIONS = 25
+
+GAVE_UP = "curve_fit gave up; the ridge fit takes its place"
+UNCERTAIN = "curve_fit cannot tell how certain its coefficients are: they have no single best fit"
 
 
 def grid_design(n_experts: int, count: int, random: np.random.Generator) -> Floats:
@@ -45,25 +49,35 @@ def grid_design(n_experts: int, count: int, random: np.random.Generator) -> Floa
     return np.vstack([one_hot, nodes[kept]])[:count]
 
 
-def fit_from_ones(points: Floats, costs: Floats, link: Link) -> Quadratic | None:
-    """Fit by Levenberg-Marquardt from all ones in units of the cost; None when it gives up."""
+def fit_from_ones(points: Floats, costs: Floats, link: Link) -> tuple[Quadratic | None, str]:
+    """Fit by Levenberg-Marquardt from all ones in units of the cost.
+
+    Returns:
+        The surrogate, None where the search for it gave up; what there is to say of it, or ''.
+    """
     design = features(points)
     start = np.ones(design.shape[1])
 
     def predicted(_: Any, *beta: float) -> Floats:
         return link.inverse(design @ np.array(beta))
 
-    try:
-        beta, _ = curve_fit(predicted, points.T, costs, p0=start, method="lm", maxfev=20_000)
-    except RuntimeError:
-        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OptimizeWarning)  # of what `covariance` shows
+        try:
+            beta, covariance = curve_fit(
+                predicted, points.T, costs, p0=start, method="lm", maxfev=20_000
+            )
+        except RuntimeError:
+            return None, GAVE_UP
+    if not np.isfinite(beta).all():
+        return None, GAVE_UP
     ridge = fit(points, costs, link)
     residuals = costs - link.inverse(design @ beta)
     spread = float(((costs - costs.mean()) ** 2).sum())
     n, p = design.shape
     r2 = 1 - float(residuals @ residuals) / spread if spread > 0 else float("nan")
     adjusted = 1 - (1 - r2) * (n - 1) / (n - p) if n > p else float("nan")
-    return Quadratic(
+    surrogate = Quadratic(
         link,
         np.asarray(beta),
         ridge.factor,
@@ -75,6 +89,7 @@ def fit_from_ones(points: Floats, costs: Floats, link: Link) -> Quadratic | None
         float("nan"),
         float("nan"),
     )
+    return surrogate, "" if np.isfinite(covariance).all() else UNCERTAIN
 
 
 def released_nsga3(n_objectives: int, start: Floats) -> Any:

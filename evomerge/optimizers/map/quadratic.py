@@ -7,6 +7,7 @@ the link the model is linear in its coefficients, so that ridge regression has o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -20,6 +21,9 @@ Floats = npt.NDArray[np.float64]
 
 RIDGE = 1e-3
 """Relative to the weight of the point that counts most."""
+LEAST_RIDGE = 1e-10
+"""A smaller one, 0 among them, counts as this: least squares to within rounding and, where the
+points leave coefficients open, those of least norm; without any the system would be singular."""
 _SPREADS = np.geomspace(0.01, 10.0, 31)
 """What measured points may be missed by, in median errors of estimates."""
 
@@ -111,22 +115,53 @@ def fit(
         points: (n_points, n_genes), each coordinate in about [0, 1].
         costs: minimised, (n_points,).
         link: of the objective.
-        ridge: lambda.
+        ridge: lambda; see `LEAST_RIDGE`.
         errors: standard errors of costs that are estimates, 0 of those that are measured,
             (n_points,); points count as `_certainty` says.
     """
+    table = None if errors is None else errors[:, None]
+    return fit_all(points, costs[:, None], [link], ridge, table)[0]
+
+
+def fit_all(
+    points: Floats,
+    costs: Floats,
+    links: Sequence[Link],
+    ridge: float = RIDGE,
+    errors: Floats | None = None,
+) -> list[Quadratic]:
+    """Fit a surrogate of each objective to the same points; see `fit`.
+
+    Args:
+        points: (n_points, n_genes), each coordinate in about [0, 1].
+        costs: minimised, (n_points, n_objectives).
+        links: of the objectives.
+        ridge: lambda.
+        errors: standard errors of costs that are estimates, 0 of those that are measured,
+            (n_points, n_objectives).
+    """
     design = features(points)
+    rank = int(np.linalg.matrix_rank(design))
+    table = np.zeros_like(costs) if errors is None else errors
+    return [
+        _fitted(design, rank, column, link, ridge, own)
+        for column, link, own in zip(costs.T, links, table.T, strict=True)
+    ]
+
+
+def _fitted(
+    design: Floats, rank: int, costs: Floats, link: Link, ridge: float, errors: Floats
+) -> Quadratic:
     targets, slopes = link.forward(costs), link.slope(costs)
     unit = float(slopes.max())
     weights = slopes / unit
-    if errors is not None and errors.any():
+    if errors.any():
         weights = weights * _certainty(design, targets, slopes, errors, ridge)
     n, p = design.shape
     beta, factor, left_out = _solve(design, targets, weights, ridge)
     residuals = weights * (targets - design @ beta)
     spread = _spread(targets, weights)
     rotated = solve_triangular(factor, design.T, trans="T")
-    rank = int(np.linalg.matrix_rank(design))
     r2 = 1 - float(residuals @ residuals) / spread if spread > 0 else float("nan")
     spare = n - p
     return Quadratic(
@@ -148,7 +183,7 @@ def _solve(
 ) -> tuple[Floats, Floats, Floats]:
     """Return coefficients, R of the augmented design, and weighted leave-one-out residuals."""
     n, p = design.shape
-    penalty = np.sqrt(ridge) * np.eye(p)
+    penalty = np.sqrt(max(ridge, LEAST_RIDGE)) * np.eye(p)
     penalty[-1, -1] = 0.0
     q, factor = np.linalg.qr(np.vstack([weights[:, None] * design, penalty]))
     padded = np.concatenate([weights * targets, np.zeros(p)])

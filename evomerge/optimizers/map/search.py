@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import qmc
 
 from evomerge.errors import ConfigError
+from evomerge.optimizers.arguments import flag
 from evomerge.optimizers.costs import bounded
-from evomerge.optimizers.generation import Generational
+from evomerge.optimizers.exhaustion import drawn_anew, exhausted
+from evomerge.optimizers.generation import Generation, Generational
+from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.links import links_of
-from evomerge.optimizers.map.quadratic import Quadratic, fit, n_coefficients
+from evomerge.optimizers.map.quadratic import Quadratic, fit_all, n_coefficients
+from evomerge.optimizers.map.region import Region
 from evomerge.optimizers.protocol import Proposal
 from evomerge.spaces.domain import Domain
 from evomerge.types import Genotype, Objective, Trial
@@ -25,7 +31,11 @@ TRUSTED = 0.5
 
 
 class SurrogateSearch(Generational):
-    """Collects evaluated points and fits one quadratic per objective.
+    """Collects evaluated points, fits one quadratic per objective, and proposes batches.
+
+    Where no gene is continuous no genotype is proposed twice: a merge gives the same costs again.
+    Such a search ends when neither surrogates nor samples have a new one. A subclass sets
+    `_region` and `_left`, the trials that its budget leaves, before its first proposal.
 
     Args:
         domain: numeric genes.
@@ -39,6 +49,9 @@ class SurrogateSearch(Generational):
     Raises:
         ConfigError: a gene is categorical.
     """
+
+    _region: Region
+    _left: int | None
 
     def __init__(
         self,
@@ -62,6 +75,8 @@ class SurrogateSearch(Generational):
         self._costs: list[list[float]] = []
         self._errors: list[list[float]] = []
         self._tried: list[list[float]] = []
+        self._finite = all(gene.kind != "continuous" for gene in domain.genes)
+        self._proposed: set[Genotype] = set()
         self.notes: list[str] = []
 
     def _learn(self, trials: Sequence[Trial]) -> None:
@@ -80,20 +95,67 @@ class SurrogateSearch(Generational):
         return len(self._points) >= n_coefficients(len(self._domain)) + SPARE
 
     def _fitted(self) -> list[Quadratic]:
-        """Fit every objective, estimates by their errors; the state of the fits becomes notes."""
+        """Fit every objective, estimates by their errors."""
         points, costs, errors = map(np.array, (self._points, self._costs, self._errors))
-        surrogates = [
-            fit(points, column, link.fitted(column), self._ridge, error)
-            for link, column, error in zip(self._links, costs.T, errors.T, strict=True)
-        ]
+        links = [link.fitted(column) for link, column in zip(self._links, costs.T, strict=True)]
+        return fit_all(points, costs, links, self._ridge, errors)
+
+    def _noted(self, surrogates: list[Quadratic]) -> list[Quadratic]:
+        """Return surrogates that will be searched, having noted how good they are."""
         self.notes += fit_notes(self._name, self._titles, surrogates)
         return surrogates
 
     def _genotype(self, point: Floats) -> Genotype:
         return self._domain.from_unit(point.tolist())
 
+    def _known_points(self, *, seeds: bool) -> list[Proposal]:
+        """Return what is proposed first, where seeds are."""
+        known = known_points(self._domain) if flag("seeds", seeds) else ()
+        self._proposed |= {one.genotype for one in known}
+        return list(known)
+
     def _proposals(self, points: Floats, origin: str) -> list[Proposal]:
-        return [Proposal(self._genotype(point), origin) for point in points]
+        """Return proposals of points; on a finite domain, those that were not made before."""
+        proposals = [Proposal(self._genotype(point), origin) for point in points]
+        if self._finite:
+            proposals = [one for one in proposals if self._claim(one.genotype)]
+        return proposals
+
+    def _claim(self, genotype: Genotype) -> bool:
+        """Have a genotype count as proposed; says whether it did not before."""
+        new = genotype not in self._proposed
+        self._proposed.add(genotype)
+        return new
+
+    def _sampled(self, count: int, random: np.random.Generator, origin: str) -> list[Proposal]:
+        """Sample the region; less often on a finite domain that has no more new genotypes."""
+        n_genes = len(self._domain)
+        proposals = self._proposals(self._region.sample(sobol(n_genes, count, random)), origin)
+        while self._finite and len(proposals) < count:
+            genotype = drawn_anew(
+                lambda: self._genotype(self._region.sample(random.random(n_genes))), self._claim
+            )
+            if genotype is None:
+                break
+            proposals.append(Proposal(genotype, origin))
+        return proposals
+
+    def _go_on(self, proposals: Sequence[Proposal]) -> None:
+        """Propose these next; without any the search is over."""
+        if not proposals:
+            self._stopped = exhausted(self._name)
+            return
+        if self._left is not None:
+            self._left -= len(proposals)
+        self._generation = Generation(proposals)
+
+
+def sobol(n_genes: int, count: int, random: np.random.Generator) -> Floats:
+    """Return the first points of a scrambled Sobol sequence, (count, n_genes)."""
+    if count <= 0:
+        return np.empty((0, n_genes))
+    engine = qmc.Sobol(n_genes, scramble=True, seed=random)
+    return np.asarray(engine.random(2 ** math.ceil(math.log2(count)))[:count])
 
 
 def check_numeric(name: str, domain: Domain) -> None:
@@ -137,15 +199,17 @@ def fit_notes(name: str, titles: Sequence[str], surrogates: Sequence[Quadratic])
         if one.rank < p:
             notes.append(
                 f"{name}: {title}: the {one.n_points} points determine {one.rank} of {p} "
-                "coefficients; the rest is the ridge's choice"
+                "coefficients; what the others are is the choice of the fit"
             )
         if np.isnan(one.r2):
             notes.append(f"{name}: {title}: all {one.n_points} points tie; nothing to fit")
             continue
         line = (
             f"{name}: {title}: {p} coefficients from {one.n_points} points, adjusted R2 "
-            f"{one.adjusted_r2:.2f}, leave-one-out R2 {one.loo_r2:.2f}, error {one.loo_error:.2g}"
+            f"{one.adjusted_r2:.2f}"
         )
+        if not np.isnan(one.loo_r2):
+            line += f", leave-one-out R2 {one.loo_r2:.2f}, error {one.loo_error:.2g}"
         if one.loo_r2 < TRUSTED:
             line += "; predicts little: trust what was evaluated"
         notes.append(line)

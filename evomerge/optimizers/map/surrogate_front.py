@@ -93,6 +93,7 @@ def predicted_front(
     limit_leverage: bool = False,
     generations: int = GENERATIONS,
     algorithm: Callable[[int, Floats], Any] | None = None,
+    canonical: Callable[[Floats], Floats] | None = None,
 ) -> Predicted:
     """Search the surrogates for their front.
 
@@ -106,6 +107,7 @@ def predicted_front(
         generations: of the search.
         algorithm: builds another algorithm of pymoo from the number of objectives and the first
             generation.
+        canonical: makes points of equal genotypes equal, (n_points, n_genes).
     """
     problem = _Surrogates(surrogates, low, high, limit=limit_leverage)
     start = np.clip(start, low, high)
@@ -122,6 +124,8 @@ def predicted_front(
             search.next()
         points = np.clip(search.pop.get("X").astype(np.float64), low, high)
     points = points[problem.evaluated(points)[1] <= 0]
+    if canonical is not None:
+        points = canonical(points)
     costs = np.column_stack([one.costs(points) for one in surrogates])
     kept = non_dominated(costs) if len(points) else np.empty(0, dtype=np.intp)
     order = np.concatenate([kept, np.setdiff1d(np.arange(len(points)), kept)])

@@ -47,7 +47,7 @@ def smm_domain(kind: SmmKind) -> Domain:
 
 
 class SmmBench:
-    """One of the two benchmarks, with all that `Problem` has.
+    """One of the two benchmarks, with all that `Problem` has; its accuracies have no noise.
 
     Args:
         kind: 'ps' or 'dfs'.
@@ -69,7 +69,7 @@ class SmmBench:
             raise ValueError(f"kind must be 'ps' or 'dfs', got {kind!r}")
         self.name = f"smm-bench-{kind}"
         self.domain = smm_domain(kind)
-        self.objectives = (Objective("accuracy", bounds=(0.0, 1.0)),)
+        self.objectives: tuple[Objective, ...] = (Objective("accuracy", bounds=(0.0, 1.0)),)
         self.n_objectives = 1
         folder = Path(folder)
         missing = [name for name in (TRAIN, TEST) if not (folder / name).is_file()]
@@ -84,6 +84,10 @@ class SmmBench:
     def costs(self, genotype: Genotype) -> tuple[float, ...]:
         """Return minus the accuracy on training problems."""
         return (-self._accuracy(self._train, genotype),)
+
+    def expected_costs(self, genotype: Genotype) -> tuple[float, ...]:
+        """Return the same: there is no noise."""
+        return self.costs(genotype)
 
     def holdout_costs(self, genotype: Genotype) -> tuple[float, ...]:
         """Return minus the accuracy on test problems."""

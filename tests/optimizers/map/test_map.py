@@ -14,8 +14,9 @@ from evomerge.optimizers.map.bayesian import Bins, scores
 from evomerge.optimizers.map.region import Region
 from evomerge.optimizers.map.surrogate_front import Predicted, chosen
 from evomerge.pareto import hypervolume, non_dominated
+from evomerge.spaces.domain import Domain, Gene
 from evomerge.testing.optimizer_contract import CHECKS, Subject
-from evomerge.testing.problems import continuous_domain, mixed_domain, sphere
+from evomerge.testing.problems import continuous_domain, integer_domain, mixed_domain, sphere
 from evomerge.testing.simulation import drive, proposals, trials
 from tests.optimizers.map.domains import objectives, saturating, weights
 
@@ -211,6 +212,24 @@ def test_the_published_preset_searches_where_nothing_was_sampled():
     assert np.abs(front).max() > 2
 
 
+def test_the_published_preset_says_what_eight_donors_leave_open():
+    problem = saturating(8, low=-3.0, high=3.0)
+    options = {"preset": "published", "seeds": False, "design_size": 60, "generations": 2}
+    optimizer, events = run("map", problem, 75, box=[0.0, 1.0], **options)
+    assert len(proposals(events)) == 75
+    assert any("curve_fit cannot tell how certain" in note for note in optimizer.notes)
+    assert any("determine 37 of 45 coefficients" in note for note in optimizer.notes)
+
+
+@pytest.mark.parametrize("name", ["map", "bayesian_map"])
+def test_a_search_without_a_ridge_survives_what_it_cannot_determine(name):
+    switch = Gene("switch", "integer", low=0, high=1, initial=0)  # its square says nothing more
+    problem = sphere(Domain((*continuous_domain(1).genes, switch)), 2)
+    optimizer = build_optimizer(name, problem.domain, 2, 0, {"ridge": 0, "generations": 5})
+    assert len(proposals(drive(optimizer, problem, 60))) == 60
+    assert any("determine 5 of 6 coefficients" in note for note in optimizer.notes)
+
+
 def test_failures_are_left_out_and_not_repeated():
     domain = weights(2)
     optimizer = build_optimizer("map", domain, 2, 0, {"design_size": 12, "batch": 5})
@@ -252,6 +271,34 @@ def test_a_constant_objective_keeps_its_place():
     assert any("task1: all 25 points tie" in note for note in optimizer.notes)
 
 
+@pytest.mark.parametrize("name", ["map", "bayesian_map"])
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 3), (-2, 4)])
+def test_nothing_of_a_finite_domain_is_proposed_twice_and_it_ends(name, low, high):
+    problem = sphere(integer_domain(low, high, 2), 2)
+    optimizer = build_optimizer(name, problem.domain, 2, 0, {"generations": 5})
+    found = [one.genotype for one in proposals(drive(optimizer, problem, 80, workers=4))]
+    assert len(found) == len(set(found)) == (high - low + 1) ** 2
+    assert optimizer.stop_reason() == f"{name}: finds no genotype that was not proposed before"
+
+
+def test_one_gene_of_three_values_is_three_trials():
+    problem = sphere(integer_domain(0, 2), 2)
+    optimizer = build_optimizer("map", problem.domain, 2, 0, {})
+    assert len(proposals(drive(optimizer, problem, 40))) == 3
+    assert optimizer.stop_reason() == "map: finds no genotype that was not proposed before"
+
+
+def test_a_batch_of_a_finite_domain_is_of_the_predicted_front():
+    domain = integer_domain(0, 20, 2)
+    problem = sphere(domain, 2)
+    optimizer = build_optimizer("map", domain, 2, 0, {}, budget=45)
+    batch = proposals(drive(optimizer, problem, 45))[30:]
+    assert {one.origin for one in batch} == {"map:front1"}
+    every = [problem.costs((i, j)) for i in range(21) for j in range(21)]
+    costs = np.array([problem.costs(one.genotype) for one in batch] + every)
+    assert np.mean([k in set(non_dominated(costs)) for k in range(15)]) > 0.5
+
+
 def test_choosing_takes_extremes_then_the_farthest():
     costs = np.array([[0.0, 1.0], [0.1, 0.9], [0.5, 0.5], [0.9, 0.1], [1.0, 0.0], [2.0, 2.0]])
     points = np.linspace(0, 1, 6)[:, None]
@@ -278,6 +325,23 @@ def test_bins_with_larger_errors_score_higher_and_empty_ones_highest():
     errors, numbers = np.array([0.1, 0.1, 0.4, 0.4]), np.array([0, 0, 1, 1])
     found = scores(errors, numbers, bins, random)
     assert found.tolist() == pytest.approx([0.1, 0.4, 0.4, 0.4])
+
+
+def test_a_fifth_of_a_bin_is_left_out_thirty_times_each_time_of_all_its_points():
+    draws = np.random.default_rng(1)
+    numbers = draws.integers(0, 8, 40)
+    numbers[numbers == 3] = 5  # an empty bin
+    errors = draws.random(40)
+    expected = np.full(8, -np.inf)
+    random = np.random.default_rng(2)
+    for number in np.unique(numbers):
+        own = errors[numbers == number]
+        kept = max(1, round(0.8 * len(own)))
+        means = [random.permutation(own)[:kept].mean() for _ in range(30)]
+        expected[number] = own.mean() + 0.5 * np.std(means)
+    expected[3] = expected.max()
+    found = scores(errors, numbers, Bins(4), np.random.default_rng(2))
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
 def test_updates_sample_where_the_surrogate_is_wrong():

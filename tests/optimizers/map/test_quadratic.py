@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from evomerge.optimizers.links import links_of
 from evomerge.optimizers.map.amortised import sobol
-from evomerge.optimizers.map.published import fit_from_ones, grid_design
+from evomerge.optimizers.map.published import GAVE_UP, UNCERTAIN, fit_from_ones, grid_design
 from evomerge.optimizers.map.quadratic import RIDGE, features, fit, n_coefficients
 from evomerge.optimizers.map.search import fit_notes
 from evomerge.types import Objective
@@ -117,10 +117,52 @@ def test_a_surrogate_that_predicts_nothing_says_so():
 def test_the_released_fit_agrees_with_the_closed_form():
     points = design(2, 24)
     costs = -1 / (1 + np.exp(features(points) @ [0.5, -0.4, 1.0, -1.0, 0.2, 0.3]))
-    released = fit_from_ones(points, costs, ACCURACY)
+    released, remark = fit_from_ones(points, costs, ACCURACY)
+    assert remark == ""
     other = np.random.default_rng(1).random((9, 2))
     exact = fit(points, costs, ACCURACY, ridge=1e-14)
     assert released.costs(other) == pytest.approx(exact.costs(other), abs=1e-5)
+
+
+def test_what_the_released_fit_cannot_determine_is_said_and_not_warned_of():
+    random = np.random.default_rng(4)
+    points = grid_design(8, 90, random)
+    costs = -1 / (1 + np.exp(points @ random.normal(0, 1, 8)))
+    released, remark = fit_from_ones(points, costs, ACCURACY)  # warnings are errors here
+    assert remark == UNCERTAIN
+    first, second = fit_notes("map", ["t"], [released])
+    assert "determine 37 of 45 coefficients" in first
+    assert "leave-one-out" not in second  # which nobody computed
+
+
+def test_a_released_fit_that_gives_up_leaves_the_closed_form(monkeypatch):
+    def nowhere(*_arguments, **_options):
+        raise RuntimeError("Optimal parameters not found")
+
+    points = design(2, 24)
+    monkeypatch.setattr("evomerge.optimizers.map.published.curve_fit", nowhere)
+    assert fit_from_ones(points, points[:, 0], PLAIN) == (None, GAVE_UP)
+    lost = np.full(6, np.nan), np.full((6, 6), np.inf)
+    monkeypatch.setattr("evomerge.optimizers.map.published.curve_fit", lambda *_, **__: lost)
+    assert fit_from_ones(points, points[:, 0], PLAIN) == (None, GAVE_UP)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-300])
+def test_without_a_ridge_what_is_open_has_the_least_norm(ridge):
+    points = np.repeat(np.eye(3), 4, axis=0)  # every square is its coefficient, no product is 1
+    costs = np.random.default_rng(6).random(12)
+    found = fit(points, costs, PLAIN, ridge)
+    phi = features(points)
+    centred = phi[:, :-1] - phi[:, :-1].mean(axis=0)  # the constant is free
+    least = np.linalg.pinv(centred) @ (costs - costs.mean())
+    np.testing.assert_allclose(found.beta[:-1], least, atol=1e-6)
+    means = costs.reshape(3, 4).mean(axis=1)
+    np.testing.assert_allclose(found.costs(np.eye(3)), means, atol=1e-6)
+    assert np.isfinite(found.leverage(features(np.random.default_rng(0).random((5, 3))))).all()
+    note, _ = fit_notes("map", ["t"], [found])
+    assert note.endswith(
+        "determine 3 of 10 coefficients; what the others are is the choice of the fit"
+    )
 
 
 def noisy(random, n_measured, n_estimated, error):
