@@ -126,11 +126,11 @@ class ManyDonors:
 
     def normalised_hypervolume(self, costs: ArrayLike) -> float:
         """Return the anchored hypervolume of costs, over that of the reference front."""
-        return self._volume(costs) / self.front_volume
+        return self._volume(costs) / self._front_volume
 
     @cached_property
-    def front_volume(self) -> float:
-        """Anchored hypervolume of the merges that are best by many weightings of the logits."""
+    def front_costs(self) -> list[tuple[float, ...]]:
+        """Costs of the merges that are best by many weightings of the logits."""
         n_genes, found = len(self.domain), []
         start = np.full(n_genes, 1 / n_genes)
         for weighting in get_reference_directions(
@@ -144,7 +144,11 @@ class ManyDonors:
                 method="L-BFGS-B",
             ).x
             found.append(self.expected_costs(tuple(start.tolist())))
-        return self._volume(found)
+        return found
+
+    @cached_property
+    def _front_volume(self) -> float:
+        return self._volume(self.front_costs)
 
     def _logits(self, w: Floats) -> Floats:
         own = self._own * w
