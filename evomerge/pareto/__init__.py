@@ -32,7 +32,7 @@ from evomerge.pareto.hypervolume import (
 from evomerge.pareto.indicators import additive_epsilon, coverage, gd, igd, igd_plus, win_rate
 from evomerge.pareto.optimism import optimism_of_best
 from evomerge.pareto.paired_tests import McNemar, SignFlips, exact_mcnemar, holm, sign_flips
-from evomerge.pareto.picks import ThinningRule, knee, own_range, preferred, thin
+from evomerge.pareto.picks import ThinningRule, by_preference, knee, own_range, preferred, thin
 from evomerge.pareto.uncertainty import (
     DominanceProbabilities,
     dominance_probabilities,
@@ -55,6 +55,7 @@ __all__ = [
     "anchored_hypervolume",
     "attainment",
     "attainment_surface",
+    "by_preference",
     "contributions",
     "coverage",
     "difference_of",

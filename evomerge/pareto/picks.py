@@ -85,10 +85,28 @@ def preferred(
         if seen.shape != ideal.shape or not np.isfinite(seen).all():
             raise ValueError(f"best must be {len(ideal)} finite numbers, got {seen.tolist()}")
         ideal = np.maximum(ideal, seen)
-    shortfall = ideal - matrix
-    weighted = shortfall * vector
+    return int(by_preference(-matrix, vector, -ideal)[0])
+
+
+def by_preference(
+    costs: ArrayLike, weights: ArrayLike, ideal: ArrayLike | None = None
+) -> NDArray[np.intp]:
+    """Return the indices of all points, the one that `preferred` picks first.
+
+    Args:
+        costs: minimised, on one scale, (n_points, n_objectives).
+        weights: of the objectives, none negative, not all 0, (n_objectives,).
+        ideal: the least cost of each objective, of the points themselves by default,
+            (n_objectives,).
+
+    Raises:
+        ValueError: no points, or a cost is not finite.
+    """
+    matrix = _non_empty(costs)
+    shortfall = matrix - (matrix.min(axis=0) if ideal is None else np.asarray(ideal))
+    weighted = shortfall * np.asarray(weights)
     value = weighted.max(axis=1) + AUGMENTATION * weighted.sum(axis=1)
-    return int(np.lexsort((shortfall.sum(axis=1), value))[0])
+    return np.lexsort((shortfall.sum(axis=1), value))
 
 
 def thin(costs: ArrayLike, k: int, *, by: ThinningRule = "farthest") -> NDArray[np.intp]:

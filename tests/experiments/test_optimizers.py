@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parents[2] / "experiments" / "optimizers"
 
 @pytest.fixture(scope="module")
 def lab():
-    names = ("benchmark", "layered", "many_genes", "one_objective", "pages")
+    names = ("benchmark", "layered", "many_donors", "many_genes", "one_objective", "pages")
     with modules_of(FOLDER, *names) as modules:
         yield SimpleNamespace(**dict(zip(names, modules, strict=True)))
 
@@ -194,3 +194,41 @@ def test_many_weights_are_searched_and_compared(lab, tmp_path, monkeypatch):
     assert "#### Seconds of asking and telling, 10 evaluations" in table
     told = lab.many_genes.arms_of(lab.layered.Layered(48))["mobo-importance"]
     assert told.build(lab.layered.Layered(48), 0, 30).n_start == 15
+
+
+@pytest.mark.parametrize("name", ["8 donors, 2 tasks", "16 donors, 3 tasks"])
+def test_no_merge_of_many_donors_is_beyond_the_front(lab, name):
+    problem = lab.many_donors.ManyDonors(name, seed=2)
+    front = np.array(problem.front_costs)
+    assert problem.normalised_hypervolume(front) == pytest.approx(1)
+    random = np.random.default_rng(0)
+    sparse = random.uniform(0, 1.5, (2000, len(problem.domain))) * random.random((2000, 1)) ** 2
+    costs = np.array([problem.expected_costs(tuple(one)) for one in sparse.tolist()])
+    gap = 0.01 if front.shape[1] == 2 else 0.03  # between the points of the front
+    assert (front[None] <= costs[:, None] + gap).all(axis=2).any(axis=1).all()
+    for share in (0.2, 0.6):  # of logits, without the derivatives that the script gives
+        weighting = np.full(front.shape[1], (1 - share) / (front.shape[1] - 1))
+        weighting[0] = share
+
+        def cost(point, weighting=weighting):
+            p = -np.array(problem.expected_costs(tuple(point)))
+            return float(weighting @ np.log(1 / p - 1))
+
+        bounds = [(0.0, 1.5)] * len(problem.domain)
+        found = minimize(cost, np.full(len(bounds), 0.1), bounds=bounds)
+        best = np.array(problem.expected_costs(tuple(found.x)))
+        assert np.abs(front - best).max(axis=1).min() < gap
+        told = np.log(-front / (1 + front)) @ weighting
+        assert told.max() == pytest.approx(-found.fun, abs=0.01)
+
+
+def test_many_donors_are_searched_and_compared(lab, tmp_path, monkeypatch, capsys):
+    words = ["run", "--optimizers", "nested_map", "random", "--seeds", "2", "--budgets", "60"]
+    monkeypatch.setattr("sys.argv", ["many_donors.py", *words, "--out", str(tmp_path)])
+    lab.many_donors.main()
+    assert "16 donors, 2 tasks nested_map: left out" in capsys.readouterr().out
+    for tasks in (2, 3):
+        rows = read(tmp_path / f"8 donors, {tasks} tasks" / "nested_map.jsonl")
+        assert [row["seed"] for row in rows] == [1, 2]
+    table = list(lab.many_donors.report_lines(tmp_path))
+    assert sum("(n = 2)" in line for line in table) == 3  # two arms and their difference

@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from evomerge.errors import UserError
 from evomerge.pareto import (
     additive_epsilon,
+    by_preference,
     hypervolume,
     knee,
     non_dominated,
@@ -43,6 +44,19 @@ def test_knee_does_not_depend_on_units_or_tied_objectives():
     assert knee([[3.0, 4.0]]) == 0
     with pytest.raises(ValueError, match="no point"):
         knee(np.empty((0, 2)))
+
+
+def test_what_is_preferred_next_is_what_is_preferred_without_the_first():
+    costs = np.random.default_rng(3).random((12, 2))
+    left = list(range(12))
+    expected = []
+    for _ in range(12):
+        pick = preferred(-costs[left], ["a", "b"], {"a": 2.0, "b": 1.0}, -costs.min(axis=0))
+        expected.append(left.pop(pick))
+    assert by_preference(costs, [2.0, 1.0]).tolist() == expected
+    assert by_preference(costs, [2.0, 1.0], costs.min(axis=0) - 1).tolist() != expected
+    with pytest.raises(ValueError, match="no point"):
+        by_preference(np.empty((0, 2)), [1.0, 1.0])
 
 
 whole_costs = st.integers(2, 4).flatmap(

@@ -32,8 +32,7 @@ from evomerge.optimizers.generation import Generation
 from evomerge.optimizers.map import published
 from evomerge.optimizers.map.quadratic import RIDGE, Quadratic, n_coefficients
 from evomerge.optimizers.map.region import MARGIN, Region
-from evomerge.optimizers.map.search import SurrogateSearch, check_budget
-from evomerge.optimizers.map.search import sobol as sobol  # noqa: PLC0414  # for nested
+from evomerge.optimizers.map.search import SurrogateSearch, check_budget, sobol
 from evomerge.optimizers.map.surrogate_front import (
     GENERATIONS,
     POPULATION,

@@ -4,11 +4,14 @@ The two nodes whose scores differ least are merged by a small MAP of their scale
 left: the cost is linear in the number of donors. The released code carries one model a node, chosen
 by preferences that must be known beforehand. Here a node carries several, from good at the one
 side's tasks to good at the other's, and a merge above it varies which of them it takes, so that the
-root is a front. What is left of the budget is sampled around it.
+root is a front. Where preferences are given, those are carried that fall least short of them. What
+is left of the budget is sampled around the root, and then, in rounds, around the best of everything
+that was evaluated: the few versions of the root are a small part of the front.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -21,13 +24,12 @@ from evomerge.optimizers.costs import bounded
 from evomerge.optimizers.generation import Generation, Generational
 from evomerge.optimizers.known_points import SEED, known_points
 from evomerge.optimizers.links import Link, LogitLink, links_of
-from evomerge.optimizers.map.amortised import BATCH, sobol
 from evomerge.optimizers.map.quadratic import RIDGE, fit, n_coefficients
-from evomerge.optimizers.map.search import SPARE, fit_notes
+from evomerge.optimizers.map.search import SPARE, fit_notes, sobol
 from evomerge.optimizers.map.surrogate_front import Predicted, chosen
 from evomerge.optimizers.map.tree import Merging, Node
 from evomerge.optimizers.protocol import Needs, Proposal
-from evomerge.pareto import non_dominated, thin
+from evomerge.pareto import by_preference, non_dominated, thin
 from evomerge.spaces.domain import Domain
 from evomerge.types import Genotype, Objective, Trial
 
@@ -38,8 +40,14 @@ FEWEST_POINTS = 6
 CARRIED = 4
 PREDICTIONS = 2048
 """Sobol points at which a node's surrogates are read: of 2 to 4 variables these are dense."""
+LIKED = 50
+"""Of the predictions, how many preferences leave to spread a node's versions over."""
 AROUND = 0.2
-"""Half the width of the box, in coefficients, that is sampled around each of the root's members."""
+"""Half the width of the box, in coefficients, that is sampled around a centre."""
+FIRST_ROUND = 80
+"""Samples around the root's members."""
+ROUND = 20
+"""Samples of each later round, and its centres at most."""
 
 BASE, UNIFORM = "base", "uniform"
 
@@ -59,14 +67,16 @@ class NestedMap(Generational):
         objectives: told by the study; their bounds choose the links.
         budget: told by the study.
         points: trials a node; by default what the budget allows, from 6 to 20, the released number.
+            Below 11 a note says that fits cannot be judged.
         carried: versions that a node keeps and that are evaluated after its design; 4 by default,
             or a third of `points`.
-        preferences: objective name to weight, in the scores of nodes and the choice of versions;
-            equal by default.
+        preferences: objective name to weight: how much a shortfall hurts. Kept are the versions of
+            a node whose worst weighted shortfall, of the two sides, is smallest, and sampled around
+            are the merges whose worst, of the objectives, is. By default both are spread.
         ridge: of the fits.
 
     Attributes:
-        notes: which nodes were merged, and how well their surrogates fit.
+        notes: whether nodes are small, which were merged, and how well their surrogates fit.
 
     Raises:
         ConfigError: the space is not linear in the weights of its donors, an option is out of
@@ -93,13 +103,16 @@ class NestedMap(Generational):
         self._seed = integer("seed", seed, 0)
         self._links = links_of(objectives, n_objectives)
         self._titles = titles(objectives, n_objectives)
+        self._prefers = preferences is not None
         self._preferences = _preferences(preferences, self._titles)
         self._ridge = not_negative("ridge", ridge)
         self._donors, self._origin, self._steps = directions(domain)
+        self._coordinates = np.linalg.pinv(self._steps)
         known = known_points(domain)
         self._points = _points(points, budget, len(known), len(self._donors))
-        default = max(1, min(CARRIED, self._points // 3))
-        self._carried = default if carried is None else integer("carried", carried, 1)
+        self._carried = (
+            _versions(self._points) if carried is None else integer("carried", carried, 1)
+        )
         if self._carried > self._points - 4:
             raise ConfigError(
                 [
@@ -112,11 +125,13 @@ class NestedMap(Generational):
         self._merging: Merging | None = None
         self._designing = False
         self._variables: Floats | None = None
+        self._tried = np.empty((0, len(self._donors)))
+        self._costs = np.empty((0, n_objectives))
         self._round = 0
         self._units = np.ones(n_objectives)
         self._tasks: list[list[int]] = []
         self._base_costs: Floats | None = None
-        self.notes: list[str] = []
+        self.notes = self._few_points(carried, len(known))
         self._known = known
         self._generation = Generation(known)
 
@@ -128,8 +143,9 @@ class NestedMap(Generational):
             return
         if self._left is not None:
             self._left -= len(trials)
+        self._keep(trials)
         if self._merging is None:
-            self._sample_around(self._nodes[0])
+            self._sample_around(self._best(), ROUND)
             return
         self._learn(self._merging, trials)
         if self._designing:
@@ -138,6 +154,32 @@ class NestedMap(Generational):
         else:
             self._nodes.append(self._made(self._merging))
             self._merge_next()
+
+    def _few_points(self, carried: int | None, n_known: int) -> list[str]:
+        """Say so where a merge of two nodes is fitted to few points: its design and the base."""
+        p = n_coefficients(2)
+        have = self._points - self._carried + 1
+        if have >= p + SPARE:
+            return []
+        enough = next(
+            points
+            for points in itertools.count(self._points)
+            if points - (_versions(points) if carried is None else carried) + 1 >= p + SPARE
+        )
+        trials = n_known + enough * (len(self._donors) - 1)
+        return [
+            f"nested_map: with {self._points} points a node some surrogates have {p} coefficients "
+            f"from {have} points, which leaves little or nothing to judge them by; {trials} trials "
+            f"allow {enough} points a node, and {p + SPARE} for every surrogate"
+        ]
+
+    def _keep(self, trials: Sequence[Trial]) -> None:
+        """Keep coefficients, as they are within the domain, and costs of what was evaluated."""
+        for trial in trials:
+            if trial.costs is not None:
+                step = np.array(trial.genotype, dtype=np.float64) - self._origin
+                self._tried = np.vstack([self._tried, step @ self._coordinates])
+                self._costs = np.vstack([self._costs, _bounded(trial.costs)])
 
     def _plant(self, trials: Sequence[Trial]) -> None:
         """Make the donors the leaves, and give each the objectives it is best at."""
@@ -161,7 +203,7 @@ class NestedMap(Generational):
         """Sample the merges of the two nodes whose scores differ least; or around the root."""
         self._merging = None
         if len(self._nodes) == 1:
-            self._sample_around(self._nodes[0])
+            self._sample_around(self._nodes[0].members, FIRST_ROUND)
             return
         scores = [float(self._merits(node.leaves, node.costs).min()) for node in self._nodes]
         pairs = [(i, j) for j in range(len(scores)) for i in range(j)]
@@ -201,27 +243,46 @@ class NestedMap(Generational):
             named.append(self._titles[k])
         self.notes += fit_notes("nested_map", named, surrogates)
         merits = self._both_sides(merging, predicted)
-        front = non_dominated(merits)
-        order = np.concatenate([front, np.setdiff1d(np.arange(PREDICTIONS), front)])
-        choice = Predicted(points[order], merits[order], len(front))
+        if self._prefers:
+            order = by_preference(merits, self._weights(merging))
+            best = max(LIKED, self._carried)
+        else:
+            front = non_dominated(merits)
+            order = np.concatenate([front, np.setdiff1d(np.arange(PREDICTIONS), front)])
+            best = len(front)
+        choice = Predicted(points[order], merits[order], best)
         return chosen(choice, self._carried, merging.variables)
 
     def _made(self, merging: Merging) -> Node:
         """Make a node of the best points that were evaluated of it, on the sides' scores."""
         merits = self._both_sides(merging, merging.costs)
-        front = non_dominated(merits, dedupe=True)
-        kept = front[thin(merits[front], self._carried)]
+        if self._prefers:
+            kept = by_preference(merits, self._weights(merging))[: self._carried]
+        else:
+            front = non_dominated(merits, dedupe=True)
+            kept = front[thin(merits[front], self._carried)]
         kept = kept[np.argsort(merits[kept, 0], kind="stable")]
         members = merging.coefficients(merging.variables[kept])
         leaves = merging.sides[0].leaves + merging.sides[1].leaves
         return Node(leaves, members, merging.costs[kept])
 
-    def _sample_around(self, root: Node) -> None:
-        """Sample a box around each of the root's members in turn, with what the budget leaves."""
-        count = self._left if self._left is not None and self._left > 0 else BATCH
+    def _best(self) -> Floats:
+        """Return what to sample around, (n_centres, n_donors): what is preferred, or the front."""
+        if not len(self._costs):
+            return self._nodes[0].members
+        if self._prefers:
+            best = by_preference(self._costs / self._units, self._preferences)[: self._carried]
+        else:
+            front = non_dominated(self._costs, dedupe=True)
+            best = front[thin(self._costs[front], ROUND)]
+        return self._tried[best]
+
+    def _sample_around(self, centres: Floats, count: int) -> None:
+        """Sample a box around each of the centres in turn, within what the budget leaves."""
+        if self._left is not None and self._left > 0:
+            count = min(count, self._left)
         unit = sobol(len(self._donors), count, self._random())
-        centres = root.members[np.arange(count) % len(root.members)]
-        coefficients = centres + AROUND * (2 * unit - 1)
+        coefficients = centres[np.arange(count) % len(centres)] + AROUND * (2 * unit - 1)
         self._propose_coefficients(coefficients, "nested_map:around")
 
     def _propose(self, variables: Floats, origin: str) -> None:
@@ -244,6 +305,11 @@ class NestedMap(Generational):
     def _both_sides(self, merging: Merging, costs: Floats) -> Floats:
         """Return the scores of points at the two sides' tasks, (n_points, 2); less is better."""
         return np.column_stack([self._merits(side.leaves, costs) for side in merging.sides])
+
+    def _weights(self, merging: Merging) -> Floats:
+        """Return how much a shortfall of either side hurts, (2,)."""
+        sums = [self._preferences[self._tasks_of(side.leaves)].sum() for side in merging.sides]
+        return np.array(sums) if any(sums) else np.ones(2)
 
     def _merits(self, leaves: Sequence[int], costs: Floats) -> Floats:
         """Return the weighted mean of scaled costs over the tasks of some donors, (n_points,)."""
@@ -323,6 +389,11 @@ def _points(given: int | None, budget: int | None, n_known: int, n_donors: int) 
             ]
         )
     return points
+
+
+def _versions(points: int) -> int:
+    """Return how many of a node's trials are versions that its surrogates chose."""
+    return max(1, min(CARRIED, points // 3))
 
 
 def _preferences(given: Mapping[str, float] | None, names: Sequence[str]) -> Floats:

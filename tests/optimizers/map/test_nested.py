@@ -8,7 +8,7 @@ import pytest
 from evomerge.errors import ConfigError
 from evomerge.optimizers import build_optimizer
 from evomerge.optimizers.map.tree import Merging, Node
-from evomerge.testing.problems import continuous_domain
+from evomerge.testing.problems import Problem, continuous_domain, merge_problem
 from evomerge.testing.simulation import drive, proposals, replay, trials
 from tests.optimizers.map.domains import objectives, saturating, weights
 
@@ -121,15 +121,86 @@ def test_the_node_of_nearest_scores_comes_first():
     assert optimizer.notes[0] == "nested_map: merges d1 with d2"
 
 
-def test_preferences_move_the_members():
-    problem = saturating(2)
-    means = []
-    for wanted in ({"task0": 1.0}, {"task1": 1.0}):
-        optimizer = nested(problem, 40, preferences=wanted)
-        events = drive(optimizer, problem, 40)
-        around = [p.genotype for p in proposals(events) if p.origin == "nested_map:around"]
-        means.append(np.mean(around, axis=0))
-    assert len(means[0]) == 2
+def sampled_around(problem, budget, preferences):
+    """Return the accuracies of what is sampled around the root, (n_points, n_tasks)."""
+    scores = []
+    for seed in range(3):
+        optimizer = nested(problem, budget, seed, preferences=preferences)
+        scores += [
+            problem.costs(one.genotype)
+            for one in proposals(drive(optimizer, problem, budget))
+            if one.origin == "nested_map:around"
+        ]
+    return -np.array(scores)
+
+
+@pytest.mark.parametrize(("n", "budget"), [(2, 40), (3, 60), (4, 90)])
+def test_preferences_move_the_root(n, budget):
+    problem = saturating(n)
+
+    def means(preferences):
+        return sampled_around(problem, budget, preferences).mean(axis=0)
+
+    alike, first, second = means(None), means({"task0": 1.0}), means({"task1": 1.0})
+    assert first[0] > alike[0] + 0.08
+    assert alike[0] > second[0] + 0.04
+    assert second[1] > alike[1] + 0.08
+    assert alike[1] > first[1] + 0.04
+    more, less = means({"task0": 2.0, "task1": 1.0}), means({"task0": 1.0, "task1": 2.0})
+    assert first[0] > more[0] > less[0] > second[0]
+    assert second[1] > less[1] > more[1] > first[1]
+    assert more.tolist() == means({"task0": 4.0, "task1": 2.0}).tolist()
+
+
+def test_preferences_reach_the_middle_of_a_front_that_curves_inward():
+    """There a weighted sum is least at an end, whatever its weights."""
+
+    def costs(genotype):
+        total = sum(genotype)
+        share = genotype[0] / total if total else 0.5
+        return tuple(abs(total - 1) - side**2 for side in (share, 1 - share))
+
+    problem = Problem("inward", weights(2), 2, costs)
+    apart = np.ptp(sampled_around(problem, 40, None), axis=1)
+    equal = np.ptp(sampled_around(problem, 40, {"task0": 1.0, "task1": 1.0}), axis=1)
+    assert equal.mean() < apart.mean() - 0.15
+
+
+@pytest.mark.parametrize(("n", "budget", "points"), [(16, 120, 6), (16, 182, 10), (5, 40, 8)])
+def test_small_nodes_are_said_to_be_small(n, budget, points):
+    optimizer = nested(saturating(n), budget)
+    enough = n + 2 + 11 * (n - 1)
+    assert f"with {points} points a node some surrogates have 6 coeff" in optimizer.notes[0]
+    assert f"{enough} trials allow 11 points a node, and 9 for" in optimizer.notes[0]
+    assert nested(saturating(n), enough).notes == []
+    assert nested(saturating(n), enough, carried=4).notes  # 7 of 11 and the base
+    assert nested(saturating(n), points=12, carried=4).notes == []
+
+
+def test_the_surrogates_of_small_nodes_have_the_points_that_the_note_says():
+    problem = saturating(16)
+    optimizer = nested(problem, 120)
+    drive(optimizer, problem, 120)
+    fewest = min(
+        int(note.split(" coefficients from ")[1].split()[0])
+        for note in optimizer.notes[1:]
+        if " coefficients from " in note
+    )
+    assert f"6 coefficients from {fewest} points" in optimizer.notes[0]
+
+
+@pytest.mark.parametrize("name", ["two", "three"])
+def test_a_long_search_goes_on_finding(name):
+    """The samples around the best are worth more than as many more around the root's members."""
+    problem = merge_problem(name, noise=True, seed=1)
+    costs = []
+    for trial in trials(drive(nested(problem, 400), problem, 400)):
+        costs.append(problem.expected_costs(trial.genotype))
+    drawn = np.random.default_rng(0)
+    blind = [problem.expected_costs(problem.domain.draw(drawn)) for _ in range(400)]
+    worth = problem.normalised_hypervolume
+    assert worth(costs) > worth(costs[:100]) + 0.01
+    assert worth(costs) > worth(blind)
 
 
 def test_what_it_cannot_do_is_refused():

@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomerge.optimizers.links import links_of
-from evomerge.optimizers.map.amortised import sobol
 from evomerge.optimizers.map.published import GAVE_UP, UNCERTAIN, fit_from_ones, grid_design
 from evomerge.optimizers.map.quadratic import RIDGE, features, fit, n_coefficients
-from evomerge.optimizers.map.search import fit_notes
+from evomerge.optimizers.map.search import fit_notes, sobol
 from evomerge.types import Objective
 
 ACCURACY = links_of([Objective("accuracy", bounds=(0.0, 1.0))], 1)[0]
