@@ -36,13 +36,14 @@ NUMBERS = continuous_domain(3)
         (continuous_domain(5), 2, 60, "mobo", "map"),
         (continuous_domain(6), 2, 120, "mobo", "dirichlet"),  # where quadratics do not pay
         (NUMBERS, 2, 200, "mobo", "map"),
-        (continuous_domain(60), 3, 100, "dirichlet", "dirichlet"),
+        (continuous_domain(100), 3, 100, "mobo", "dirichlet"),
+        (continuous_domain(101), 3, 100, "dirichlet", "dirichlet"),
         (conditional_domain(), 3, 100, "mobo", "sms_emoa"),
         (conditional_domain(), 3, 1000, "mobo", "sms_emoa"),
         (NUMBERS, 2, 201, "mobo", "dirichlet"),
         (NUMBERS, 2, 1000, "mobo", "dirichlet"),
         (NUMBERS, 5, None, "mobo", "dirichlet"),
-        (continuous_domain(60), 2, None, "dirichlet", "dirichlet"),
+        (continuous_domain(120), 2, None, "dirichlet", "dirichlet"),
     ],
 )
 def test_the_choice(domain, objectives, budget, with_botorch, without):
@@ -54,13 +55,13 @@ def test_the_choice(domain, objectives, budget, with_botorch, without):
 
 
 def test_it_says_what_it_chose_and_searches_as_that():
-    domain = continuous_domain(60)
+    domain = continuous_domain(120)
     problem = sphere(domain, 2)
     auto = build_optimizer("auto", domain, 2, 3, {}, budget=500)
     other = build_optimizer("dirichlet", domain, 2, 3, {}, budget=500)
     assert proposals(drive(auto, problem, 40)) == proposals(drive(other, problem, 40))
     assert auto.notes == [
-        "auto: dirichlet: 2 objectives, 60 genes, 500 trials, more genes than Gaussian processes "
+        "auto: dirichlet: 2 objectives, 120 genes, 500 trials, more genes than Gaussian processes "
         "take: long enough to do without a model"
     ]
 

@@ -102,8 +102,8 @@ class MmMo(Generational):
         elites: names of the objectives that make an elite; all by default.
         screen: 'keep_most_uncertain', 'keep_most_certain', or 'none' for the candidates in the
             order in which they were chosen.
-        length_scales: 'auto' learns those of up to 20 genes freely ('ard') and assumes that most of
-            more genes do not matter ('saas'); 'importance' says which do.
+        length_scales: 'auto' learns them all ('ard'), 'saas' assumes that most genes do not matter,
+            'importance' says which do.
         importance: of genes by name or prefix, the more the larger; chooses 'importance'.
         samples: of the posterior; 64 by default, fewer for three and four objectives.
         raw_samples: points scored before the best are climbed.

@@ -100,8 +100,8 @@ class Mobo:
         rerank: choose by worth + 0.25 gap in the front - 0.15 proximity instead of by worth alone.
         screen: 'keep_most_uncertain' or 'keep_most_certain' chooses by the variance of the
             prediction among the three candidates that are worth most; 'none' does not.
-        length_scales: 'auto' learns those of up to 20 genes freely ('ard') and assumes that most of
-            more genes do not matter ('saas'); 'importance' says which do.
+        length_scales: 'auto' learns them all ('ard'), 'saas' assumes that most genes do not matter,
+            'importance' says which do.
         importance: of genes by name or prefix, the more the larger; chooses 'importance'.
         samples: of the posterior; 64 by default, fewer for three and four objectives.
         raw_samples: points scored before the best are climbed.

@@ -16,9 +16,6 @@ from evomerge.spaces.domain import Domain
 Floats = NDArray[np.float64]
 LengthScales = Literal["ard", "importance", "saas"]
 
-MOST_ARD = 20
-"""Genes up to which every length scale is learnt freely by default."""
-
 ITERATIONS = 40
 """Of L-BFGS-B on the acquisition function; most climbs end before."""
 
@@ -87,7 +84,7 @@ def settings_of(
             ]
         )
     if kind == "auto":
-        kind = "ard" if len(domain) <= MOST_ARD else "saas"
+        kind = "ard"
     if samples is None:
         samples = _SAMPLES.get(n_objectives, 64)
     raw_samples = integer("raw_samples", raw_samples, 2)

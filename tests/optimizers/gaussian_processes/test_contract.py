@@ -41,7 +41,14 @@ SUBJECTS = [
 """With every check."""
 
 VARIANTS = [
-    subject("mobo", "mobo-saas", {"initial": 1}, n_trials=6, dimensions=(22,), n_objectives=(2,)),
+    subject(
+        "mobo",
+        "mobo-saas",
+        {"initial": 1, "length_scales": "saas"},
+        n_trials=6,
+        dimensions=(22,),
+        n_objectives=(2,),
+    ),
     subject("mobo", "mobo-reranked", {"initial": 1, "rerank": True}, n_trials=7, n_objectives=(2,)),
     subject(
         "mobo",

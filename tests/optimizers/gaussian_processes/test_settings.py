@@ -27,10 +27,10 @@ def settings(n_genes=5, n_objectives=2, **options):
     return settings_of(continuous_domain(n_genes), n_objectives, **{**DEFAULT, **options})
 
 
-@pytest.mark.parametrize(("n_genes", "kind"), [(1, "ard"), (20, "ard"), (21, "saas")])
-def test_length_scales_by_the_number_of_genes(n_genes, kind):
-    assert settings(n_genes).length_scales == kind
-    assert settings(n_genes, length_scales="ard").length_scales == "ard"
+@pytest.mark.parametrize("n_genes", [1, 20, 96])
+def test_length_scales_are_learnt_unless_something_is_said_of_them(n_genes):
+    assert settings(n_genes).length_scales == "ard"
+    assert settings(n_genes, length_scales="saas").length_scales == "saas"
 
 
 def test_importance_chooses_importance():
