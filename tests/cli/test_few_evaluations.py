@@ -43,12 +43,15 @@ def test_a_search_by_surrogates_runs_and_resumes(world, name):
     assert len(genotypes(world.folder / "run")) == trials + 2
 
 
-def test_auto_says_what_it_chose(world):
+def test_auto_says_what_it_chose(world, monkeypatch):
     del world.study["search"]  # it is the default
     world.study["budget"] = {"trials": 260}
-    code, out, _ = world("check", world.write())
+    with monkeypatch.context() as without:
+        without.setattr(auto, "has_botorch", lambda: False)
+        code, out, _ = world("check", world.write())
     assert code == 0
-    assert "auto takes dirichlet: 2 objectives, 2 genes, 260 trials: long enough" in out
+    why = "2 objectives, 2 genes, 260 trials, BoTorch is missing: long enough"
+    assert f"auto takes dirichlet: {why}" in out
     changed = ("--set", "budget.trials=8", "--set", "search.optimizer=auto")
     foretold = world("check", world.write(), *changed)[1].split("auto takes ")[1].splitlines()[0]
     assert "2 objectives, 2 genes, 8 trials" in foretold
