@@ -15,7 +15,6 @@ budgets of which it can be said that one search is the beginning of the other.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -27,6 +26,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from arms import ARMS, Arm, Posed
+from command_line import command_line
 from pages import publish_all
 from threadpoolctl import threadpool_limits
 
@@ -49,16 +49,10 @@ Pose: TypeAlias = Callable[[int], Posed]
 
 def main() -> None:
     """Run the command line of the script."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    steps = parser.add_subparsers(dest="step", required=True)
-    run = steps.add_parser("run", help="carry out the searches")
+    parser, run = command_line(__doc__, seeds=20)
     run.add_argument("--optimizers", nargs="*", choices=ARMS, default=list(ARMS))
     run.add_argument("--problems", nargs="*", choices=MERGE_PROBLEMS, default=list(MERGE_PROBLEMS))
     run.add_argument("--budgets", nargs="*", type=int, default=list(BUDGETS))
-    run.add_argument("--seeds", type=int, default=20, help="how many; they are 1, 2, ...")
-    report = steps.add_parser("report", help="write tables and picture into the README")
-    for step in (run, report):
-        step.add_argument("--out", type=Path, required=True, help="where results are kept")
     options = parser.parse_args()
     if options.step == "report":
         publish_all(options.out, BUDGETS, CHECKPOINTS)

@@ -9,7 +9,6 @@ them on merges. Every seed draws a problem of its own.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from arms import Arm
 from benchmark import run_arm, worth
+from command_line import command_line
 from numpy.typing import ArrayLike, NDArray
 from pages import Searches, interval, rows_of, worth_at
 from pymoo.util.ref_dirs import get_reference_directions
@@ -57,16 +57,10 @@ DIVISIONS = {2: 199, 3: 40}
 
 def main() -> None:
     """Run the command line of the script."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    steps = parser.add_subparsers(dest="step", required=True)
-    run = steps.add_parser("run", help="carry out the searches")
+    parser, run = command_line(__doc__, seeds=20)
     run.add_argument("--optimizers", nargs="*", choices=ARMS, default=list(ARMS))
     run.add_argument("--problems", nargs="*", choices=PROBLEMS, default=list(PROBLEMS))
     run.add_argument("--budgets", nargs="*", type=int, default=list(BUDGETS))
-    run.add_argument("--seeds", type=int, default=20, help="how many; they are 1, 2, ...")
-    report = steps.add_parser("report", help="write the tables into the README")
-    for step in (run, report):
-        step.add_argument("--out", type=Path, required=True, help="where results are kept")
     options = parser.parse_args()
     if options.step == "report":
         publish(__file__, "many_donors", report_lines(options.out))

@@ -10,7 +10,6 @@ true ranks of the genes are told, which nobody has of real layers: it says what 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, TypeAlias
 
 from arms import Arm
 from benchmark import Pose, run_arm, worth
+from command_line import command_line
 from layered import Layered
 from pages import Row, interval, rows_of, worth_at
 
@@ -38,16 +38,10 @@ Searches: TypeAlias = Mapping[tuple[int, str], Sequence[Row]]
 
 def main() -> None:
     """Run the command line of the script."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    steps = parser.add_subparsers(dest="step", required=True)
-    run = steps.add_parser("run", help="carry out the searches")
+    parser, run = command_line(__doc__, seeds=10)
     run.add_argument("--optimizers", nargs="*", choices=ARMS, default=list(ARMS))
     run.add_argument("--sizes", nargs="*", type=int, choices=SIZES, default=list(SIZES))
     run.add_argument("--budgets", nargs="*", type=int, choices=BUDGETS, default=list(BUDGETS))
-    run.add_argument("--seeds", type=int, default=10, help="how many; they are 1, 2, ...")
-    report = steps.add_parser("report", help="write the tables into the README")
-    for step in (run, report):
-        step.add_argument("--out", type=Path, required=True, help="where results are kept")
     options = parser.parse_args()
     if options.step == "report":
         publish(__file__, "many_genes", report_lines(options.out))

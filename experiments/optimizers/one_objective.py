@@ -13,7 +13,6 @@ the folder. Their one accuracy has no noise.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
 from pathlib import Path
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from arms import Arm, Posed
 from benchmark import Costs, Pose, noisy, run_arm
+from command_line import command_line
 from pages import Searches, interval, rows_of, worth_at
 
 from evomerge.spaces.domain import Domain
@@ -44,9 +44,7 @@ MODEL = "mobo"
 
 def main() -> None:
     """Run the command line of the script."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    steps = parser.add_subparsers(dest="step", required=True)
-    run = steps.add_parser("run", help="carry out the searches")
+    parser, run = command_line(__doc__, seeds=10)
     run.add_argument("--optimizers", nargs="*", choices=ARMS, default=list(ARMS))
     which = run.add_mutually_exclusive_group()
     which.add_argument(
@@ -55,10 +53,6 @@ def main() -> None:
     which.add_argument(
         "--smm-bench", type=Path, metavar="FOLDER", help=f"search its {' and '.join(SMM_BENCH)}"
     )
-    run.add_argument("--seeds", type=int, default=10, help="how many; they are 1, 2, ...")
-    report = steps.add_parser("report", help="write the tables into the README")
-    for step in (run, report):
-        step.add_argument("--out", type=Path, required=True, help="where results are kept")
     options = parser.parse_args()
     if options.step == "report":
         publish(__file__, "one_objective", report_lines(options.out))

@@ -24,6 +24,7 @@ from evomerge.optimizers.costs import bounded
 from evomerge.optimizers.generation import Generation, Generational
 from evomerge.optimizers.known_points import SEED, known_points
 from evomerge.optimizers.links import Link, LogitLink, links_of
+from evomerge.optimizers.map.directions import BASE, directions
 from evomerge.optimizers.map.quadratic import RIDGE, fit, n_coefficients
 from evomerge.optimizers.map.search import SPARE, fit_notes, sobol
 from evomerge.optimizers.map.surrogate_front import Predicted, chosen
@@ -48,8 +49,6 @@ FIRST_ROUND = 80
 """Samples around the root's members."""
 ROUND = 20
 """Samples of each later round, and its centres at most."""
-
-BASE, UNIFORM = "base", "uniform"
 
 
 class NestedMap(Generational):
@@ -329,37 +328,6 @@ class NestedMap(Generational):
 
     def _random(self) -> np.random.Generator:
         return np.random.default_rng([self._seed, self._round])
-
-
-def directions(domain: Domain) -> tuple[tuple[str, ...], Floats, Floats]:
-    """Return the donors of a linear domain, its base, and the step to each donor.
-
-    Returns:
-        Names; genes of the base, (n_genes,); donor minus base, (n_donors, n_genes).
-
-    Raises:
-        ConfigError: the space is not linear, or the base or donors are no known points of it.
-    """
-    seeds = {seed.name: seed.genotype for seed in domain.seeds}
-    if not domain.linear:
-        raise ConfigError(
-            [
-                "optimizer: 'nested_map' builds merges of merges, exact only where merging "
-                "is linear; use a task_arithmetic space without normalize, or another optimizer"
-            ]
-        )
-    names = tuple(seeds)
-    donors = names[1 : names.index(UNIFORM)] if UNIFORM in names else names[1:]
-    if names[:1] != (BASE,) or len(donors) < 2:
-        raise ConfigError(
-            [
-                "optimizer: 'nested_map' starts from the base and two or more donors as they are; "
-                "let the weights of the space reach 0 and 1"
-            ]
-        )
-    base = np.array(seeds[BASE], dtype=np.float64)
-    steps = np.array([np.array(seeds[name], dtype=np.float64) - base for name in donors])
-    return donors, base, steps
 
 
 def titles(objectives: Sequence[Objective], n_objectives: int) -> list[str]:
