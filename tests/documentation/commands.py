@@ -105,7 +105,8 @@ def _python(arguments: list[str], page: Path) -> None:
     folders = (page.parent, ROOT)
     script = next((one / first for one in folders if (one / first).is_file()), None)
     assert script is not None, f"python {first}: there is no such file"
-    if "argparse" not in script.read_text():
+    text = script.read_text()
+    if "argparse" not in text and "import command_line" not in text:
         assert not rest, f"{first} takes no arguments, got {rest}"
         return
     try:
