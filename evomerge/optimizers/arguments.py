@@ -74,6 +74,44 @@ def flag(option: str, value: object) -> bool:
     return value
 
 
+def text(option: str, value: object) -> str:
+    """Return an option that is a word.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not isinstance(value, str):
+        raise ConfigError([f"{option}: expected a name, got {value!r}"])
+    return value
+
+
+def names(option: str, value: object) -> list[str]:
+    """Return an option that is a list of words.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        raise ConfigError([f"{option}: expected a list of names, got {value!r}"])
+    return list(value)
+
+
+def by_name(option: str, value: object, pair: str) -> Mapping[str, Any]:
+    """Return an option that has a value for each of some names.
+
+    Args:
+        option: its name.
+        value: as it was given.
+        pair: what a name and its value are called, as 'gene: importance'.
+
+    Raises:
+        ConfigError: it is no mapping, or a key is no word.
+    """
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ConfigError([f"{option}: expected {pair} for each that has one, got {value!r}"])
+    return value
+
+
 def of_preset(
     presets: Mapping[str, Mapping[str, Any]], preset: str, option: str, value: Any
 ) -> Any:

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from evomerge.errors import ConfigError, MissingExtra, SpaceError, nearest
 from evomerge.optimizers.archives.ranges import Range, derived_range, quality_ranges
-from evomerge.optimizers.arguments import checked_domain, flag, integer, number
+from evomerge.optimizers.arguments import checked_domain, flag, integer, number, text
 from evomerge.optimizers.costs import bounded
 from evomerge.optimizers.generation import Generation, Generational
 from evomerge.optimizers.known_points import known_points
@@ -100,7 +100,7 @@ class CmaMe(Generational):
                 [f"optimizer: {self._name} needs two objectives or more, got {len(objectives)}"]
             )
         self._names = tuple(objective.name for objective in objectives)
-        self._quality = 0 if quality is None else self._place(quality)
+        self._quality = 0 if quality is None else self._place(text("quality", quality))
         self._bins = integer("bins", bins, 1)
         self._given = quality_ranges(objectives, ranges)
         self._sigma0 = number("sigma0", sigma0, 0)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from evomerge.errors import ConfigError, MissingExtra, PluginError, nearest
-from evomerge.optimizers.arguments import checked_domain, flag, integer
+from evomerge.optimizers.arguments import by_name, checked_domain, flag, integer, text
 from evomerge.optimizers.costs import bounded
 from evomerge.optimizers.known_points import known_points
 from evomerge.optimizers.optuna_log import quiet
@@ -92,7 +92,7 @@ class OptunaSampler:
         self._domain = checked_domain(domain)
         self._pending = PendingTrials(integer("n_objectives", n_objectives, 1))
         self._known = list(known_points(domain)) if flag("seeds", seeds) else []
-        self._origin = f"optuna:{sampler}"
+        self._origin = f"optuna:{text('sampler', sampler)}"
         self._conditional = any(gene.condition is not None for gene in domain.genes)
         if is_shaped(domain):
             draws = np.random.default_rng([integer("seed", seed, 0), 0])
@@ -103,9 +103,11 @@ class OptunaSampler:
         self._distributions = {
             gene.name: distribution_of(distributions, gene) for gene in domain.genes
         }
+        given = {} if sampler_options is None else sampler_options
+        options = by_name("sampler_options", given, "option: value")
         seed = integer("seed", seed, 0) % 2**32  # Optuna's generators take 32 bits
         with self._quiet():
-            chosen = _sampler(self._optuna, sampler, sampler_options or {}, seed)
+            chosen = _sampler(self._optuna, sampler, options, seed)
             _check_objectives(chosen, n_objectives)
             self._study = self._optuna.create_study(
                 sampler=chosen, directions=["minimize"] * n_objectives

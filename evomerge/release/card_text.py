@@ -101,9 +101,11 @@ def _scores(subject: Subject, contents: Contents) -> Iterator[str]:
         elif analysis is not None and analysis.front.held_words:
             front = analysis.front
             why = (
-                f"of {len(front.members)} members of the front {front.n_held} are scored on "
+                f"of {len(front.members)} members of the front {len(front.standing)} are scored on "
                 f"hold-out items (front.size: {front.holdout_size}), and it is none of these"
             )
+            if row.row in front.standing:
+                why = "it is not scored on hold-out items yet, or could not be"
         else:
             why = "the study has no hold-out items, or they are not scored yet"
         yield f"None: {why}. Scores that the search picked by are optimistic and not repeated here."

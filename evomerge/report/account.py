@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from evomerge import __version__
 from evomerge.merging.checkpoint import is_hub_id
-from evomerge.report.analysis import share_a_unit
+from evomerge.report.analysis import has_mean
 from evomerge.report.findings import Findings
 from evomerge.report.shrinkage import shrinkage_line, shrinkages
 from evomerge.report.spend import Spend
@@ -91,7 +91,7 @@ def _result(found: Findings) -> Iterator[str]:
             f"{value:.3f}{between}, all baselines together {other:.3f}"
         )
     yield f"{text}."
-    shrunk = shrinkages(front, with_mean=share_a_unit(front))
+    shrunk = shrinkages(front, with_mean=has_mean(front))
     if shrunk:
         yield f"Winner's curse, {shrinkage_line(front, shrunk)}."
     elif analysis.split != "holdout":

@@ -19,6 +19,7 @@ from evomerge.report.estimates import Estimate, Gain, SplitEstimates
 from evomerge.report.front import Front, FrontRow
 from evomerge.report.shrinkage import Shrinkage, shrinkages
 from evomerge.report.volumes import Volumes, volumes_of
+from evomerge.study.picks import share_a_unit
 from evomerge.types import Objective, Split
 
 
@@ -150,7 +151,7 @@ def analyse(front: Front, n_resamples: int = 2000, confidence: float = 0.95) -> 
     members = [row.name for row in front.members]
     split: Split = "holdout" if any(name in holdout.scores for name in members) else picked_on
     judged = holdout if split == "holdout" else search
-    mean_means = share_a_unit(front)
+    mean_means = has_mean(front)
     baselines = [row.name for row in front.baselines if row.name in judged.scores]
     best_baseline = {
         objective.name: _best_of(judged, objective, baselines)[0]
@@ -216,24 +217,10 @@ def cost_rows(
     return np.array(costs, dtype=np.float64).reshape(-1, len(objectives))
 
 
-def share_a_unit(front: Front) -> bool:
-    """Say whether a mean over objectives means something.
-
-    A unit is not declared, so the rule is strict: every objective is maximised and every score
-    lies in [0, 1], as accuracies and other shares do.
-    """
-    scores = [
-        row_scores[objective.name]
-        for row in front.rows
-        for row_scores in (row.search, row.holdout)
-        if row_scores is not None
-        for objective in front.objectives
-    ]
-    return (
-        len(front.objectives) > 1
-        and all(objective.goal == "maximize" for objective in front.objectives)
-        and all(0.0 <= score <= 1.0 for score in scores)
-    )
+def has_mean(front: Front) -> bool:
+    """Say whether a mean over its objectives means something, see `share_a_unit`."""
+    scores = (one for row in front.rows for one in (row.search, row.holdout) if one is not None)
+    return share_a_unit(front.objectives, scores)
 
 
 def _best_of(estimates: SplitEstimates, objective: Objective, rows: list[str]) -> tuple[str, ...]:
@@ -267,9 +254,10 @@ def _notes(
     volumes: Volumes | None,
     mean_means: bool,
 ) -> Iterable[str]:
-    size, n_members = front.holdout_size, len(front.members)
-    rows = front.baselines if front.held_words else front.rows
-    missing = [row.name for row in rows if row.name not in holdout.scores]
+    to_hold = {row.name for row in (*front.standing, *front.baselines)}
+    missing = [
+        row.name for row in front.rows if row.name in to_hold and row.name not in holdout.scores
+    ]
     if split != "holdout":
         yield (
             "No hold-out scores: the front was picked by these very scores, so its gains are "
@@ -282,11 +270,13 @@ def _notes(
             "optimistic (winner's curse), and so, less so, is the best of several hold-out scores."
         )
         if front.held_words:
+            n_members = len(front.members)
             yield (
-                f"{front.n_held} of {n_members} members of the front, which stand for all, are "
-                f"scored on hold-out items (front.size: {size}), and their hypervolume there is "
-                f"that of these; the others have {front.picked_on} scores only. 'front: {{size: "
-                f"{n_members}}}' in the study file has all of them scored."
+                f"{len(front.standing)} of {n_members} members of the front, which stand for all, "
+                f"are scored on hold-out items (front.size: {front.holdout_size}), and the front's "
+                f"hypervolume there is that of these; the others have {front.picked_on} scores "
+                f"only. A new run with 'front: {{size: {n_members}}}' in its study file scores "
+                "them all."
             )
         if missing:
             yield f"Not scored on hold-out items: {', '.join(missing)}."

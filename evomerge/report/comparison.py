@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evomerge.errors import UserError, nearest
 from evomerge.pareto import exact_mcnemar, holm, sign_flips
-from evomerge.report.analysis import share_a_unit
+from evomerge.report.analysis import has_mean
 from evomerge.report.estimates import Gain, SplitEstimates, seed_of
 from evomerge.report.front import Front, FrontRow
 from evomerge.types import Objective, Split
@@ -140,7 +140,7 @@ def compare(
         for one in shown
     )
     mean = None
-    if objective is None and share_a_unit(pair):
+    if objective is None and has_mean(pair):
         values = [math.fsum(own[name] for name in names) / len(names) for own in scores]
         test = _mean_test(differences, pair.seed) if len(differences) == len(names) else None
         gain = estimates.mean_gain(first.name, second.name)

@@ -8,6 +8,7 @@ from statistics import NormalDist
 from typing import Literal, TypeAlias
 
 from evomerge.recipe.model import Recipe
+from evomerge.study.picks import for_holdout
 from evomerge.types import Objective, Split
 
 RowKind: TypeAlias = Literal["front", "baseline"]
@@ -166,6 +167,16 @@ class Front:
     def members(self) -> tuple[FrontRow, ...]:
         """The rows of the front, in order."""
         return tuple(row for row in self.rows if row.kind == "front")
+
+    @property
+    def standing(self) -> tuple[FrontRow, ...]:
+        """The members that are to be scored on hold-out items: all, or those that stand for all."""
+        members = sorted(self.members, key=lambda row: row.trial or 0)
+        if self.holdout_size is None:
+            return tuple(members)
+        scores = [row.search for row in members]
+        chosen = for_holdout(scores, self.objectives, self.holdout_size)
+        return tuple(members[index] for index in chosen)
 
     @property
     def n_held(self) -> int:

@@ -61,7 +61,10 @@ def _shrinkage(
         return math.fsum(scores[one.name] for one in objectives) / len(objectives)
 
     goal = objectives[0]  # where there are several, all are maximised
-    winner = min(front.members, key=lambda row: goal.cost(score(row.search)), default=None)
+    # of equals one with both scores
+    winner = min(
+        front.members, key=lambda row: (goal.cost(score(row.search)), not row.holdout), default=None
+    )
     if winner is None or winner.holdout is None:
         return None
     picked, holdout = score(winner.search), score(winner.holdout)

@@ -25,8 +25,8 @@ class Volumes:
 
     Attributes:
         front_search: of the members, on search items (optimistic).
-        front_holdout: of the members that `front.size` has scored on hold-out items, there; None
-            when one of these is missing.
+        front_holdout: of the members that stand for all, on hold-out items; None when one of these
+            is missing.
         baselines_search: of all baselines together, on search items.
         baselines_holdout: of all baselines together, on hold-out items.
         interval: of the members' volume on the analysis' split, the scale held fixed; it allows
@@ -64,7 +64,7 @@ def volumes_of(
     by_holdout = anchors_of(front, holdout)
     members, baselines = ([row.name for row in rows] for rows in (front.members, front.baselines))
     held = [name for name in members if name in holdout.scores]
-    complete = len(held) >= min(len(members), front.holdout_size or len(members))
+    complete = all(row.name in holdout.scores for row in front.standing)
     known = [by_search, *([by_holdout] if by_holdout else [])]
     return Volumes(
         front_search=_volume(by_search, search, members),

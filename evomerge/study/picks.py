@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -52,12 +52,56 @@ def front_trials(trials: Sequence[Trial], size: int | None = None) -> list[Trial
     if not completed:
         return []
     indices = non_dominated(costs, dedupe=True)
-    if size is not None and len(indices) > size:
-        best = indices[lowest_mean(costs[indices])]
-        others = indices[indices != best]
-        kept = others[thin(costs[others], size - 1)] if size > 1 else []
-        indices = np.array([best, *kept])
+    if size is not None:
+        indices = indices[stand_for_all(costs[indices], size)]
     return [completed[index] for index in sorted(int(index) for index in indices)]
+
+
+def for_holdout(
+    scores: Sequence[Mapping[str, float]], objectives: Sequence[Objective], size: int
+) -> NDArray[np.intp]:
+    """Return which members of a front are scored on hold-out items, at most `size`.
+
+    Args:
+        scores: of the members, by which they were picked, in trial order.
+        objectives: of the study.
+        size: how many; all, if there are no more.
+    """
+    costs = [[one.cost(row[one.name]) for one in objectives] for row in scores]
+    plain = share_a_unit(objectives, scores)
+    return stand_for_all(np.array(costs).reshape(-1, len(objectives)), size, plain=plain)
+
+
+def stand_for_all(
+    costs: NDArray[np.float64], size: int, *, plain: bool = False
+) -> NDArray[np.intp]:
+    """Return at most `size` rows of a front that stand for all, the lowest mean one of them.
+
+    Args:
+        costs: non-dominated, (n_members, n_objectives).
+        size: how many; all, if there are no more.
+        plain: the mean is that of the costs as they are, see `share_a_unit`, and not of each
+            scaled to its range.
+    """
+    if len(costs) <= size:
+        return np.arange(len(costs))
+    best = int(np.argmin(costs.mean(axis=1))) if plain else lowest_mean(costs)
+    others = np.delete(np.arange(len(costs)), best)
+    kept = others[thin(costs[others], size - 1)] if size > 1 else others[:0]
+    return np.sort(np.append(kept, best))
+
+
+def share_a_unit(objectives: Sequence[Objective], scores: Iterable[Mapping[str, float]]) -> bool:
+    """Say whether a mean over objectives means something.
+
+    A unit is not declared, so the rule is strict: every objective is maximised and every score
+    lies in [0, 1], as accuracies and other shares do.
+    """
+    return (
+        len(objectives) > 1
+        and all(one.goal == "maximize" for one in objectives)
+        and all(0.0 <= row[one.name] <= 1.0 for row in scores for one in objectives)
+    )
 
 
 def best_of(trials: Sequence[Trial], count: int, combine: Combine | None) -> list[Trial]:

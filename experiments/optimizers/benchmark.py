@@ -28,6 +28,7 @@ import numpy as np
 from arms import ARMS, Arm, Posed
 from command_line import command_line
 from pages import publish_all
+from rows import cut_incomplete, read_rows
 from threadpoolctl import threadpool_limits
 
 from evomerge.allocation import keep_freed_memory
@@ -52,7 +53,7 @@ def main() -> None:
     parser, run = command_line(__doc__, seeds=20)
     run.add_argument("--optimizers", nargs="*", choices=ARMS, default=list(ARMS))
     run.add_argument("--problems", nargs="*", choices=MERGE_PROBLEMS, default=list(MERGE_PROBLEMS))
-    run.add_argument("--budgets", nargs="*", type=int, default=list(BUDGETS))
+    run.add_argument("--budgets", nargs="*", type=int, choices=BUDGETS, default=list(BUDGETS))
     options = parser.parse_args()
     if options.step == "report":
         publish_all(options.out, BUDGETS, CHECKPOINTS)
@@ -61,7 +62,7 @@ def main() -> None:
         for arm in options.optimizers:
             seeds = range(1, options.seeds + 1)
             file = options.out / problem / f"{arm}.jsonl"
-            run_arm(ARMS[arm], noisy(problem), seeds, sorted(options.budgets), file, worth)
+            run_arm(ARMS[arm], noisy(problem), seeds, options.budgets, file, worth)
 
 
 def noisy(name: str) -> Pose:
@@ -82,6 +83,7 @@ def run_arm(
     if not todo:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
+    cut_incomplete(file)
     keep_freed_memory()  # as in a run
     started = time.perf_counter()
     with file.open("a", encoding="utf-8") as stream:
@@ -120,7 +122,7 @@ def missing(
     Raises:
         UserError: the arm cannot search the problem, with any of the budgets.
     """
-    told = list(budgets) if arm.takes_budget() else list(budgets)[-1:]
+    told = sorted(budgets) if arm.takes_budget() else [max(budgets)]
     refusals = {}
     alike: dict[int, list[int]] = {}
     for budget in told:
@@ -199,17 +201,6 @@ def summary(milliseconds: Sequence[float]) -> list[float]:
     """Return median, 95th percentile, maximum and sum."""
     values = [*np.percentile(milliseconds, [50, 95, 100]), sum(milliseconds)]
     return [round(float(one), 4) for one in values]
-
-
-def read_rows(file: Path) -> list[dict[str, Any]]:
-    """Read what is finished, and cut off a line that an interruption left incomplete."""
-    if not file.exists():
-        return []
-    text = file.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if whole != text:
-        file.write_bytes(whole)
-    return [json.loads(line) for line in whole.splitlines()]
 
 
 def clock() -> str:

@@ -19,9 +19,8 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from packing import (
@@ -32,6 +31,7 @@ from packing import (
     spread_front,
     surrogate_of,
 )
+from rows import Row, cut_incomplete, read_rows
 from studies import ITEMS, PLANS, Plan, design, write_items
 
 import evomerge
@@ -42,9 +42,6 @@ from evomerge.testing.problems.storage import write_data
 from evomerge.types import Completed, Genotype
 from evomerge.workers import Job
 from evomerge.workers.evaluator import Evaluator
-
-Row = Mapping[str, Any]
-
 
 DATA = Path(evomerge.__file__).parent / "testing" / "problems" / "data"
 ROUNDS = 3
@@ -156,6 +153,7 @@ def evaluate_all(
     if not missing:
         return
     evaluator = Evaluator(study.evaluator)
+    cut_incomplete(file)
     started = time.perf_counter()
     with file.open("a", encoding="utf-8") as stream:
         for done, genotype in enumerate(missing, 1):
@@ -183,17 +181,6 @@ def evaluated(evaluator: Evaluator, plan: Plan, study: Prepared, genotype: Genot
             raise SystemExit(f"{task}: {bits.size} scores; expected {2 * ITEMS}")
         scores[task] = np.packbits(bits).tobytes().hex()
     return {"genotype": genotype, "scores": scores}
-
-
-def read_rows(file: Path) -> list[Row]:
-    """Read what is finished, and cut off a line that an interruption left incomplete."""
-    if not file.exists():
-        return []
-    text = file.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if whole != text:
-        file.write_bytes(whole)
-    return [json.loads(line) for line in whole.splitlines()]
 
 
 def clock() -> str:

@@ -20,7 +20,8 @@ from arms import Arm
 from benchmark import Pose, run_arm, worth
 from command_line import command_line
 from layered import Layered
-from pages import Row, interval, rows_of, worth_at
+from pages import interval, rows_of, worth_at
+from rows import Row
 
 from evomerge.testing.readme import publish
 
@@ -51,7 +52,7 @@ def main() -> None:
         for name in options.optimizers:
             file = file_of(options.out, size, name)
             seeds = range(1, options.seeds + 1)
-            run_arm(arms[name], posed(size), seeds, sorted(options.budgets), file, worth)
+            run_arm(arms[name], posed(size), seeds, options.budgets, file, worth)
 
 
 def posed(size: int) -> Pose:
@@ -77,7 +78,11 @@ def file_of(out: Path, size: int, name: str) -> Path:
 
 def report_lines(out: Path) -> Iterator[str]:
     """Yield a table of each budget, and what the longest searches took."""
-    searches = {(size, name): rows_of(file_of(out, size, name)) for size in SIZES for name in ARMS}
+    searches = {
+        (size, name): rows_of(file_of(out, size, name), told=name in MODELS)
+        for size in SIZES
+        for name in ARMS
+    }
     if not any(searches.values()):
         yield "No search has been carried out."
         return

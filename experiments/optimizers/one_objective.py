@@ -102,7 +102,7 @@ def report_lines(out: Path) -> Iterator[str]:
         (problem, name): rows
         for problem in PROBLEMS
         for name in ARMS
-        if (rows := rows_of(out / problem / f"{name}.jsonl"))
+        if (rows := rows_of(out / problem / f"{name}.jsonl", told=ARMS[name].takes_budget()))
     }
     problems = [one for one in PROBLEMS if any(one == problem for problem, _ in searches)]
     heads = [f"{one} ({len(domain_of(one))} genes)" for one in problems]

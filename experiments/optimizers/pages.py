@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import matplotlib as mpl
 import numpy as np
 from arms import ARMS
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from rows import Row, read_rows
 from scipy import stats
 
 from evomerge.errors import UserError
@@ -37,7 +37,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "all problems": MERGE_PROBLEMS,
 }
 
-Row: TypeAlias = Mapping[str, Any]
 Floats: TypeAlias = NDArray[np.float64]
 Searches: TypeAlias = Mapping[tuple[str, str], Sequence[Row]]
 """(problem, arm) to its searches."""
@@ -50,7 +49,7 @@ def publish_all(out: Path, budgets: Sequence[int], checkpoints: Sequence[int]) -
         (problem, arm): rows
         for problem in MERGE_PROBLEMS
         for arm in ARMS
-        if (rows := rows_of(out / problem / f"{arm}.jsonl"))
+        if (rows := rows_of(out / problem / f"{arm}.jsonl", told=takes_budget(arm)))
     }
     publish(__file__, "benchmark", benchmark_lines(with_chooser(searches, budgets), budgets))
     draw(searches, budgets, checkpoints)
@@ -72,12 +71,15 @@ def with_chooser(searches: Searches, budgets: Sequence[int]) -> Searches:
     return {**searches, **{key: rows for key, rows in chosen.items() if rows}}
 
 
-def rows_of(file: Path) -> list[Row]:
-    """Read the searches of an arm on a problem, and say where two of them disagree."""
-    if not file.exists():
-        return []
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    for budget, seeds in disagreeing(rows).items():
+def rows_of(file: Path, *, told: bool) -> list[Row]:
+    """Read the searches of an arm on a problem, and say where two of them disagree.
+
+    Args:
+        file: that has them.
+        told: as in `worth_at`.
+    """
+    rows = read_rows(file)
+    for budget, seeds in disagreeing(rows, told=told).items():
         print(
             f"{file}: after {budget} evaluations rows of seed {', '.join(map(str, seeds))} differ "
             "and the latest counts; delete the others",
@@ -86,17 +88,17 @@ def rows_of(file: Path) -> list[Row]:
     return rows
 
 
-def disagreeing(rows: Sequence[Row]) -> dict[int, list[int]]:
-    """Return by budget the seeds whose searches of this budget have different results."""
-    found: dict[tuple[int, int], set[float]] = {}
-    for row in rows:
-        for budget in row["budgets"]:
-            values = found.setdefault((budget, row["seed"]), set())
-            values.add(row["curve"][str(budget)])
+def disagreeing(rows: Sequence[Row], *, told: bool) -> dict[int, list[int]]:
+    """Return by budget the seeds whose searches have different results there."""
     seeds: dict[int, list[int]] = {}
-    for (budget, seed), values in sorted(found.items()):
-        if len(values) > 1:
-            seeds.setdefault(budget, []).append(seed)
+    for budget in sorted({budget for row in rows for budget in row["budgets"]}):
+        values: dict[int, set[float]] = {}
+        for row in rows:
+            for seed, value in worth_at([row], budget, told=told).items():
+                values.setdefault(seed, set()).add(value)
+        differ = sorted(seed for seed, found in values.items() if len(found) > 1)
+        if differ:
+            seeds[budget] = differ
     return seeds
 
 

@@ -208,7 +208,7 @@ def test_a_front_larger_than_its_size_is_shown_whole(world):
     words = "2 of them scored on hold-out items (front.size: 2)"
     text = " ".join(world("front", "run")[1].split())
     assert f"{len(firsts)} on the front, {words}" in text
-    assert f"'front: {{size: {len(firsts)}}}' in the study file has all of them scored" in text
+    assert f"'front: {{size: {len(firsts)}}}' in its study file scores them all" in text
     assert ("further trials have a member's score" in text) == bool(n_equal)
 
     assert world("export", "front", "--run", "run")[0] == 0

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parents[2] / "experiments" / "optimizers"
 
 @pytest.fixture(scope="module")
 def lab():
-    names = ("benchmark", "layered", "many_donors", "many_genes", "one_objective", "pages")
+    names = ("benchmark", "layered", "many_donors", "many_genes", "one_objective", "pages", "rows")
     with modules_of(FOLDER, *names) as modules:
         yield SimpleNamespace(**dict(zip(names, modules, strict=True)))
 
@@ -93,13 +93,18 @@ def rows_with(values, budget=30):
 def test_rows_that_disagree_are_named(lab, tmp_path, capsys):
     file = tmp_path / "smac.jsonl"
     rows = rows_with([(1, 0.5), (2, 0.5), (2, 0.5), (3, 0.5), (3, 0.6)])
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert lab.pages.values_at(lab.pages.rows_of(file), "smac", 30) == {1: 0.5, 2: 0.5, 3: 0.6}
-    said = capsys.readouterr().err
-    assert said.endswith(
-        "smac.jsonl: after 30 evaluations rows of seed 3 differ and the latest counts; "
-        "delete the others\n"
-    )
+    longer = {"seed": 1, "budget": 60, "budgets": [60], "curve": {"30": 0.4, "60": 0.7}}
+    lines = [json.dumps(row) + "\n" for row in [*rows, longer]]
+    file.write_text("".join(lines) + lines[0][:20])  # a search that was interrupted as it ended
+    found = lab.pages.rows_of(file, told=False)
+    assert lab.pages.values_at(found, "smac", 30) == {1: 0.4, 2: 0.5, 3: 0.6}
+    said = "smac.jsonl: after 30 evaluations rows of seed {} differ and the latest counts; "
+    assert said.format("1, 3") in capsys.readouterr().err
+    assert file.read_text().endswith(lines[0][:20])
+    lab.pages.rows_of(file, told=True)  # then a longer search is another one
+    assert said.format("3") in capsys.readouterr().err
+    lab.rows.cut_incomplete(file)
+    assert file.read_text() == "".join(lines)
 
 
 def test_an_arm_with_fewer_seeds_is_not_ranked(lab):

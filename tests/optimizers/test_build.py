@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import textwrap
@@ -9,12 +10,14 @@ import textwrap
 import numpy as np
 import pytest
 
-from evomerge.errors import ConfigError, PluginError, SpaceError
+from evomerge.errors import ConfigError, EvomergeError, PluginError, SpaceError
 from evomerge.optimizers import OPTIMIZERS, build_optimizer
+from evomerge.optimizers.build import option_names
 from evomerge.optimizers.known_points import known_points
 from evomerge.spaces.domain import Domain, Gene, Seed
-from evomerge.testing.problems import continuous_domain, sphere
+from evomerge.testing.problems import continuous_domain, merge_problem, sphere
 from evomerge.testing.simulation import drive
+from evomerge.types import Objective
 
 DOMAIN = continuous_domain(3)
 BUILT_IN = ("random", "sobol", "cma_es", "cat_cma", "cma_wm", "nsga2", "map", "auto")
@@ -203,3 +206,43 @@ def test_naming_optimizers_imports_no_library():
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+STRANGE = (
+    3,
+    -1,
+    0.5,
+    math.nan,
+    "x",
+    "",
+    [1],
+    [],
+    ["x"],
+    [[1, 2]],
+    {"x": 1},
+    {1: 2},
+    {"x": [1]},
+    True,
+)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS.names())
+def test_whatever_an_option_is_given_there_is_an_optimizer_or_a_line_that_says_why(name):
+    problem = merge_problem("two")
+    tasks = [Objective(task, "maximize", (0.0, 1.0), 64) for task in ("a", "b")]
+    takes_two = "takes one objective" not in refusal(name, problem.domain, tasks, {})
+    objectives = tasks if takes_two else tasks[:1]
+    for option in option_names(name, OPTIMIZERS.load(name)):
+        for value in STRANGE:
+            said = refusal(name, problem.domain, objectives, {option: value})
+            assert "\n" not in said
+
+
+def refusal(name, domain, objectives, options):
+    """Return why an optimizer is not built, '' if it is; any other exception is a failure."""
+    n_objectives = len(objectives)
+    try:
+        build_optimizer(name, domain, n_objectives, 1, options, objectives=objectives, budget=100)
+    except EvomergeError as error:
+        return str(error)
+    return ""

@@ -118,6 +118,21 @@ def test_a_member_left_out_on_hold_out_items_has_no_scores(zoo_run, tmp_path):
     assert not re.search(r"\d\.\d{3}", scores)
 
 
+def test_a_member_that_is_still_to_be_scored_on_hold_out_items_says_so(zoo_run, tmp_path):
+    subject = read_subject(zoo_run, member_of(zoo_run))
+    front = subject.analysis.front
+    third = replace(front.members[0], name="trial 99", trial=99)
+    front = replace(front, rows=(*front.rows, third), holdout_size=2)
+    waits = next(row for row in front.standing if row.trial != 99)
+    rows = [replace(row, holdout=None) if row == waits else row for row in front.rows]
+    analysis = analyse(replace(front, rows=tuple(rows)))
+    row = next(one for one in analysis.rows if one.row.name == waits.name)
+    subject = replace(subject, trial=waits.trial, row=row, analysis=analysis)
+    export_checkpoint(subject, tmp_path / "out", verify=False)
+    scores = section(ModelCard.load(tmp_path / "out" / "README.md"), "Scores").strip()
+    assert scores.startswith("None: it is not scored on hold-out items yet, or could not be. ")
+
+
 def test_the_recipe_names_models_as_the_study_does(card, zoo_run):
     text = re.search(r"```yaml\n(.+?)```", section(card, "Recipe"), re.S)[1]
     recipe = loads(text)

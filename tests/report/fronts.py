@@ -68,13 +68,14 @@ def make_front(*rows: FrontRow, objectives: tuple[Objective, ...] | None = None)
 
 
 def limited(front: Front, size: int) -> Front:
-    """Return a front of whose members only the first `size` were scored on hold-out items."""
-    left_out = {row.name for row in front.members[size:]}
+    """Return a front of whose members only `size` that stand for all have hold-out scores."""
+    front = replace(front, holdout_size=size)
+    held = {row.name for row in (*front.standing, *front.baselines)}
     rows = tuple(
-        replace(row, holdout=None, holdout_examples={}) if row.name in left_out else row
+        row if row.name in held else replace(row, holdout=None, holdout_examples={})
         for row in front.rows
     )
-    return replace(front, rows=rows, holdout_size=size)
+    return replace(front, rows=rows)
 
 
 def build_front(n_objectives: int = 2, n_items: int = 200, *, holdout: bool = True) -> Front:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from evomerge.report import print_table, to_text
+from evomerge.report import analyse, print_table, to_text
 from evomerge.report.table import print_analysis
 from evomerge.types import Objective
 from tests.report.fronts import build_front, limited, make_front, make_row
@@ -178,11 +179,23 @@ def test_members_left_out_on_holdout_are_shown_and_counted(any_front):
     whole = " ".join(text.split())
     assert "5 on the front, 3 of them scored on hold-out items (front.size: 3)" in whole
     assert "3 of 5 members of the front, which stand for all, are scored on hold-out" in whole
-    assert "'front: {size: 5}' in the study file has all of them scored" in whole
+    assert "A new run with 'front: {size: 5}' in its study file scores them all." in whole
     assert "Not scored on hold-out items" not in text
-    for row in any_front.members[3:]:
+    standing = replace(any_front, holdout_size=3).standing
+    for row in (one for one in any_front.members if one not in standing):
         assert f"\n{row.name} " in text
         for objective in any_front.objectives:
             assert f"- ({row.search[objective.name]:.3f})" in text
     for size in (5, 32):
         assert "front.size" not in to_text(limited(any_front, size))
+
+
+def test_members_that_are_still_to_be_scored_on_holdout_are_named(any_front):
+    front = limited(any_front, 3)
+    waiting = front.standing[1]
+    rows = [replace(row, holdout=None) if row == waiting else row for row in front.rows]
+    text = to_text(replace(front, rows=tuple(rows)))
+    assert "2 of them scored on hold-out items (front.size: 3)" in " ".join(text.split())
+    assert f"Not scored on hold-out items: {waiting.name}." in text
+    assert analyse(replace(front, rows=tuple(rows))).volumes.front_holdout is None
+    assert analyse(front).volumes.front_holdout is not None

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evomerge.study.config import PickConfig
-from evomerge.study.picks import choose
-from evomerge.types import Completed, Failed, Trial
+from evomerge.study.picks import choose, for_holdout
+from evomerge.types import Completed, Failed, Objective, Trial
 
 COSTS = st.lists(st.tuples(*[st.integers(0, 6)] * 2) | st.none(), min_size=1, max_size=12)
 
@@ -77,3 +77,22 @@ def test_best_is_the_cost_that_was_minimised_where_there_was_one():
 @pytest.mark.parametrize("kind", ["best", "knee"])
 def test_the_first_of_equals(kind):
     assert [one.number for one in choose(trials_of([(1, 1)] * 3), pick(kind), None)] == [0]
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+@given(
+    st.lists(st.tuples(*[st.floats(0, 1, allow_nan=False)] * 3), min_size=1, max_size=30),
+    st.integers(1, 8),
+)
+def test_on_hold_out_items_the_winner_of_the_mean_that_is_shown_is_scored(scale, scores, size):
+    objectives = [Objective(name) for name in "abc"]
+    rows = [dict(zip("abc", (scale * a, b / 10, c), strict=True)) for a, b, c in scores]
+    chosen = for_holdout(rows, objectives, size)
+    assert len(chosen) == min(size, len(rows))
+    assert sorted(set(chosen)) == list(chosen)
+    values = np.array([list(row.values()) for row in rows])
+    if values.max() > 1:  # there is no mean that means something: each by its own range
+        spread = np.ptp(values, axis=0)
+        values = values / np.where(spread > 0, spread, 1.0)
+    means = values.mean(axis=1)
+    assert means[chosen].max() >= means.max() - 1e-9

@@ -84,11 +84,19 @@ def test_files_of_the_other_benchmark_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"best_iteration": 1, "boosters": ["no model"]}']
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"best_iteration": 1, "boosters": ["no model"]}',
+        b'{"best_iteration": 1, "boosters": [3]}',
+        b"PK\x03\x04\x14\x00\xff\xfe",
+    ],
 )
 def test_damaged_files_are_refused(tmp_path, content):
     for name in NAMES.values():
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match="not an ensemble"):
         SmmBench("ps", tmp_path)
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from evomerge.errors import ConfigError, nearest
+from evomerge.optimizers.arguments import by_name
 from evomerge.types import Objective
 
 Range: TypeAlias = tuple[float, float]
@@ -37,13 +38,10 @@ def quality_ranges(
         ConfigError: there is no such objective, or a range is not [low, high].
     """
     goals = {objective.name: objective.goal for objective in objectives}
-    if not isinstance(ranges, Mapping | None):
-        raise ConfigError(
-            [f"ranges: expected objective: [low, high] for each that has one, got {ranges!r}"]
-        )
+    given = {} if ranges is None else by_name("ranges", ranges, "objective: [low, high]")
     found: dict[str, Range] = {}
     problems = []
-    for name, pair in (ranges or {}).items():
+    for name, pair in given.items():
         if name not in goals:
             problems.append(f"ranges: there is no objective '{name}'; {nearest(name, goals)}")
         elif not _is_range(pair):

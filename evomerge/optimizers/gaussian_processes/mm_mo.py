@@ -47,7 +47,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evomerge.errors import ConfigError, nearest
-from evomerge.optimizers.arguments import checked_domain, choice, flag, integer, of_preset
+from evomerge.optimizers.arguments import checked_domain, choice, flag, integer, names, of_preset
 from evomerge.optimizers.gaussian_processes.backend import proposer_of
 from evomerge.optimizers.gaussian_processes.encoding import Encoding, apart
 from evomerge.optimizers.gaussian_processes.evaluations import Evaluations
@@ -263,23 +263,24 @@ class MmMo(Generational):
 
 
 def _columns(
-    names: Sequence[str] | None, objectives: Sequence[Objective], n_objectives: int
+    elites: Sequence[str] | None, objectives: Sequence[Objective], n_objectives: int
 ) -> list[int]:
     """Return the columns of the objectives that make an elite.
 
     Raises:
         ConfigError: a name is no objective's, or there is none.
     """
-    if names is None:
+    if elites is None:
         return list(range(n_objectives))
+    chosen = names("elites", elites)
     known = [objective.name for objective in objectives]
     problems = [
-        f"elites: there is no objective '{name}'; {nearest(str(name), known)}"
-        for name in names
+        f"elites: there is no objective '{name}'; {nearest(name, known)}"
+        for name in chosen
         if name not in known
     ]
-    if not names:
+    if not chosen:
         problems.append("elites: expected at least one objective")
     if problems:
         raise ConfigError(problems)
-    return [known.index(name) for name in names]
+    return [known.index(name) for name in chosen]

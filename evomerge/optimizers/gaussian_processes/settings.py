@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evomerge.errors import ConfigError, nearest
-from evomerge.optimizers.arguments import choice, integer, not_negative
+from evomerge.optimizers.arguments import by_name, choice, integer, not_negative
 from evomerge.spaces.domain import Domain
 
 Floats = NDArray[np.float64]
@@ -117,7 +117,7 @@ def importances(names: Sequence[str], given: Mapping[str, float]) -> Floats:
         ConfigError: a key fits no gene, or a value is negative or no number.
     """
     problems = []
-    for key, value in given.items():
+    for key, value in by_name("importance", given, "gene: importance").items():
         if not any(name.startswith(key) for name in names):
             problems.append(f"importance: no gene starts with '{key}'; {nearest(key, names)}")
         else:

@@ -19,14 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from evomerge.errors import ConfigError, nearest
-from evomerge.optimizers.arguments import checked_domain, integer, not_negative
+from evomerge.optimizers.arguments import by_name, checked_domain, integer, not_negative
 from evomerge.optimizers.costs import bounded
 from evomerge.optimizers.generation import Generation, Generational
 from evomerge.optimizers.known_points import SEED, known_points
 from evomerge.optimizers.links import Link, LogitLink, links_of
 from evomerge.optimizers.map.directions import BASE, directions
 from evomerge.optimizers.map.quadratic import RIDGE, fit, n_coefficients
-from evomerge.optimizers.map.search import SPARE, fit_notes, sobol
+from evomerge.optimizers.map.search import SPARE, fit_notes, sobol, titles_of
 from evomerge.optimizers.map.surrogate_front import Predicted, chosen
 from evomerge.optimizers.map.tree import Merging, Node
 from evomerge.optimizers.protocol import Needs, Proposal
@@ -101,7 +101,7 @@ class NestedMap(Generational):
         self._domain = checked_domain(domain)
         self._seed = integer("seed", seed, 0)
         self._links = links_of(objectives, n_objectives)
-        self._titles = titles(objectives, n_objectives)
+        self._titles = titles_of(objectives, n_objectives)
         self._prefers = preferences is not None
         self._preferences = _preferences(preferences, self._titles)
         self._ridge = not_negative("ridge", ridge)
@@ -130,19 +130,20 @@ class NestedMap(Generational):
         self._units = np.ones(n_objectives)
         self._tasks: list[list[int]] = []
         self._base_costs: Floats | None = None
+        self._guess = np.zeros(n_objectives)  # the costs of a donor that could not be scored
         self.notes = self._few_points(carried, len(known))
         self._known = known
         self._generation = Generation(known)
 
     def _advance(self, trials: Sequence[Trial]) -> None:
         self._round += 1
+        self._keep(trials)
         if self._round == 1:
             self._plant(trials)
             self._merge_next()
             return
         if self._left is not None:
             self._left -= len(trials)
-        self._keep(trials)
         if self._merging is None:
             self._sample_around(self._best(), ROUND)
             return
@@ -155,21 +156,26 @@ class NestedMap(Generational):
             self._merge_next()
 
     def _few_points(self, carried: int | None, n_known: int) -> list[str]:
-        """Say so where a merge of two nodes is fitted to few points: its design and the base."""
+        """Say so where a merge of two nodes is fitted to few points.
+
+        These are its design, the base and, where two or three donors leave no merge of two merges,
+        two or one of the donors by themselves.
+        """
         p = n_coefficients(2)
-        have = self._points - self._carried + 1
+        others = 1 + max(0, 4 - len(self._donors))
+        have = self._points - self._carried + others
         if have >= p + SPARE:
             return []
         enough = next(
             points
             for points in itertools.count(self._points)
-            if points - (_versions(points) if carried is None else carried) + 1 >= p + SPARE
+            if points - (_versions(points) if carried is None else carried) + others >= p + SPARE
         )
         trials = n_known + enough * (len(self._donors) - 1)
         return [
-            f"nested_map: with {self._points} points a node some surrogates have {p} coefficients "
-            f"from {have} points, which leaves little or nothing to judge them by; {trials} trials "
-            f"allow {enough} points a node, and {p + SPARE} for every surrogate"
+            f"nested_map: with {self._points} points a node some surrogates may have {p} "
+            f"coefficients from {have} points, which leaves little or nothing to judge them by; "
+            f"{trials} trials allow {enough} points a node, and {p + SPARE} for every surrogate"
         ]
 
     def _keep(self, trials: Sequence[Trial]) -> None:
@@ -188,14 +194,21 @@ class NestedMap(Generational):
             if trial.costs is not None
         }
         completed = np.array(list(costs.values())).reshape(-1, len(self._titles))
-        # A donor that could not be scored is no better than anything that was.
-        worst = completed.max(axis=0, initial=0.0)
-        table = np.array([costs.get(f"{SEED}{name}", worst) for name in self._donors])
+        if len(completed):
+            self._guess = completed.max(axis=0)
+        table = np.array([costs.get(f"{SEED}{name}", self._guess) for name in self._donors])
+        measured = [f"{SEED}{name}" in costs for name in self._donors]
+        self.notes += [
+            f"nested_map: {name} has no scores of its own; it is merged as if none were worse, "
+            "and surrogates do without it"
+            for name, known in zip(self._donors, measured, strict=True)
+            if not known
+        ]
         self._units = _units(self._links, completed)
         best = table.argmin(axis=0)
         self._tasks = [np.flatnonzero(best == k).tolist() for k in range(len(table))]
         ones = np.eye(len(table))
-        self._nodes = [Node((k,), ones[[k]], table[[k]]) for k in range(len(table))]
+        self._nodes = [Node((k,), ones[[k]], table[[k]], measured[k]) for k in range(len(table))]
         self._base_costs = costs.get(f"{SEED}{BASE}")
 
     def _merge_next(self) -> None:
@@ -232,6 +245,8 @@ class NestedMap(Generational):
         """Return the variables of the versions to evaluate, by the surrogates of the node."""
         leaves = [leaf for side in merging.sides for leaf in side.leaves]
         points = sobol(merging.n_variables, PREDICTIONS, self._random())
+        if not len(merging.costs):
+            return points[: self._carried]
         predicted = np.zeros((PREDICTIONS, len(self._titles)))
         surrogates, named = [], []
         for k in self._tasks_of(leaves):
@@ -254,6 +269,10 @@ class NestedMap(Generational):
 
     def _made(self, merging: Merging) -> Node:
         """Make a node of the best points that were evaluated of it, on the sides' scores."""
+        leaves = merging.sides[0].leaves + merging.sides[1].leaves
+        if not len(merging.costs):
+            middle = merging.coefficients(np.full((1, merging.n_variables), 0.5))
+            return Node(leaves, middle, self._guess[None], measured=False)
         merits = self._both_sides(merging, merging.costs)
         if self._prefers:
             kept = by_preference(merits, self._weights(merging))[: self._carried]
@@ -262,7 +281,6 @@ class NestedMap(Generational):
             kept = front[thin(merits[front], self._carried)]
         kept = kept[np.argsort(merits[kept, 0], kind="stable")]
         members = merging.coefficients(merging.variables[kept])
-        leaves = merging.sides[0].leaves + merging.sides[1].leaves
         return Node(leaves, members, merging.costs[kept])
 
     def _best(self) -> Floats:
@@ -330,11 +348,6 @@ class NestedMap(Generational):
         return np.random.default_rng([self._seed, self._round])
 
 
-def titles(objectives: Sequence[Objective], n_objectives: int) -> list[str]:
-    """Return what notes call the objectives."""
-    return [one.name for one in objectives] or [f"objective {k + 1}" for k in range(n_objectives)]
-
-
 def _points(given: int | None, budget: int | None, n_known: int, n_donors: int) -> int:
     """Return the trials of a node.
 
@@ -367,7 +380,7 @@ def _versions(points: int) -> int:
 def _preferences(given: Mapping[str, float] | None, names: Sequence[str]) -> Floats:
     if given is None:
         return np.ones(len(names))
-    for name, weight in given.items():
+    for name, weight in by_name("preferences", given, "objective: weight").items():
         if name not in names:
             raise ConfigError(
                 [f"preferences: there is no objective '{name}'; {nearest(name, names)}"]

@@ -47,10 +47,10 @@ class Region:
         if box is None:
             low, high = start_box(domain)
             return cls(np.array(low), np.array(high), margin)
-        values = list(box)
+        values = list(box) if isinstance(box, Sequence) else []
         numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
         if len(values) != 2 or not numbers or not values[0] < values[1]:
-            raise ConfigError([f"box: expected [least, greatest] of every gene, got {values}"])
+            raise ConfigError([f"box: expected [least, greatest] of every gene, got {box!r}"])
         least_units, greatest_units = [], []
         for gene in domain.genes:
             least, greatest = max(values[0], gene.low), min(values[1], gene.high)

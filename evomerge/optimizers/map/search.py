@@ -67,9 +67,7 @@ class SurrogateSearch(Generational):
         self._domain = domain
         self._n_objectives = n_objectives
         self._links = links_of(objectives, n_objectives)
-        self._titles = [one.name for one in objectives] or [
-            f"objective {k + 1}" for k in range(n_objectives)
-        ]
+        self._titles = titles_of(objectives, n_objectives)
         self._ridge = ridge
         self._points: list[list[float]] = []
         self._costs: list[list[float]] = []
@@ -128,17 +126,29 @@ class SurrogateSearch(Generational):
         return new
 
     def _sampled(self, count: int, random: np.random.Generator, origin: str) -> list[Proposal]:
-        """Sample the region; less often on a finite domain that has no more new genotypes."""
-        n_genes = len(self._domain)
-        proposals = self._proposals(self._region.sample(sobol(n_genes, count, random)), origin)
+        """Sample the region; of a finite domain only new genotypes, where it has no more anywhere.
+
+        Fewer than `count` where the domain has no more either.
+        """
+        unit = sobol(len(self._domain), count, random)
+        proposals = self._proposals(self._region.sample(unit), origin)
         while self._finite and len(proposals) < count:
-            genotype = drawn_anew(
-                lambda: self._genotype(self._region.sample(random.random(n_genes))), self._claim
-            )
+            genotype = self._new_genotype(random)
             if genotype is None:
                 break
             proposals.append(Proposal(genotype, origin))
         return proposals
+
+    def _new_genotype(self, random: np.random.Generator) -> Genotype | None:
+        """Draw a genotype in the region, or where it has no new one anywhere in the domain."""
+
+        def inside() -> Genotype:
+            return self._genotype(self._region.sample(random.random(len(self._domain))))
+
+        def anywhere() -> Genotype:
+            return self._genotype(random.random(len(self._domain)))
+
+        return drawn_anew(inside, self._claim) or drawn_anew(anywhere, self._claim)
 
     def _go_on(self, proposals: Sequence[Proposal]) -> None:
         """Propose these next; without any the search is over."""
@@ -148,6 +158,11 @@ class SurrogateSearch(Generational):
         if self._left is not None:
             self._left -= len(proposals)
         self._generation = Generation(proposals)
+
+
+def titles_of(objectives: Sequence[Objective], n_objectives: int) -> list[str]:
+    """Return what notes call the objectives."""
+    return [one.name for one in objectives] or [f"objective {k + 1}" for k in range(n_objectives)]
 
 
 def sobol(n_genes: int, count: int, random: np.random.Generator) -> Floats:

@@ -23,11 +23,13 @@ class Node:
         members: coefficients on the task vectors of all donors, (n_members, n_donors), ordered
             from good at the first side's tasks to good at the second's.
         costs: of the members, (n_members, n_objectives).
+        measured: whether these are results; otherwise they are a guess, by which nodes are paired.
     """
 
     leaves: tuple[int, ...]
     members: Floats
     costs: Floats
+    measured: bool = True
 
     def at(self, position: Floats) -> Floats:
         """Return coefficients on the path through the members, (n_points, n_donors).
@@ -87,6 +89,8 @@ class Merging:
         """Return what is known of the sides by themselves: their variables and their costs."""
         rows, costs = [], []
         for number, (side, varied) in enumerate(zip(self.sides, self.varied, strict=True)):
+            if not side.measured:
+                continue
             last = len(side.members) - 1
             for member, cost in enumerate(side.costs):
                 if not varied and 2 * member != last:

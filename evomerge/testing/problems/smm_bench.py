@@ -8,7 +8,6 @@ one for that on test problems; an accuracy is the ensemble's mean, clipped into 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -118,7 +117,7 @@ def _ensemble(file: Path, n_features: int) -> Sequence[Any]:
     try:
         boosters: list[Any] = lightgbm.CVBooster(model_file=file).boosters
         found = {booster.num_feature() for booster in boosters}
-    except (json.JSONDecodeError, KeyError, TypeError, lightgbm.basic.LightGBMError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, lightgbm.basic.LightGBMError) as error:
         raise DataError(
             f"{file}: not an ensemble that lightgbm.CVBooster saved ({error}); download it again"
         ) from None

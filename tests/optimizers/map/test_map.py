@@ -281,6 +281,15 @@ def test_nothing_of_a_finite_domain_is_proposed_twice_and_it_ends(name, low, hig
     assert optimizer.stop_reason() == f"{name}: finds no genotype that was not proposed before"
 
 
+@pytest.mark.parametrize("name", ["map", "bayesian_map"])
+def test_a_box_that_is_used_up_does_not_end_the_search_of_a_finite_domain(name):
+    problem = sphere(integer_domain(0, 3, 2), 2)
+    optimizer = build_optimizer(name, problem.domain, 2, 0, {"box": [0, 1]}, budget=40)
+    found = [one.genotype for one in proposals(drive(optimizer, problem, 40))]
+    assert len(set(found)) == 16
+    assert set(found[:4]) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
 def test_one_gene_of_three_values_is_three_trials():
     problem = sphere(integer_domain(0, 2), 2)
     optimizer = build_optimizer("map", problem.domain, 2, 0, {})

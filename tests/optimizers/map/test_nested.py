@@ -10,6 +10,7 @@ from evomerge.optimizers import build_optimizer
 from evomerge.optimizers.map.tree import Merging, Node
 from evomerge.testing.problems import Problem, continuous_domain, merge_problem
 from evomerge.testing.simulation import drive, proposals, replay, trials
+from evomerge.types import Failed
 from tests.optimizers.map.domains import objectives, saturating, weights
 
 
@@ -170,23 +171,67 @@ def test_preferences_reach_the_middle_of_a_front_that_curves_inward():
 def test_small_nodes_are_said_to_be_small(n, budget, points):
     optimizer = nested(saturating(n), budget)
     enough = n + 2 + 11 * (n - 1)
-    assert f"with {points} points a node some surrogates have 6 coeff" in optimizer.notes[0]
+    assert f"with {points} points a node some surrogates may have 6 coeff" in optimizer.notes[0]
     assert f"{enough} trials allow 11 points a node, and 9 for" in optimizer.notes[0]
     assert nested(saturating(n), enough).notes == []
     assert nested(saturating(n), enough, carried=4).notes  # 7 of 11 and the base
     assert nested(saturating(n), points=12, carried=4).notes == []
 
 
-def test_the_surrogates_of_small_nodes_have_the_points_that_the_note_says():
-    problem = saturating(16)
-    optimizer = nested(problem, 120)
-    drive(optimizer, problem, 120)
+@pytest.mark.parametrize(("n", "budget"), [(2, 11), (3, 20), (16, 120)])
+def test_the_surrogates_of_small_nodes_have_the_points_that_the_note_says(n, budget):
+    problem = saturating(n)
+    optimizer = nested(problem, budget)
+    drive(optimizer, problem, budget)
     fewest = min(
         int(note.split(" coefficients from ")[1].split()[0])
         for note in optimizer.notes[1:]
         if " coefficients from " in note
     )
     assert f"6 coefficients from {fewest} points" in optimizer.notes[0]
+
+
+class Told:
+    """A problem whose trials are changed before they are told."""
+
+    def __init__(self, problem, change):
+        self.problem, self.change = problem, change
+
+    def completed(self, number, genotype):
+        return self.change(self.problem.completed(number, genotype))
+
+
+def test_a_donor_that_cannot_be_scored_is_merged_without_a_result_of_its_own():
+    problem = saturating(3)
+    donor = next(seed.genotype for seed in problem.domain.seeds if seed.name == "d2")
+
+    def change(trial):
+        if trial.genotype == donor:
+            return dataclasses.replace(trial, outcome=Failed("error", "x"), costs=None)
+        return dataclasses.replace(trial, costs=tuple(50 * cost - 500 for cost in trial.costs))
+
+    optimizer = build_optimizer("nested_map", problem.domain, 3, 0, {}, budget=60)
+    drive(optimizer, Told(problem, change), 60)
+    assert optimizer.notes[0].startswith("nested_map: d2 has no scores of its own; ")
+    fits = [note for note in optimizer.notes if "leave-one-out R2" in note]
+    assert len(fits) == 5
+    for note in fits:
+        assert float(note.split("leave-one-out R2 ")[1].split(",")[0]) > 0.9
+
+
+def test_what_it_samples_around_at_last_may_be_a_known_point():
+    problem = saturating(3)
+    uniform = next(seed.genotype for seed in problem.domain.seeds if seed.name == "uniform")
+
+    def change(trial):
+        best = trial.genotype == uniform
+        return dataclasses.replace(trial, costs=(-1.0,) * 3) if best else trial
+
+    events = drive(nested(problem, 200), Told(problem, change), 200)
+    around = [one for one in proposals(events) if one.origin == "nested_map:around"]
+    late = np.array([one.genotype for one in around[80:]])
+    assert len(late) > 40
+    assert np.abs(late - np.array(uniform)).max() <= 0.2 + 1e-12
 
 
 @pytest.mark.parametrize("name", ["two", "three"])
