@@ -98,16 +98,16 @@ def _scores(subject: Subject, contents: Contents) -> Iterator[str]:
     if row is None or row.holdout is None or analysis is None:
         if row is None:
             why = "only members of the front are scored on hold-out items, and it is none"
-        elif analysis is not None and analysis.front.held_words:
+        elif analysis is None or not analysis.front.n_held:
+            why = "the study has no hold-out items, or they are not scored yet"
+        elif row.row in analysis.front.standing:
+            why = "it is not scored on hold-out items yet, or could not be"
+        else:
             front = analysis.front
             why = (
-                f"of {len(front.members)} members of the front {len(front.standing)} are scored on "
+                f"of {len(front.members)} members of the front {front.n_held} are scored on "
                 f"hold-out items (front.size: {front.holdout_size}), and it is none of these"
             )
-            if row.row in front.standing:
-                why = "it is not scored on hold-out items yet, or could not be"
-        else:
-            why = "the study has no hold-out items, or they are not scored yet"
         yield f"None: {why}. Scores that the search picked by are optimistic and not repeated here."
         return
     rows = [row, *analysis.baselines]

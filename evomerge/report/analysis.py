@@ -270,13 +270,14 @@ def _notes(
             "optimistic (winner's curse), and so, less so, is the best of several hold-out scores."
         )
         if front.held_words:
-            n_members = len(front.members)
+            n_members, size = len(front.members), front.holdout_size
+            known = volumes is not None and volumes.front_holdout is not None
+            volume = f", and the front's hypervolume there is that of {size} that stand for all"
             yield (
-                f"{len(front.standing)} of {n_members} members of the front, which stand for all, "
-                f"are scored on hold-out items (front.size: {front.holdout_size}), and the front's "
-                f"hypervolume there is that of these; the others have {front.picked_on} scores "
-                f"only. A new run with 'front: {{size: {n_members}}}' in its study file scores "
-                "them all."
+                f"{front.n_held} of {n_members} members of the front are scored on hold-out items "
+                f"(front.size: {size}){volume if known else ''}; the others have "
+                f"{front.picked_on} scores only. A new run with 'front: {{size: {n_members}}}' in "
+                "its study file scores them all."
             )
         if missing:
             yield f"Not scored on hold-out items: {', '.join(missing)}."

@@ -9,11 +9,13 @@ from pathlib import Path
 from evomerge.errors import UserError, nearest
 from evomerge.recipe import fingerprint
 from evomerge.recipe.files import load as load_recipe
-from evomerge.report.collect import read_trials
+from evomerge.report.collect import final_trials, read_trials
 from evomerge.report.front import DONOR_PREFIX, Front, FrontRow
 from evomerge.report.scored import ScoredModels
 from evomerge.study import open_study
 from evomerge.study.course import Course
+from evomerge.study.picks import hold_out_trials
+from evomerge.study.records import trial_id
 from evomerge.study.scoring import LAMBDA, baseline_recipes, has_holdout
 from evomerge.types import Failed, Split, Trial
 
@@ -53,6 +55,7 @@ class _Models:
         self._scored = ScoredModels(run, events, self._study)
         self._course = Course.of(self._study, events)
         trials, _ = read_trials(self._study, events)
+        self._final = final_trials(self._study, events, trials, self._scored.picked_on)
         self._trials: Mapping[int, Trial] = {trial.number: trial for trial in trials}
         self._baselines = {row.name: row for row in self._scored.baselines()}
         self._planned = {
@@ -100,10 +103,17 @@ class _Models:
         hint = nearest(name, known)
         return f"{unknown}; {f'{hint} ' if hint.endswith('?') else ''}valid: {valid}"
 
+    def _is_planned(self, row: FrontRow) -> bool:
+        """Say whether a row is still to be scored on hold-out items."""
+        size = self._study.config.front.size
+        wanted = hold_out_trials(self._final, self._study.objectives, size)
+        trials = {one.number for one in wanted if trial_id(one.number) not in self._failed}
+        return not self._is_scored or row.trial in trials
+
     def why_no_holdout(self, row: FrontRow, names: tuple[str, str]) -> str:
         if not has_holdout(self._study):
             why = "the study has no hold-out items"
-        elif not self._is_scored:
+        elif self._is_planned(row):
             return f"{row.name} has no hold-out scores yet; score them: evomerge resume {self._run}"
         else:
             why = "only baselines and members of the front get them, at most front.size of these"

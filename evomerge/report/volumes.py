@@ -31,8 +31,8 @@ class Volumes:
         baselines_holdout: of all baselines together, on hold-out items.
         interval: of the members' volume on the analysis' split, the scale held fixed; it allows
             for the luck that a front of noisy scores collects, so that it may lie below the
-            volume. None where the members, on hold-out items those scored there, have no scores
-            on common items.
+            volume. None where the members, on hold-out items those that stand for all, have no
+            scores on common items.
         degenerate: objectives in which no donor beats the base, scaled as
             `evomerge.pareto.anchors.AnchorKind` says.
     """
@@ -63,15 +63,15 @@ def volumes_of(
         return None
     by_holdout = anchors_of(front, holdout)
     members, baselines = ([row.name for row in rows] for rows in (front.members, front.baselines))
-    held = [name for name in members if name in holdout.scores]
-    complete = all(row.name in holdout.scores for row in front.standing)
+    standing = [row.name for row in front.standing]
+    complete = all(name in holdout.scores for name in standing)
     known = [by_search, *([by_holdout] if by_holdout else [])]
     return Volumes(
         front_search=_volume(by_search, search, members),
-        front_holdout=_volume(by_holdout, holdout, held) if by_holdout and complete else None,
+        front_holdout=_volume(by_holdout, holdout, standing) if by_holdout and complete else None,
         baselines_search=_volume(by_search, search, baselines),
         baselines_holdout=_volume(by_holdout, holdout, baselines) if by_holdout else None,
-        interval=_interval(by_holdout, holdout, held if complete else members)
+        interval=_interval(by_holdout, holdout, standing)
         if split == "holdout"
         else _interval(by_search, search, members),
         degenerate=tuple(dict.fromkeys(name for one in known for name in one.degenerate)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -57,6 +58,15 @@ def front_trials(trials: Sequence[Trial], size: int | None = None) -> list[Trial
     return [completed[index] for index in sorted(int(index) for index in indices)]
 
 
+def hold_out_trials(
+    trials: Sequence[Trial], objectives: Sequence[Objective], size: int
+) -> list[Trial]:
+    """Return the members of a front that are scored on hold-out items, see `for_holdout`."""
+    front = front_trials(trials)
+    scores = [one.outcome.metrics for one in front if isinstance(one.outcome, Completed)]
+    return [front[index] for index in for_holdout(scores, objectives, size)]
+
+
 def for_holdout(
     scores: Sequence[Mapping[str, float]], objectives: Sequence[Objective], size: int
 ) -> NDArray[np.intp]:
@@ -85,7 +95,9 @@ def stand_for_all(
     """
     if len(costs) <= size:
         return np.arange(len(costs))
-    best = int(np.argmin(costs.mean(axis=1))) if plain else lowest_mean(costs)
+    # summed as reports do, to the last bit: a tie may be broken otherwise
+    sums = [math.fsum(row) for row in costs] if plain else []
+    best = sums.index(min(sums)) if plain else lowest_mean(costs)
     others = np.delete(np.arange(len(costs)), best)
     kept = others[thin(costs[others], size - 1)] if size > 1 else others[:0]
     return np.sort(np.append(kept, best))

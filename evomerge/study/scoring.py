@@ -13,12 +13,12 @@ from evomerge.spaces import known_recipes, single_lambda
 from evomerge.study.history import History
 from evomerge.study.interrupt import Interrupt
 from evomerge.study.outline import Outline
-from evomerge.study.picks import costs_of, for_holdout, front_trials, lowest_mean
+from evomerge.study.picks import costs_of, hold_out_trials, lowest_mean
 from evomerge.study.preparation import Prepared
 from evomerge.study.progress import Observer, Progress, silent
 from evomerge.study.records import recorded, result_of, trial_id
 from evomerge.study.search import POLL_S
-from evomerge.types import Completed, Outcome, Split
+from evomerge.types import Outcome, Split
 from evomerge.workers import Executor, Job, JobResult
 
 LAMBDA = "lambda="
@@ -107,12 +107,10 @@ class Scoring:
         ]
         decode = self._history.course.decode
         trials = self._history.validation.final(self._history.trials)
-        front = front_trials(trials)
-        scores = [one.outcome.metrics for one in front if isinstance(one.outcome, Completed)]
-        kept = for_holdout(scores, self._study.objectives, self._study.config.front.size)
+        size = self._study.config.front.size
         return jobs + [
             Job(trial_id(trial.number), decode(trial.number, trial.genotype), "holdout")
-            for trial in (front[index] for index in kept)
+            for trial in hold_out_trials(trials, self._study.objectives, size)
         ]
 
     def _retry(self, result: JobResult) -> Job | None:

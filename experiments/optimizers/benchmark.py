@@ -53,7 +53,7 @@ def main() -> None:
     parser, run = command_line(__doc__, seeds=20)
     run.add_argument("--optimizers", nargs="*", choices=ARMS, default=list(ARMS))
     run.add_argument("--problems", nargs="*", choices=MERGE_PROBLEMS, default=list(MERGE_PROBLEMS))
-    run.add_argument("--budgets", nargs="*", type=int, choices=BUDGETS, default=list(BUDGETS))
+    run.add_argument("--budgets", nargs="+", type=int, choices=BUDGETS, default=list(BUDGETS))
     options = parser.parse_args()
     if options.step == "report":
         publish_all(options.out, BUDGETS, CHECKPOINTS)

@@ -42,7 +42,7 @@ def main() -> None:
     parser, run = command_line(__doc__, seeds=10)
     run.add_argument("--optimizers", nargs="*", choices=ARMS, default=list(ARMS))
     run.add_argument("--sizes", nargs="*", type=int, choices=SIZES, default=list(SIZES))
-    run.add_argument("--budgets", nargs="*", type=int, choices=BUDGETS, default=list(BUDGETS))
+    run.add_argument("--budgets", nargs="+", type=int, choices=BUDGETS, default=list(BUDGETS))
     options = parser.parse_args()
     if options.step == "report":
         publish(__file__, "many_genes", report_lines(options.out))

@@ -178,7 +178,10 @@ def test_members_left_out_on_holdout_are_shown_and_counted(any_front):
     text = to_text(limited(any_front, 3))
     whole = " ".join(text.split())
     assert "5 on the front, 3 of them scored on hold-out items (front.size: 3)" in whole
-    assert "3 of 5 members of the front, which stand for all, are scored on hold-out" in whole
+    assert "3 of 5 members of the front are scored on hold-out items (front.size: 3), and the " in (
+        whole
+    )
+    assert "front's hypervolume there is that of 3 that stand for all; the others have" in whole
     assert "A new run with 'front: {size: 5}' in its study file scores them all." in whole
     assert "Not scored on hold-out items" not in text
     standing = replace(any_front, holdout_size=3).standing
@@ -195,7 +198,20 @@ def test_members_that_are_still_to_be_scored_on_holdout_are_named(any_front):
     waiting = front.standing[1]
     rows = [replace(row, holdout=None) if row == waiting else row for row in front.rows]
     text = to_text(replace(front, rows=tuple(rows)))
+    assert "2 of 5 members of the front are scored on hold-out items (front.size: 3); the " in (
+        " ".join(text.split())
+    )
     assert "2 of them scored on hold-out items (front.size: 3)" in " ".join(text.split())
     assert f"Not scored on hold-out items: {waiting.name}." in text
     assert analyse(replace(front, rows=tuple(rows))).volumes.front_holdout is None
     assert analyse(front).volumes.front_holdout is not None
+
+
+def test_members_that_were_scored_on_holdout_before_the_front_grew_count_for_nothing(any_front):
+    front = limited(any_front, 3)
+    before = next(row for row in any_front.members if row not in front.standing)
+    rows = tuple(before if row.name == before.name else row for row in front.rows)
+    grown = analyse(replace(front, rows=rows))
+    assert grown.front.n_held == 4
+    assert grown.volumes.front_holdout == analyse(front).volumes.front_holdout
+    assert any(note.startswith("4 of 5 members") for note in grown.notes)

@@ -84,7 +84,8 @@ class Map(SurrogateSearch):
             leaving 15 trials.
         batch: trials proposed from one fit; by default what the budget leaves, at most 40.
         box: [least, greatest] of every gene in its own units: what is sampled; by default from the
-            base to the donors, and less far for many donors (`starting.start_box`).
+            base to the donors, and less far for many donors (`starting.start_box`). Where no gene
+            is continuous, what lies outside too, once the box has nothing new.
         trust: where surrogates are searched: 'box' in what was sampled and 10 % beyond, 'leverage'
             wherever no point's leverage exceeds the largest fitted one, 'none' everywhere.
         ridge: of the fits; with 0 they are least squares, of the least norm where that is open.

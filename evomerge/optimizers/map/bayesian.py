@@ -62,7 +62,8 @@ class BayesianMap(SurrogateSearch):
             leaves no trials for it.
         batch: trials proposed from the final fit; what the budget leaves, at most 40, by default.
         box: [least, greatest] of every gene in its own units: what is sampled; by default from the
-            base to the donors, and less far for many donors (`starting.start_box`).
+            base to the donors, and less far for many donors (`starting.start_box`). Where no gene
+            is continuous, what lies outside too, once the box has nothing new.
         ridge: of the fits; with 0 they are least squares, of the least norm where that is open.
         generations: of the search on the surrogates, 100 points each.
 

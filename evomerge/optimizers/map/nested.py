@@ -158,11 +158,11 @@ class NestedMap(Generational):
     def _few_points(self, carried: int | None, n_known: int) -> list[str]:
         """Say so where a merge of two nodes is fitted to few points.
 
-        These are its design, the base and, where two or three donors leave no merge of two merges,
-        two or one of the donors by themselves.
+        These are its design, the base and what is known of its sides by themselves: that of a donor
+        and of a node of one version. With four donors there may be a merge of neither.
         """
         p = n_coefficients(2)
-        others = 1 + max(0, 4 - len(self._donors))
+        others = 3 if self._carried == 1 else 1 + max(0, 4 - len(self._donors))
         have = self._points - self._carried + others
         if have >= p + SPARE:
             return []

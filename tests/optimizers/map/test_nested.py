@@ -176,6 +176,7 @@ def test_small_nodes_are_said_to_be_small(n, budget, points):
     assert nested(saturating(n), enough).notes == []
     assert nested(saturating(n), enough, carried=4).notes  # 7 of 11 and the base
     assert nested(saturating(n), points=12, carried=4).notes == []
+    assert nested(saturating(n), points=7, carried=1).notes == []  # whose sides are known
 
 
 @pytest.mark.parametrize(("n", "budget"), [(2, 11), (3, 20), (16, 120)])
