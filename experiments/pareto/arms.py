@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,12 @@ class Arm:
         search: the search section of a study; empty for the grid, which is no search.
         trials: evaluations.
         bounds: of each weight.
-        counts: of objectives it is run with.
     """
 
     title: str
     search: Mapping[str, Any]
     trials: int = FEW
     bounds: tuple[float, float] = (0.0, 1.5)
-    counts: Sequence[int] = field(default=(2, 3, 4, 5))
 
     def study(self, items: Path, n_objectives: int, seed: int) -> StudyConfig:
         """Return the study file of one run with the first donors."""
@@ -101,9 +99,6 @@ PUBLISHED: Mapping[str, Any] = {
 #: The released code searches [-3, 3] for coefficients, whatever was sampled.
 WIDE = (-3.0, 3.0)
 
-#: Objectives with which the published code is mended fault by fault; the tables have 2 and 3.
-TAKEN_APART = (2, 3, 4)
-
 ARMS: Mapping[str, Arm] = {
     "grid": Arm("task arithmetic, one weight for all: a grid of 40", {}),
     "random": Arm("random", {"optimizer": "random"}),
@@ -114,30 +109,26 @@ ARMS: Mapping[str, Arm] = {
     "mm_mo": Arm("MM-MO", {"optimizer": "mm_mo"}),
     "mobo": Arm("`mobo`, asynchronous", {"optimizer": "mobo"}),
     "dirichlet": Arm("Dirichlet + Tchebycheff", {"optimizer": "dirichlet"}),
-    "map-published": Arm("MAP as published", PUBLISHED, bounds=WIDE, counts=TAKEN_APART),
+    "map-published": Arm("MAP as published", PUBLISHED, bounds=WIDE),
     "map-published-box": Arm(
         "… inside its sample and 10 % beyond",
         {**PUBLISHED, "trust": "box"},
         bounds=WIDE,
-        counts=TAKEN_APART,
     ),
     "map-published-ridge": Arm(
         "… and the closed-form fit",
         {**PUBLISHED, "trust": "box", "fit": "ridge"},
         bounds=WIDE,
-        counts=TAKEN_APART,
     ),
     "map-published-sobol": Arm(
         "… and a Sobol design",
         {**PUBLISHED, "trust": "box", "fit": "ridge", "design": "sobol"},
         bounds=WIDE,
-        counts=TAKEN_APART,
     ),
     "map-published-anchors": Arm(
         "… and base, donors, uniform merge in it",
         {**PUBLISHED, "trust": "box", "fit": "ridge", "design": "sobol", "seeds": True},
         bounds=WIDE,
-        counts=TAKEN_APART,
     ),
 }
 """`map-published` and those after it mend one fault of the published code after the other."""
