@@ -11,7 +11,6 @@ that was evaluated: the few versions of the root are a small part of the front.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -25,6 +24,7 @@ from evomerge.optimizers.generation import Generation, Generational
 from evomerge.optimizers.known_points import SEED, known_points
 from evomerge.optimizers.links import Link, LogitLink, links_of
 from evomerge.optimizers.map.directions import BASE, directions
+from evomerge.optimizers.map.node_sizes import notes_of_small, points_of, versions_of
 from evomerge.optimizers.map.quadratic import RIDGE, fit, n_coefficients
 from evomerge.optimizers.map.search import SPARE, fit_notes, sobol, titles_of
 from evomerge.optimizers.map.surrogate_front import Predicted, chosen
@@ -36,9 +36,6 @@ from evomerge.types import Genotype, Objective, Trial
 
 Floats = npt.NDArray[np.float64]
 
-POINTS = 20
-FEWEST_POINTS = 6
-CARRIED = 4
 PREDICTIONS = 2048
 """Sobol points at which a node's surrogates are read: of 2 to 4 variables these are dense."""
 LIKED = 50
@@ -108,9 +105,9 @@ class NestedMap(Generational):
         self._donors, self._origin, self._steps = directions(domain)
         self._coordinates = np.linalg.pinv(self._steps)
         known = known_points(domain)
-        self._points = _points(points, budget, len(known), len(self._donors))
+        self._points = points_of(points, budget, len(known), len(self._donors))
         self._carried = (
-            _versions(self._points) if carried is None else integer("carried", carried, 1)
+            versions_of(self._points) if carried is None else integer("carried", carried, 1)
         )
         if self._carried > self._points - 4:
             raise ConfigError(
@@ -131,7 +128,9 @@ class NestedMap(Generational):
         self._tasks: list[list[int]] = []
         self._base_costs: Floats | None = None
         self._guess = np.zeros(n_objectives)  # the costs of a donor that could not be scored
-        self.notes = self._few_points(carried, len(known))
+        self.notes = notes_of_small(
+            self._points, self._carried, len(known), len(self._donors), by_default=carried is None
+        )
         self._known = known
         self._generation = Generation(known)
 
@@ -154,29 +153,6 @@ class NestedMap(Generational):
         else:
             self._nodes.append(self._made(self._merging))
             self._merge_next()
-
-    def _few_points(self, carried: int | None, n_known: int) -> list[str]:
-        """Say so where a merge of two nodes is fitted to few points.
-
-        These are its design, the base and what is known of its sides by themselves: that of a donor
-        and of a node of one version. With four donors there may be a merge of neither.
-        """
-        p = n_coefficients(2)
-        others = 3 if self._carried == 1 else 1 + max(0, 4 - len(self._donors))
-        have = self._points - self._carried + others
-        if have >= p + SPARE:
-            return []
-        enough = next(
-            points
-            for points in itertools.count(self._points)
-            if points - (_versions(points) if carried is None else carried) + others >= p + SPARE
-        )
-        trials = n_known + enough * (len(self._donors) - 1)
-        return [
-            f"nested_map: with {self._points} points a node some surrogates may have {p} "
-            f"coefficients from {have} points, which leaves little or nothing to judge them by; "
-            f"{trials} trials allow {enough} points a node, and {p + SPARE} for every surrogate"
-        ]
 
     def _keep(self, trials: Sequence[Trial]) -> None:
         """Keep coefficients, as they are within the domain, and costs of what was evaluated."""
@@ -346,35 +322,6 @@ class NestedMap(Generational):
 
     def _random(self) -> np.random.Generator:
         return np.random.default_rng([self._seed, self._round])
-
-
-def _points(given: int | None, budget: int | None, n_known: int, n_donors: int) -> int:
-    """Return the trials of a node.
-
-    Raises:
-        ConfigError: the budget does not reach the root.
-    """
-    if given is not None:
-        points = integer("points", given, FEWEST_POINTS)
-    elif budget is None:
-        points = POINTS
-    else:
-        points = min(POINTS, (budget - n_known) // (n_donors - 1))
-    needed = n_known + max(points, FEWEST_POINTS) * (n_donors - 1)
-    if budget is not None and (points < FEWEST_POINTS or budget < needed):
-        raise ConfigError(
-            [
-                f"optimizer: 'nested_map' with {n_donors} donors needs {needed} trials, "
-                f"{max(points, FEWEST_POINTS)} for each of {n_donors - 1} merges and {n_known} "
-                f"known points, got {budget}; use mobo or nsga2"
-            ]
-        )
-    return points
-
-
-def _versions(points: int) -> int:
-    """Return how many of a node's trials are versions that its surrogates chose."""
-    return max(1, min(CARRIED, points // 3))
 
 
 def _preferences(given: Mapping[str, float] | None, names: Sequence[str]) -> Floats:
