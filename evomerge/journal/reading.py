@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -104,11 +105,15 @@ def is_open(folder: Path) -> bool:
     """Say whether a process is writing to a run's journal right now."""
     if not (folder / LOCK).exists():
         return False
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / LOCK, fallback_to_soft=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         return True
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        return False  # the disk knows no locks, so that no run writes there: this is a copy
     lock.release()
     return False
 

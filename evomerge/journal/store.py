@@ -80,12 +80,13 @@ class Journal:
             _make_folder(folder)
         elif not path.exists():
             raise RunDirectoryError(f"{folder} holds no run ({DATABASE} is missing)")
-        self._lock = FileLock(folder / LOCK)
+        # another kind of lock, where a disk knows none, would outlive a process that was killed
+        self._lock = FileLock(folder / LOCK, fallback_to_soft=False)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise RunDirectoryError(f"{folder} is in use by another evomerge process") from None
-        except (OSError, NotImplementedError) as error:  # the latter where a disk knows no locks
+        except OSError as error:
             raise JournalError(
                 f"{folder / LOCK} cannot be locked ({error}); keep the run on a disk that can be "
                 "written and knows locks"

@@ -1,3 +1,4 @@
+import errno
 import json
 import shutil
 import signal
@@ -15,6 +16,7 @@ from evomerge.errors import JournalError, RunDirectoryError
 from evomerge.journal import (
     Follower,
     Journal,
+    is_open,
     outcome_from_json,
     outcome_to_json,
     read_events,
@@ -147,6 +149,20 @@ def test_lock_goes_with_a_killed_writer(tmp_path):
     with Journal(tmp_path) as journal:
         assert [event.kind for event in journal.events] == ["opened"]
     assert read_sessions(tmp_path)[0].ended_at is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks otherwise")
+def test_a_disk_that_knows_no_locks_is_refused(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    with Journal(tmp_path / "copy", create=True):
+        assert is_open(tmp_path / "copy")
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(JournalError, match="keep the run on a disk that can be written and knows"):
+        Journal(tmp_path / "run", create=True)
+    assert not (tmp_path / "run" / "journal.sqlite").exists()
+    assert not is_open(tmp_path / "copy")
 
 
 def test_existing_run_is_refused_and_an_empty_journal_is_not(tmp_path):

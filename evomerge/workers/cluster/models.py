@@ -74,7 +74,7 @@ class ModelFolder:
         folder = _cache() / self._key()
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{folder}.lock"):
+            with FileLock(f"{folder}.lock", fallback_to_soft=False):
                 if not self._are_in(folder):
                     self._copy(folder, fetch)
         except OSError as error:
