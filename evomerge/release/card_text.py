@@ -100,7 +100,7 @@ def _scores(subject: Subject, contents: Contents) -> Iterator[str]:
             why = "only members of the front are scored on hold-out items, and it is none"
         elif analysis is None or not analysis.front.n_held:
             why = "the study has no hold-out items, or they are not scored yet"
-        elif row.row in analysis.front.standing:
+        elif row.row in analysis.front.to_hold_out:
             why = "it is not scored on hold-out items yet, or could not be"
         else:
             front = analysis.front

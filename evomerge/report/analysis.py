@@ -254,7 +254,7 @@ def _notes(
     volumes: Volumes | None,
     mean_means: bool,
 ) -> Iterable[str]:
-    to_hold = {row.name for row in (*front.standing, *front.baselines)}
+    to_hold = {row.name for row in (*front.to_hold_out, *front.baselines)}
     missing = [
         row.name for row in front.rows if row.name in to_hold and row.name not in holdout.scores
     ]

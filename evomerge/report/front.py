@@ -169,7 +169,7 @@ class Front:
         return tuple(row for row in self.rows if row.kind == "front")
 
     @property
-    def standing(self) -> tuple[FrontRow, ...]:
+    def to_hold_out(self) -> tuple[FrontRow, ...]:
         """The members that are to be scored on hold-out items: all, or those that stand for all."""
         members = sorted(self.members, key=lambda row: row.trial or 0)
         if self.holdout_size is None:

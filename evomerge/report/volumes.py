@@ -63,7 +63,7 @@ def volumes_of(
         return None
     by_holdout = anchors_of(front, holdout)
     members, baselines = ([row.name for row in rows] for rows in (front.members, front.baselines))
-    standing = [row.name for row in front.standing]
+    standing = [row.name for row in front.to_hold_out]
     complete = all(name in holdout.scores for name in standing)
     known = [by_search, *([by_holdout] if by_holdout else [])]
     return Volumes(

@@ -123,7 +123,7 @@ def test_a_member_that_is_still_to_be_scored_on_hold_out_items_says_so(zoo_run, 
     front = subject.analysis.front
     third = replace(front.members[0], name="trial 99", trial=99)
     front = replace(front, rows=(*front.rows, third), holdout_size=2)
-    waits = next(row for row in front.standing if row.trial != 99)
+    waits = next(row for row in front.to_hold_out if row.trial != 99)
     rows = [replace(row, holdout=None) if row == waits else row for row in front.rows]
     analysis = analyse(replace(front, rows=tuple(rows)))
     row = next(one for one in analysis.rows if one.row.name == waits.name)

@@ -70,7 +70,7 @@ def make_front(*rows: FrontRow, objectives: tuple[Objective, ...] | None = None)
 def limited(front: Front, size: int) -> Front:
     """Return a front of whose members only `size` that stand for all have hold-out scores."""
     front = replace(front, holdout_size=size)
-    held = {row.name for row in (*front.standing, *front.baselines)}
+    held = {row.name for row in (*front.to_hold_out, *front.baselines)}
     rows = tuple(
         row if row.name in held else replace(row, holdout=None, holdout_examples={})
         for row in front.rows

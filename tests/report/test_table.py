@@ -184,7 +184,7 @@ def test_members_left_out_on_holdout_are_shown_and_counted(any_front):
     assert "front's hypervolume there is that of 3 that stand for all; the others have" in whole
     assert "A new run with 'front: {size: 5}' in its study file scores them all." in whole
     assert "Not scored on hold-out items" not in text
-    standing = replace(any_front, holdout_size=3).standing
+    standing = replace(any_front, holdout_size=3).to_hold_out
     for row in (one for one in any_front.members if one not in standing):
         assert f"\n{row.name} " in text
         for objective in any_front.objectives:
@@ -195,7 +195,7 @@ def test_members_left_out_on_holdout_are_shown_and_counted(any_front):
 
 def test_members_that_are_still_to_be_scored_on_holdout_are_named(any_front):
     front = limited(any_front, 3)
-    waiting = front.standing[1]
+    waiting = front.to_hold_out[1]
     rows = [replace(row, holdout=None) if row == waiting else row for row in front.rows]
     text = to_text(replace(front, rows=tuple(rows)))
     assert "2 of 5 members of the front are scored on hold-out items (front.size: 3); the " in (
@@ -209,7 +209,7 @@ def test_members_that_are_still_to_be_scored_on_holdout_are_named(any_front):
 
 def test_members_that_were_scored_on_holdout_before_the_front_grew_count_for_nothing(any_front):
     front = limited(any_front, 3)
-    before = next(row for row in any_front.members if row not in front.standing)
+    before = next(row for row in any_front.members if row not in front.to_hold_out)
     rows = tuple(before if row.name == before.name else row for row in front.rows)
     grown = analyse(replace(front, rows=rows))
     assert grown.front.n_held == 4
